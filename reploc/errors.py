@@ -1,0 +1,222 @@
+"""The one error tree: each class is a sentence, a stable code, an HTTP status and whether a retry can help.
+
+    ReplocError
+    ├── BadRequest            400  the request cannot be right
+    │   ├── NameInvalid            a name breaks the limits of `reploc/names.py`
+    │   ├── BodyInvalid            the body is not what the route expects
+    │   ├── QueryInvalid           the query string is not what the route expects
+    │   ├── SummaryInvalid         a soft-state summary does not fit its own header
+    │   ├── TooLarge          413  a body, batch or line beyond its bound
+    │   ├── RouteUnknown      404  no such path
+    │   ├── MethodUnknown     405  not with this method
+    │   └── MediaUnknown      415  neither JSON nor MessagePack
+    ├── NotFound              404  the thing named is not there
+    │   ├── LfnUnknown · PfnUnknown · MappingUnknown · CollectionUnknown
+    ├── Conflict              409  the state of the service forbids it
+    │   ├── LfnExists · AttributesDiffer · PfnsFull · DigestCollision
+    │   ├── SiteClaimed            another sender speaks for this site
+    │   └── IndexMismatch          sender and node disagree on slots, rate or protocol
+    ├── StoreError            500  the catalog's store cannot be used
+    │   ├── StoreForeign · StoreVersion · StoreLocked · StoreReadOnly · StoreDamaged
+    │   └── StoreFull         507
+    ├── Unavailable           503  not now; try again
+    │   └── Unreachable            a peer did not answer
+    ├── DeadlineExceeded      504  not in the time allowed
+    ├── ConfigInvalid              a settings file is wrong (never leaves the process)
+    └── Internal              500  a fault of reploc itself
+
+Over HTTP an error is an RFC 9457 problem document with `code`; a client raises the class that the server raised.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import msgspec
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An RFC 9457 problem document, with the stable `code` of the error tree."""
+
+    title: str
+    status: int
+    code: str
+    detail: str = ""
+    hint: str = ""
+    retryable: bool = False
+    type: str = "about:blank"
+
+
+class ReplocError(Exception):
+    """Something that reploc says no to, in words."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "the request failed"
+    retryable: ClassVar[bool] = False
+    hint: ClassVar[str] = ""
+
+    by_code: ClassVar[dict[str, type[ReplocError]]] = {}
+
+    def __init__(self, detail: str = "", *, hint: str = "") -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.advice = hint or self.hint
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.by_code[cls.code] = cls
+
+    def problem(self) -> Problem:
+        return Problem(
+            title=self.title,
+            status=self.status,
+            code=self.code,
+            detail=self.detail,
+            hint=self.advice,
+            retryable=self.retryable,
+        )
+
+
+def from_problem(problem: Problem) -> ReplocError:
+    """The error that the other side raised; an unknown code becomes Internal or BadRequest by its status."""
+    kind = ReplocError.by_code.get(problem.code)
+    if kind is None:
+        kind = BadRequest if 400 <= problem.status < 500 else Internal
+    return kind(problem.detail or problem.title, hint=problem.hint)
+
+
+class BadRequest(ReplocError):
+    code, status, title = "bad-request", 400, "the request cannot be right"
+
+
+class NameInvalid(BadRequest):
+    code, title = "name-invalid", "a name breaks the limits"
+
+
+class BodyInvalid(BadRequest):
+    code, title = "body-invalid", "the body is not what this route expects"
+
+
+class QueryInvalid(BadRequest):
+    code, title = "query-invalid", "the query string is not what this route expects"
+
+
+class SummaryInvalid(BadRequest):
+    code, title = "summary-invalid", "a summary does not fit its header"
+
+
+class TooLarge(BadRequest):
+    code, status, title = "too-large", 413, "the request is beyond a bound"
+
+
+class RouteUnknown(BadRequest):
+    code, status, title = "route-unknown", 404, "there is no such path"
+
+
+class MethodUnknown(BadRequest):
+    code, status, title = "method-unknown", 405, "this path does not take this method"
+
+
+class MediaUnknown(BadRequest):
+    code, status, title = "media-unknown", 415, "the body is neither JSON nor MessagePack"
+
+
+class NotFound(ReplocError):
+    code, status, title = "not-found", 404, "the thing named is not there"
+
+
+class LfnUnknown(NotFound):
+    code, title = "lfn-unknown", "the catalog does not hold this LFN"
+
+
+class PfnUnknown(NotFound):
+    code, title = "pfn-unknown", "the catalog does not hold this PFN"
+
+
+class MappingUnknown(NotFound):
+    code, title = "mapping-unknown", "the LFN is known, but not with this PFN"
+
+
+class CollectionUnknown(NotFound):
+    code, title = "collection-unknown", "the catalog holds nothing of this collection"
+
+
+class Conflict(ReplocError):
+    code, status, title = "conflict", 409, "the state of the service forbids it"
+
+
+class LfnExists(Conflict):
+    code, title = "lfn-exists", "the LFN is registered already"
+    hint = "add another copy with mode add or put"
+
+
+class AttributesDiffer(Conflict):
+    code, title = "attributes-differ", "size, checksum or collection differ from what is registered"
+    hint = "say update: true to change them"
+
+
+class PfnsFull(Conflict):
+    code, title = "pfns-full", "the LFN has as many PFNs as one LFN may have"
+
+
+class DigestCollision(Conflict):
+    code, title = "digest-collision", "another LFN has the same 128-bit digest"
+
+
+class SiteClaimed(Conflict):
+    code, title = "site-claimed", "another sender speaks for this site"
+    hint = "stop the other catalog, or wait until its news has expired"
+
+
+class IndexMismatch(Conflict):
+    code, title = "index-mismatch", "sender and node disagree about the index"
+    hint = "give both the same [index] settings"
+
+
+class StoreError(ReplocError):
+    code, status, title = "store-error", 500, "the store cannot be used"
+
+
+class StoreForeign(StoreError):
+    code, title = "store-foreign", "this is not a store of reploc"
+
+
+class StoreVersion(StoreError):
+    code, title = "store-version", "the store has another version"
+
+
+class StoreLocked(StoreError):
+    code, title = "store-locked", "another process has the store open"
+
+
+class StoreReadOnly(StoreError):
+    code, title = "store-read-only", "the store cannot be written"
+
+
+class StoreDamaged(StoreError):
+    code, title = "store-damaged", "the store contradicts itself"
+
+
+class StoreFull(StoreError):
+    code, status, title = "store-full", 507, "the disk or the map is full"
+
+
+class Unavailable(ReplocError):
+    code, status, title, retryable = "unavailable", 503, "not now", True
+
+
+class Unreachable(Unavailable):
+    code, title = "unreachable", "a peer did not answer"
+
+
+class DeadlineExceeded(ReplocError):
+    code, status, title, retryable = "deadline-exceeded", 504, "not in the time allowed", True
+
+
+class ConfigInvalid(ReplocError):
+    code, title = "config-invalid", "the settings are wrong"
+
+
+class Internal(ReplocError):
+    code, title = "internal", "a fault of reploc itself"

@@ -1,0 +1,346 @@
+"""Every message as a frozen type, with the bounds that each field must keep.
+
+Bodies travel as JSON or MessagePack; soft state always as MessagePack. A field that a type does not name is an error.
+`Body` types are what a client sends, the others what a service answers. Names are validated by `reploc/names.py`, where
+the error can say which one of many is wrong; everything that a type can say is said here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+#: Items in one bulk request: a thousand is usual; ten times that still answers within a second.
+BATCH_ITEMS_MAX = 10_000
+#: Names in one page of a listing.
+PAGE_ITEMS_MAX = 10_000
+PAGE_ITEMS = 1_000
+#: Bytes of one body: 10,000 items of ordinary names, or 2,000 of the longest.
+BODY_BYTES_MAX = 32 << 20
+#: Slots of an index: the top 16 bits of a digest name the largest number (`lrc/layout.py`).
+SLOTS_MAX = 65_536
+SIZE_MAX = (1 << 63) - 1
+#: The version of the soft-state protocol. A node refuses another.
+SOFT_STATE_VERSION = 1
+
+Size: TypeAlias = Annotated[int, Meta(ge=0, le=SIZE_MAX)]
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=SIZE_MAX)]
+#: 64 unsigned bits, compared only; it may exceed what JSON readers keep exactly, and travels as MessagePack alone.
+Word: TypeAlias = Annotated[int, Meta(ge=0)]
+Limit: TypeAlias = Annotated[int, Meta(ge=1, le=PAGE_ITEMS_MAX)]
+
+
+class Body(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a client sends."""
+
+
+class Answer(Struct, frozen=True):
+    """What a service answers; readers ignore fields that they do not know."""
+
+
+# ---- the local replica catalog ---------------------------------------------------------------------------------------
+
+Mode: TypeAlias = Literal["create", "add", "put"]
+
+
+class MappingItem(Body):
+    """One copy to register. `size`, `checksum` and `collection` belong to the LFN; absent means unknown."""
+
+    lfn: str
+    pfn: str
+    size: Size | None = None
+    checksum: str | None = None
+    collection: str | None = None
+
+
+class MappingsBody(Body):
+    """`create`: the LFN must be new. `add`: it must be known. `put`: either, and a mapping that is there is success.
+
+    `update` lets an add or put change size, checksum or collection of a known LFN. `atomic`: all or nothing.
+    """
+
+    mode: Mode
+    mappings: Annotated[list[MappingItem], Meta(max_length=BATCH_ITEMS_MAX)]
+    atomic: bool = False
+    update: bool = False
+
+
+class DeleteItem(Body):
+    """One mapping, or with no `pfn` all mappings of the LFN. The LFN goes with its last mapping."""
+
+    lfn: str
+    pfn: str | None = None
+
+
+class DeleteBody(Body):
+    mappings: Annotated[list[DeleteItem], Meta(max_length=BATCH_ITEMS_MAX)]
+    atomic: bool = False
+
+
+class RenameItem(Body):
+    old: str
+    new: str
+
+
+class RenameBody(Body):
+    """`lfn`: the new LFN must not exist. `pfn`: the PFN is renamed under every LFN that it stands under."""
+
+    what: Literal["lfn", "pfn"]
+    names: Annotated[list[RenameItem], Meta(max_length=BATCH_ITEMS_MAX)]
+    atomic: bool = False
+
+
+class ItemError(Answer):
+    """Which item of a bulk request failed, and why: `code` is that of `reploc/errors.py`."""
+
+    index: int
+    code: str
+    message: str
+
+
+class Written(Answer):
+    """`done` counts the items that took effect or were true already; `position` is the commit that holds them."""
+
+    done: int
+    errors: list[ItemError]
+    position: int
+
+
+class LfnsBody(Body):
+    lfns: Annotated[list[str], Meta(max_length=BATCH_ITEMS_MAX)]
+
+
+class Replica(Answer):
+    """What a catalog knows of one LFN."""
+
+    size: int | None
+    checksum: str | None
+    collection: str | None
+    pfns: list[str]
+
+
+class LfnReplica(Answer):
+    lfn: str
+    size: int | None
+    checksum: str | None
+    collection: str | None
+    pfns: list[str]
+
+
+class Replicas(Answer):
+    replicas: dict[str, Replica]
+    unknown: list[str]
+
+
+class Exists(Answer):
+    """The LFNs asked for, parted into those that the catalog holds and those that it does not."""
+
+    known: list[str]
+    unknown: list[str]
+
+
+class Names(Answer):
+    """One page. `next` is what to send as `after` for the next page, or null at the end."""
+
+    lfns: list[str]
+    next: str | None
+
+
+class CollectionTotals(Answer):
+    """Totals count an LFN once, however many PFNs; `bytes` leaves out the files whose size is unknown."""
+
+    name: str
+    files: int
+    bytes: int
+    files_of_unknown_size: int
+
+
+class Collections(Answer):
+    collections: list[CollectionTotals]
+    next: str | None
+
+
+# ---- soft state ------------------------------------------------------------------------------------------------------
+
+
+class Summary(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A sender's whole Bloom filter of one slot at sequence `to_seq`; `from_seq` 0 says that it needs no base.
+
+    `checksum` is `reploc.bloom.checksum` of `bits`, which are the packed bits of geometry(size_class).
+    """
+
+    slot: Annotated[int, Meta(ge=0, lt=SLOTS_MAX)]
+    kind: Literal["bloom"]
+    from_seq: Count
+    to_seq: Annotated[int, Meta(ge=1, le=SIZE_MAX)]
+    size_class: Annotated[int, Meta(ge=0)]
+    names: Count
+    checksum: Word
+    bits: bytes
+
+
+class SoftState(Struct, frozen=True, forbid_unknown_fields=True):
+    """One soft-state message from a sender to a node; without summaries it is a renewal.
+
+    `message` numbers the messages of one epoch to one node, so that a late one is known as such. `vector` is
+    `reploc.softstate.vector_hash` over the sequences of the slots that this node is sent. `news_age_s` says how long ago
+    the catalog stood at `position`, which those sequences reflect.
+    """
+
+    version: int
+    site: str
+    sender: str
+    url: str
+    slots: Annotated[int, Meta(ge=1, le=SLOTS_MAX)]
+    error_rate: float
+    epoch: Annotated[int, Meta(ge=1, le=SIZE_MAX)]
+    message: Annotated[int, Meta(ge=1, le=SIZE_MAX)]
+    position: Count
+    news_age_s: Annotated[float, Meta(ge=0)]
+    vector: Word
+    summaries: list[Summary] = []
+
+
+class SlotAnswer(Struct, frozen=True, array_like=True):
+    """`ok`: the node now holds this sequence or a later one. `resend`: it does not, and `reason` says why."""
+
+    slot: int
+    status: Literal["ok", "resend"]
+    reason: str = ""
+
+
+class SoftStateAnswer(Answer):
+    """What a node says to a message.
+
+    `epoch` is the highest that it knows for the sender: above the message's own, the sender must go above it. `current`
+    says that the node holds exactly the message's vector. Where it does not, `held` lists (slot, sequence) of all that it
+    holds in this epoch, and the sender finds what is owed. `applied` is the position that it has fully applied.
+    """
+
+    epoch: int
+    current: bool
+    applied: int
+    slots: list[SlotAnswer] = []
+    held: list[tuple[int, int]] | UnsetType = UNSET
+
+
+class NodeProgress(Answer):
+    """How far one index node has taken a sender's updates. Ages in seconds, null before the first answer."""
+
+    node: str
+    url: str
+    state: Literal["current", "behind", "unreachable", "refused"]
+    owed_slots: int
+    applied_position: int
+    contact_age_s: float | None
+    retry_in_s: float
+    error: str
+
+
+class SenderStatus(Answer):
+    """`GET /v1/softstate` of an LRC: what it sends, and what each node is owed."""
+
+    site: str
+    epoch: int
+    position: int
+    slots: int
+    size_class: int
+    names: int
+    expected_false_positive_rate: float
+    nodes: list[NodeProgress]
+
+
+# ---- the replica location index --------------------------------------------------------------------------------------
+
+
+class SiteNews(Answer):
+    """Where a site's LRC is, and how old the news is that the node has fully applied."""
+
+    lrc: str
+    age_s: float
+
+
+class SiteLocation(Answer):
+    site: str
+    lrc: str
+    age_s: float
+
+
+class Location(Answer):
+    """Which sites may hold the LFN. Unless `complete`, the sites in `missing` might hold it too."""
+
+    lfn: str
+    complete: bool
+    missing: list[str]
+    sites: list[SiteLocation]
+
+
+class Locations(Answer):
+    """The same for many; `sites` describes each site that occurs. `missing` is over all `incomplete` LFNs."""
+
+    locations: dict[str, list[str]]
+    incomplete: list[str]
+    missing: list[str]
+    sites: dict[str, SiteNews]
+
+
+class SiteReplica(Answer):
+    """A verified copy: the site's own catalog named it just now."""
+
+    site: str
+    lrc: str
+    size: int | None
+    checksum: str | None
+    pfns: list[str]
+
+
+class Resolved(Answer):
+    """Verified copies of one LFN. A site in `missing` was not known to the index, one in `unreachable` did not answer:
+    either may hold copies that are not listed, and only when both are empty is the answer `complete`."""
+
+    lfn: str
+    complete: bool
+    missing: list[str]
+    unreachable: list[str]
+    replicas: list[SiteReplica]
+
+
+class ResolvedMany(Answer):
+    replicas: dict[str, list[SiteReplica]]
+    incomplete: list[str]
+    missing: list[str]
+    unreachable: list[str]
+
+
+class Member(Answer):
+    """One service that a node knows: an index node of the static list, or a sender that it has heard from."""
+
+    kind: Literal["rli", "lrc"]
+    name: str
+    url: str
+    state: Literal["live", "silent", "listed"]
+    age_s: float | None = None
+
+
+class Members(Answer):
+    """`GET /v1/members`: what a client or another node needs to find the owners of a slot.
+
+    `listed` holds the slots whose list of senders this node vouches for, as runs [first, last].
+    """
+
+    node: str
+    slots: int
+    redundancy: int
+    error_rate: float
+    ring: str
+    listed: list[tuple[int, int]]
+    members: list[Member]
+
+
+# ---- every daemon ----------------------------------------------------------------------------------------------------
+
+
+class Health(Answer):
+    status: Literal["ok", "starting", "draining"]
+    reason: str = ""

@@ -1,0 +1,1 @@
+"""The replica location index: which sites may hold a name, from soft state alone."""
