@@ -44,7 +44,7 @@ class Answer(Struct, frozen=True):
 Mode: TypeAlias = Literal["create", "add", "put"]
 
 
-class MappingItem(Body):
+class MappingItem(Body, frozen=True):
     """One copy to register. `size`, `checksum` and `collection` belong to the LFN; absent means unknown."""
 
     lfn: str
@@ -54,7 +54,7 @@ class MappingItem(Body):
     collection: str | None = None
 
 
-class MappingsBody(Body):
+class MappingsBody(Body, frozen=True):
     """`create`: the LFN must be new. `add`: it must be known. `put`: either, and a mapping that is there is success.
 
     `update` lets an add or put change size, checksum or collection of a known LFN. `atomic`: all or nothing.
@@ -66,24 +66,24 @@ class MappingsBody(Body):
     update: bool = False
 
 
-class DeleteItem(Body):
+class DeleteItem(Body, frozen=True):
     """One mapping, or with no `pfn` all mappings of the LFN. The LFN goes with its last mapping."""
 
     lfn: str
     pfn: str | None = None
 
 
-class DeleteBody(Body):
+class DeleteBody(Body, frozen=True):
     mappings: Annotated[list[DeleteItem], Meta(max_length=BATCH_ITEMS_MAX)]
     atomic: bool = False
 
 
-class RenameItem(Body):
+class RenameItem(Body, frozen=True):
     old: str
     new: str
 
 
-class RenameBody(Body):
+class RenameBody(Body, frozen=True):
     """`lfn`: the new LFN must not exist. `pfn`: the PFN is renamed under every LFN that it stands under."""
 
     what: Literal["lfn", "pfn"]
@@ -91,7 +91,7 @@ class RenameBody(Body):
     atomic: bool = False
 
 
-class ItemError(Answer):
+class ItemError(Answer, frozen=True):
     """Which item of a bulk request failed, and why: `code` is that of `reploc/errors.py`."""
 
     index: int
@@ -99,7 +99,7 @@ class ItemError(Answer):
     message: str
 
 
-class Written(Answer):
+class Written(Answer, frozen=True):
     """`done` counts the items that took effect or were true already; `position` is the commit that holds them."""
 
     done: int
@@ -107,11 +107,11 @@ class Written(Answer):
     position: int
 
 
-class LfnsBody(Body):
+class LfnsBody(Body, frozen=True):
     lfns: Annotated[list[str], Meta(max_length=BATCH_ITEMS_MAX)]
 
 
-class Replica(Answer):
+class Replica(Answer, frozen=True):
     """What a catalog knows of one LFN."""
 
     size: int | None
@@ -120,7 +120,7 @@ class Replica(Answer):
     pfns: list[str]
 
 
-class LfnReplica(Answer):
+class LfnReplica(Answer, frozen=True):
     lfn: str
     size: int | None
     checksum: str | None
@@ -128,26 +128,26 @@ class LfnReplica(Answer):
     pfns: list[str]
 
 
-class Replicas(Answer):
+class Replicas(Answer, frozen=True):
     replicas: dict[str, Replica]
     unknown: list[str]
 
 
-class Exists(Answer):
+class Exists(Answer, frozen=True):
     """The LFNs asked for, parted into those that the catalog holds and those that it does not."""
 
     known: list[str]
     unknown: list[str]
 
 
-class Names(Answer):
+class Names(Answer, frozen=True):
     """One page. `next` is what to send as `after` for the next page, or null at the end."""
 
     lfns: list[str]
     next: str | None
 
 
-class CollectionTotals(Answer):
+class CollectionTotals(Answer, frozen=True):
     """Totals count an LFN once, however many PFNs; `bytes` leaves out the files whose size is unknown."""
 
     name: str
@@ -156,7 +156,7 @@ class CollectionTotals(Answer):
     files_of_unknown_size: int
 
 
-class Collections(Answer):
+class Collections(Answer, frozen=True):
     collections: list[CollectionTotals]
     next: str | None
 
@@ -184,8 +184,8 @@ class SoftState(Struct, frozen=True, forbid_unknown_fields=True):
     """One soft-state message from a sender to a node; without summaries it is a renewal.
 
     `message` numbers the messages of one epoch to one node, so that a late one is known as such. `vector` is
-    `reploc.softstate.vector_hash` over the sequences of the slots that this node is sent. `news_age_s` says how long ago
-    the catalog stood at `position`, which those sequences reflect.
+    `reploc.softstate.vector_hash` over the sequences of the slots that this node is sent. `news_age_s` says how long
+    ago the catalog stood at `position`, which those sequences reflect.
     """
 
     version: int
@@ -210,12 +210,13 @@ class SlotAnswer(Struct, frozen=True, array_like=True):
     reason: str = ""
 
 
-class SoftStateAnswer(Answer):
+class SoftStateAnswer(Answer, frozen=True):
     """What a node says to a message.
 
-    `epoch` is the highest that it knows for the sender: above the message's own, the sender must go above it. `current`
-    says that the node holds exactly the message's vector. Where it does not, `held` lists (slot, sequence) of all that it
-    holds in this epoch, and the sender finds what is owed. `applied` is the position that it has fully applied.
+    `epoch` is the highest that it knows for the sender: above the message's own, the sender must go above it.
+    `current` says that the node holds exactly the message's vector. Where it does not, `held` lists (slot, sequence)
+    of all that it holds in this epoch, and the sender finds what is owed. `applied` is the position that it has fully
+    applied.
     """
 
     epoch: int
@@ -225,7 +226,7 @@ class SoftStateAnswer(Answer):
     held: list[tuple[int, int]] | UnsetType = UNSET
 
 
-class NodeProgress(Answer):
+class NodeProgress(Answer, frozen=True):
     """How far one index node has taken a sender's updates. Ages in seconds, null before the first answer."""
 
     node: str
@@ -238,7 +239,7 @@ class NodeProgress(Answer):
     error: str
 
 
-class SenderStatus(Answer):
+class SenderStatus(Answer, frozen=True):
     """`GET /v1/softstate` of an LRC: what it sends, and what each node is owed."""
 
     site: str
@@ -254,20 +255,20 @@ class SenderStatus(Answer):
 # ---- the replica location index --------------------------------------------------------------------------------------
 
 
-class SiteNews(Answer):
+class SiteNews(Answer, frozen=True):
     """Where a site's LRC is, and how old the news is that the node has fully applied."""
 
     lrc: str
     age_s: float
 
 
-class SiteLocation(Answer):
+class SiteLocation(Answer, frozen=True):
     site: str
     lrc: str
     age_s: float
 
 
-class Location(Answer):
+class Location(Answer, frozen=True):
     """Which sites may hold the LFN. Unless `complete`, the sites in `missing` might hold it too."""
 
     lfn: str
@@ -276,7 +277,7 @@ class Location(Answer):
     sites: list[SiteLocation]
 
 
-class Locations(Answer):
+class Locations(Answer, frozen=True):
     """The same for many; `sites` describes each site that occurs. `missing` is over all `incomplete` LFNs."""
 
     locations: dict[str, list[str]]
@@ -285,7 +286,7 @@ class Locations(Answer):
     sites: dict[str, SiteNews]
 
 
-class SiteReplica(Answer):
+class SiteReplica(Answer, frozen=True):
     """A verified copy: the site's own catalog named it just now."""
 
     site: str
@@ -295,7 +296,7 @@ class SiteReplica(Answer):
     pfns: list[str]
 
 
-class Resolved(Answer):
+class Resolved(Answer, frozen=True):
     """Verified copies of one LFN. A site in `missing` was not known to the index, one in `unreachable` did not answer:
     either may hold copies that are not listed, and only when both are empty is the answer `complete`."""
 
@@ -306,14 +307,14 @@ class Resolved(Answer):
     replicas: list[SiteReplica]
 
 
-class ResolvedMany(Answer):
+class ResolvedMany(Answer, frozen=True):
     replicas: dict[str, list[SiteReplica]]
     incomplete: list[str]
     missing: list[str]
     unreachable: list[str]
 
 
-class Member(Answer):
+class Member(Answer, frozen=True):
     """One service that a node knows: an index node of the static list, or a sender that it has heard from."""
 
     kind: Literal["rli", "lrc"]
@@ -323,7 +324,7 @@ class Member(Answer):
     age_s: float | None = None
 
 
-class Members(Answer):
+class Members(Answer, frozen=True):
     """`GET /v1/members`: what a client or another node needs to find the owners of a slot.
 
     `listed` holds the slots whose list of senders this node vouches for, as runs [first, last].
@@ -341,6 +342,6 @@ class Members(Answer):
 # ---- every daemon ----------------------------------------------------------------------------------------------------
 
 
-class Health(Answer):
+class Health(Answer, frozen=True):
     status: Literal["ok", "starting", "draining"]
     reason: str = ""

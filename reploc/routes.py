@@ -1,0 +1,249 @@
+"""Routes to handlers over HTTP: the one place where a server meets aiohttp.
+
+A route names its path, the type of its query or body, and a handler that takes a `Call` and returns a message, a
+`Reply` or a `Stream`. Here the query or body is bounded, decoded and validated, the answer is encoded as JSON or
+MessagePack as asked, and an error of the tree becomes a problem document. Nothing is matched by pattern: every path is
+exact, so that finding a route is one look into a dictionary.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeAlias, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage
+
+from reploc import errors, telemetry
+from reploc.wire import BODY_BYTES_MAX, Body
+
+T = TypeVar("T")
+
+JSON = "application/json"
+MSGPACK = "application/msgpack"
+PROBLEM = "application/problem+json"
+NDJSON = "application/x-ndjson"
+
+#: Fields of one query string: the route with the most takes four.
+QUERY_FIELDS_MAX = 16
+#: Bytes of a request line: the longest name, percent-encoded, with its path.
+LINE_BYTES_MAX = 16 << 10
+
+_json = msgspec.json.Encoder()
+_msgpack = msgspec.msgpack.Encoder()
+
+
+class NoQuery(Body, frozen=True):
+    """The query of a route that takes none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One request: its decoded query or body, its headers, and the peer's address."""
+
+    what: T
+    headers: Mapping[str, str]
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer that is more than a message with status 200."""
+
+    body: bytes
+    media: str = JSON
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer sent piece by piece; the next piece is made when the last one has been taken."""
+
+    pieces: AsyncIterator[bytes]
+    media: str = NDJSON
+
+
+Outcome: TypeAlias = msgspec.Struct | Reply | Stream
+Handler: TypeAlias = Callable[[Call[T]], Awaitable[Outcome]]
+
+
+@dataclass(frozen=True)
+class Route(Generic[T]):
+    """A path with its method, what it takes, and who answers."""
+
+    method: str
+    path: str
+    kind: type[T]
+    handler: Handler[T]
+    summary: str
+    takes_body: bool
+    body_bytes_max: int = BODY_BYTES_MAX
+
+
+def get(path: str, handler: Handler[T], kind: type[T], summary: str) -> Route[T]:
+    """A route that is read with a query string of the given type."""
+    return Route("GET", path, kind, handler, summary, takes_body=False)
+
+
+def post(path: str, handler: Handler[T], kind: type[T], summary: str, body_bytes_max: int = BODY_BYTES_MAX) -> Route[T]:
+    """A route that takes a body of the given type, as JSON or MessagePack."""
+    return Route("POST", path, kind, handler, summary, takes_body=True, body_bytes_max=body_bytes_max)
+
+
+class Router:
+    """All routes of a daemon; `answer` is the handler that aiohttp calls."""
+
+    def __init__(self, routes: list[Route[Any]], metrics: telemetry.Metrics) -> None:
+        self.routes = routes
+        self._entries: dict[str, dict[str, _Entry]] = {}
+        for route in routes:
+            self._entries.setdefault(route.path, {})[route.method] = _Entry(route, metrics)
+        self._stray = metrics.requests
+
+    def server(self) -> web.Server:
+        """The aiohttp server over these routes."""
+        return web.Server(
+            self.answer,
+            access_log=None,
+            max_line_size=LINE_BYTES_MAX,
+            max_field_size=LINE_BYTES_MAX,
+            auto_decompress=True,
+        )
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        path, _, query = request.raw_path.partition("?")
+        try:
+            entry = self._entry(path, request.method)
+        except errors.ReplocError as wrong:
+            self._stray.labels("unknown", wrong.status).inc()
+            return _problem(wrong)
+        started = time.perf_counter()
+        response = await self._respond(entry, request, query)
+        entry.done(response.status, time.perf_counter() - started)
+        return response
+
+    def _entry(self, path: str, method: str) -> _Entry:
+        methods = self._entries.get(path)
+        if methods is None:
+            raise errors.RouteUnknown(f"{path[:200]!r} is no path of this service")
+        entry = methods.get(method)
+        if entry is None:
+            raise errors.MethodUnknown(f"{path} takes {' or '.join(sorted(methods))}, not {method}")
+        return entry
+
+    async def _respond(self, entry: _Entry, request: web.BaseRequest, query: str) -> web.StreamResponse:
+        try:
+            what = await entry.decode(request, query)
+            outcome = await entry.route.handler(Call(what, request.headers, request.remote or ""))
+            if isinstance(outcome, Stream):
+                return await _stream(request, outcome)
+            return _encoded(outcome, request.headers)
+        except errors.ReplocError as wrong:
+            if wrong.status >= 500:
+                telemetry.event("request.failed", route=entry.route.path, code=wrong.code, detail=wrong.detail)
+            return _problem(wrong)
+        except (ConnectionError, web.HTTPException):
+            raise
+        except Exception as wrong:
+            telemetry.failure("request.broke", wrong, route=entry.route.path)
+            return _problem(errors.Internal("the service's log says more"))
+
+
+class _Entry:
+    """A route with its decoders and metrics, made once."""
+
+    def __init__(self, route: Route[Any], metrics: telemetry.Metrics) -> None:
+        self.route = route
+        self._json = msgspec.json.Decoder(route.kind)
+        self._msgpack = msgspec.msgpack.Decoder(route.kind)
+        self._count = metrics.requests
+        self._ok = metrics.requests.labels(route.path, 200)
+        self._seconds = metrics.seconds.labels(route.path)
+
+    def done(self, status: int, seconds: float) -> None:
+        (self._ok if status == 200 else self._count.labels(self.route.path, status)).inc()
+        self._seconds.observe(seconds)
+
+    async def decode(self, request: web.BaseRequest, query: str) -> Any:
+        if not self.route.takes_body:
+            return self._query(query)
+        if query:
+            raise errors.QueryInvalid(f"{self.route.path} takes a body and no query string")
+        body = await _read(request, self.route.body_bytes_max)
+        try:
+            return self._decoder(request).decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as wrong:
+            raise errors.BodyInvalid(str(wrong)) from wrong
+
+    def _decoder(self, request: web.BaseRequest) -> msgspec.json.Decoder[Any] | msgspec.msgpack.Decoder[Any]:
+        media = request.headers.get("Content-Type", JSON).partition(";")[0].strip().lower()
+        if media == JSON:
+            return self._json
+        if media == MSGPACK:
+            return self._msgpack
+        raise errors.MediaUnknown(f"Content-Type is {media[:100]!r}; expected {JSON} or {MSGPACK}")
+
+    def _query(self, query: str) -> Any:
+        try:
+            pairs = parse_qsl(
+                query,
+                keep_blank_values=True,
+                strict_parsing=bool(query),
+                errors="strict",
+                max_num_fields=QUERY_FIELDS_MAX,
+            )
+        except UnicodeDecodeError as wrong:
+            raise errors.QueryInvalid(f"the query string is not UTF-8: {wrong.reason}") from wrong
+        except ValueError as wrong:
+            raise errors.QueryInvalid(f"the query string is malformed: {wrong}") from wrong
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
+            raise errors.QueryInvalid("a field stands twice in the query string")
+        try:
+            return msgspec.convert(fields, self.route.kind, strict=False)
+        except msgspec.ValidationError as wrong:
+            raise errors.QueryInvalid(str(wrong)) from wrong
+
+
+async def _read(request: web.BaseRequest, bytes_max: int) -> bytes:
+    """The whole body, decompressed, refused as soon as it is known to exceed its bound."""
+    if (request.content_length or 0) > bytes_max:
+        raise errors.TooLarge(f"the body has {request.content_length:,} bytes; at most {bytes_max:,} are taken")
+    pieces, size = [], 0
+    try:
+        async for piece in request.content.iter_any():
+            size += len(piece)
+            if size > bytes_max:
+                raise errors.TooLarge(f"the body has over {bytes_max:,} bytes; no more are taken")
+            pieces.append(piece)
+    except (web.RequestPayloadError, BadHttpMessage) as wrong:
+        raise errors.BodyInvalid(f"the body is cut short or broken: {wrong}") from wrong
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _encoded(outcome: msgspec.Struct | Reply, headers: Mapping[str, str]) -> web.Response:
+    if isinstance(outcome, Reply):
+        return web.Response(
+            body=outcome.body, status=outcome.status, headers={"Content-Type": outcome.media, **outcome.headers}
+        )
+    if MSGPACK in headers.get("Accept", ""):
+        return web.Response(body=_msgpack.encode(outcome), headers={"Content-Type": MSGPACK})
+    return web.Response(body=_json.encode(outcome), headers={"Content-Type": JSON})
+
+
+def _problem(wrong: errors.ReplocError) -> web.Response:
+    return web.Response(body=_json.encode(wrong.problem()), status=wrong.status, headers={"Content-Type": PROBLEM})
+
+
+async def _stream(request: web.BaseRequest, outcome: Stream) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": outcome.media})
+    await response.prepare(request)
+    async for piece in outcome.pieces:
+        await response.write(piece)
+    await response.write_eof()
+    return response

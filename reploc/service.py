@@ -1,0 +1,187 @@
+"""The frame of a daemon: settings that all share, periodic duties, listening, signals, health and drain.
+
+A daemon is composed by an async context manager that opens its resources and yields a `Daemon`; `serve` runs it until
+SIGTERM or SIGINT, then answers `/readyz` with "draining", finishes what is under way and closes everything in turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import msgspec
+import uvloop
+from aiohttp import web
+from msgspec import Meta
+
+from reploc import errors, telemetry
+from reploc.config import Settings
+from reploc.routes import Call, NoQuery, Reply, Route, Router, get
+from reploc.wire import Health
+
+#: Seconds that requests under way may take once a daemon was told to stop.
+DRAIN_S = 5.0
+#: Seconds before a duty that broke is tried again.
+DUTY_RETRY_S = 1.0
+
+
+class DaemonSettings(Settings, frozen=True):
+    """What every daemon is told."""
+
+    listen: Annotated[str, Meta(description="HOST:PORT to listen on; port 0 takes a free one.")] = "127.0.0.1:0"
+    insecure: Annotated[
+        bool, Meta(description="Allow listening beyond loopback without TLS. Only behind something that adds it.")
+    ] = False
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least level that is logged.")
+    ] = "info"
+    log_format: Annotated[Literal["text", "json"], Meta(description="Log lines for people or for programs.")] = "text"
+
+
+@dataclass(frozen=True)
+class Duty:
+    """Something done again and again: `run_once` does it and says in how many seconds it is due next."""
+
+    name: str
+    run_once: Callable[[], Awaitable[float]]
+
+
+@dataclass
+class Daemon:
+    """What is served: routes, duties, metrics, and why it is not ready yet (empty text: it is)."""
+
+    name: str
+    routes: list[Route[Any]]
+    metrics: telemetry.Metrics
+    duties: list[Duty] = field(default_factory=list)
+    not_ready: Callable[[], str] = str
+    on_listening: Callable[[str], object] = str
+    draining: bool = False
+
+
+def address(listen: str, *, insecure: bool) -> tuple[str, int]:
+    """HOST:PORT as (host, port). Raises ConfigInvalid: malformed, or beyond loopback without being told so."""
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise errors.ConfigInvalid(f"listen: {listen!r} is not HOST:PORT")
+    if not insecure and not _loopback(host):
+        raise errors.ConfigInvalid(
+            f"listen: {listen!r} is beyond loopback, and this daemon speaks no TLS",
+            hint="listen on 127.0.0.1 behind a TLS proxy, or set insecure = true",
+        )
+    return host, int(port)
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def run(compose: AbstractAsyncContextManager[Daemon], settings: DaemonSettings) -> None:
+    """Composes the daemon and serves it until told to stop. Raises what keeps it from starting."""
+    telemetry.set_up(settings.log_level, settings.log_format)
+    uvloop.run(_until_signalled(compose, settings))
+
+
+async def _until_signalled(compose: AbstractAsyncContextManager[Daemon], settings: DaemonSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with compose as daemon, listening(daemon, settings):
+        await stop.wait()
+        telemetry.event("daemon.stopping", daemon=daemon.name)
+
+
+@asynccontextmanager
+async def listening(daemon: Daemon, settings: DaemonSettings) -> AsyncIterator[str]:
+    """Serves a composed daemon while the context lasts; its value is the base URL.
+
+    Raises ConfigInvalid: the port is in use, or the address is none of this machine's.
+    """
+    host, port = address(settings.listen, insecure=settings.insecure)
+    router = Router([*daemon.routes, *_common_routes(daemon)], daemon.metrics)
+    runner = web.ServerRunner(router.server(), shutdown_timeout=DRAIN_S)
+    await runner.setup()
+    try:
+        await _bind(runner, host, port)
+        url = f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
+        daemon.on_listening(url)
+        telemetry.event("daemon.listening", daemon=daemon.name, url=url)
+        async with _performing(daemon.duties):
+            yield url
+            daemon.draining = True
+    finally:
+        await runner.cleanup()
+
+
+async def _bind(runner: web.ServerRunner, host: str, port: int) -> None:
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as wrong:
+        said = wrong.strerror or str(wrong)
+        raise errors.ConfigInvalid(f"listen: cannot listen on {host}:{port}: {said}") from wrong
+
+
+@asynccontextmanager
+async def _performing(duties: list[Duty]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(_again_and_again(duty), name=duty.name) for duty in duties]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _again_and_again(duty: Duty) -> None:
+    while True:
+        try:
+            pause = await duty.run_once()
+        except errors.ReplocError as wrong:
+            telemetry.event("duty.failed", duty=duty.name, code=wrong.code, detail=wrong.detail)
+            pause = DUTY_RETRY_S
+        except Exception as wrong:
+            telemetry.failure("duty.broke", wrong, duty=duty.name)
+            pause = DUTY_RETRY_S
+        await asyncio.sleep(max(pause, 0.0))
+
+
+def _common_routes(daemon: Daemon) -> list[Route[Any]]:
+    """What every daemon answers: is it alive, is it ready, what does it count."""
+
+    async def healthz(_: Call[NoQuery]) -> msgspec.Struct:
+        return Health("draining" if daemon.draining else "ok")
+
+    async def readyz(_: Call[NoQuery]) -> msgspec.Struct | Reply:
+        reason = "told to stop" if daemon.draining else daemon.not_ready()
+        if not reason:
+            return Health("ok")
+        waiting = Health("draining" if daemon.draining else "starting", reason)
+        return Reply(msgspec.json.encode(waiting), status=503)
+
+    async def metrics(_: Call[NoQuery]) -> Reply:
+        body, media = daemon.metrics.exposition()
+        return Reply(body, media)
+
+    return [
+        get("/healthz", healthz, NoQuery, "Whether the process is alive"),
+        get("/readyz", readyz, NoQuery, "Whether the service can do its work"),
+        get("/metrics", metrics, NoQuery, "Prometheus metrics"),
+    ]
+
+
+def now() -> float:
+    """Monotonic seconds: the clock that every rule is given."""
+    return time.monotonic()

@@ -1,0 +1,20 @@
+"""What sender and node both compute about soft state: one hash over all slot sequences.
+
+The hash is a sum, mod 2⁶⁴, of a mixed value per (slot, sequence), so that its order does not matter and either end can
+keep it up to date slot by slot. Sequence 0 means that nothing is held, and adds nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reploc.digest import mix
+
+_SLOT_STEP = np.uint64(0x9E3779B97F4A7C15)
+
+
+def vector_hash(sequences: NDArray[np.uint64]) -> int:
+    """The hash of a vector of sequences, one per slot of the index, shape (slots,)."""
+    held = np.flatnonzero(sequences).astype(np.uint64)
+    return int(mix(mix((held + np.uint64(1)) * _SLOT_STEP) ^ sequences[held]).sum(dtype=np.uint64))

@@ -1,0 +1,94 @@
+"""Logging and metrics: one line per write, cycle and error with an event name and fields; reads are only counted.
+
+A line is `time level event key=value …` for people, or one JSON object with `log_format = "json"`. Fields are given to
+the standard logging module through `extra`, so that any handler of the operator's own sees them too.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+#: Characters of one field in a log line: a name of 4,096 bytes need not stand there whole.
+FIELD_CHARS_MAX = 300
+
+_log = logging.getLogger("reploc")
+
+
+def event(name: str, *, level: int = logging.INFO, **fields: Any) -> None:
+    """Logs one event with its fields."""
+    if _log.isEnabledFor(level):
+        _log.log(level, name, extra={"fields": fields})
+
+
+def failure(name: str, wrong: BaseException, **fields: Any) -> None:
+    """Logs an unexpected error with its traceback."""
+    _log.error(name, exc_info=wrong, extra={"fields": fields | {"error": repr(wrong)}})
+
+
+def set_up(level: str, log_format: str) -> None:
+    """Sends the process's log to standard error in the given form."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonLine() if log_format == "json" else _TextLine())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else str(value)
+    text = text if len(text) <= FIELD_CHARS_MAX else text[:FIELD_CHARS_MAX] + "…"
+    return json.dumps(text, ensure_ascii=False) if not text.isprintable() or " " in text or not text else text
+
+
+class _TextLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        fields = getattr(record, "fields", {})
+        said = " ".join(f"{key}={_shown(value)}" for key, value in fields.items())
+        line = f"{moment} {record.levelname.lower()} {record.getMessage()} {said}".rstrip()
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class _JsonLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+        } | getattr(record, "fields", {})
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class Metrics:
+    """One daemon's metrics, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "reploc_requests", "HTTP requests answered", ["route", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "reploc_request_seconds",
+            "Time to answer an HTTP request",
+            ["route"],
+            buckets=(0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
+            registry=self.registry,
+        )
+
+    def counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def exposition(self) -> tuple[bytes, str]:
+        """The text for /metrics and its media type."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
