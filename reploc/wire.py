@@ -21,6 +21,9 @@ BODY_BYTES_MAX = 32 << 20
 #: Slots of an index: the top 16 bits of a digest name the largest number (`lrc/layout.py`).
 SLOTS_MAX = 65_536
 SIZE_MAX = (1 << 63) - 1
+#: Seconds that a resolved lookup may take: usually, and at most, so that no caller can hold a node's memory for long.
+DEADLINE_S = 10.0
+DEADLINE_S_MAX = 300.0
 #: The version of the soft-state protocol. A node refuses another.
 SOFT_STATE_VERSION = 1
 
@@ -339,9 +342,60 @@ class Members(Answer, frozen=True):
     members: list[Member]
 
 
+class ResolveBody(Body, frozen=True):
+    """Which LFNs to look up at their catalogs, and how long the answer may take."""
+
+    lfns: Annotated[list[str], Meta(max_length=BATCH_ITEMS_MAX)]
+    deadline_s: Annotated[float, Meta(gt=0, le=DEADLINE_S_MAX)] = DEADLINE_S
+
+
+class ResolveQuery(Body, frozen=True):
+    """The same for one LFN."""
+
+    lfn: str
+    deadline_s: Annotated[float, Meta(gt=0, le=DEADLINE_S_MAX)] = DEADLINE_S
+
+
 # ---- every daemon ----------------------------------------------------------------------------------------------------
 
 
 class Health(Answer, frozen=True):
     status: Literal["ok", "starting", "draining"]
     reason: str = ""
+
+
+class LrcStatus(Answer, frozen=True):
+    """`GET /v1/status` of an LRC: who it is, what it holds, and how far the index has taken its news."""
+
+    site: str
+    version: str
+    uptime_s: float
+    url: str
+    epoch: int
+    position: int
+    lfns: int
+    mappings: int
+    collections: int
+    slots: int
+    store_bytes: int
+    nodes: list[NodeProgress] = []
+    kind: Literal["lrc"] = "lrc"
+
+
+class RliStatus(Answer, frozen=True):
+    """`GET /v1/status` of an index node. `slots_complete` counts those of `slots_owned` that it is complete for."""
+
+    node: str
+    version: str
+    uptime_s: float
+    url: str
+    slots: int
+    redundancy: int
+    error_rate: float
+    ring: str
+    slots_owned: int
+    slots_complete: int
+    sites_live: int
+    sites_silent: int
+    memory_bytes: int
+    kind: Literal["rli"] = "rli"
