@@ -1,0 +1,50 @@
+# Two commands: `make demo` shows the main job on real files, `make test` checks everything.
+# Both set themselves up in .venv and, where they may, install the Debian packages that they need.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: demo test lint soak loadtest figures clean help
+
+help:
+	@echo "make demo      the grid on this machine, on real files, in under three minutes"
+	@echo "make test      lint, types and every test"
+	@echo "make loadtest  a locust scenario against real servers, headless"
+	@echo "make figures   the benchmarks, each figure beside its bar; writes loadtests/results/"
+	@echo "make clean     removes $(VENV) and caches"
+
+demo: $(VENV)/.installed
+	$(BIN)/reploc demo
+
+test: $(VENV)/.tested lint
+	$(BIN)/pytest
+
+lint: $(VENV)/.tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+loadtest: $(VENV)/.load
+	$(BIN)/python -m loadtests.mixed
+
+figures: $(VENV)/.load
+	$(BIN)/python -m loadtests.figures
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("reploc needs Python 3.11 or newer; say make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[zstd]'
+	touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@
+
+$(VENV)/.load: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[load]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

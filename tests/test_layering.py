@@ -1,0 +1,118 @@
+"""Layers: who may import whom, what pure modules may not touch, and which files meet the outside."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("reploc", "lrc", "rli")
+SERVICES = {"lrc", "rli"}
+
+#: Modules that hold rules: no clock, no chance, no input or output. `now` and `rng` are their arguments.
+PURE = {
+    "reploc.bloom",
+    "reploc.digest",
+    "reploc.errors",
+    "reploc.members",
+    "reploc.names",
+    "reploc.resolve",
+    "reploc.ring",
+    "reploc.softstate",
+    "reploc.wire",
+    "lrc.mappings",
+    "lrc.softstate",
+    "rli.matrix",
+    "rli.registry",
+}
+IMPURE = {"aiohttp", "asyncio", "lmdb", "logging", "os", "random", "socket", "subprocess", "threading", "time"}
+
+#: What is outside → the files that meet it.
+SEAMS = {
+    "aiohttp": {"reploc.routes", "reploc.service", "reploc.transport"},
+    "lmdb": {"lrc.layout", "lrc.catalog", "lrc.store"},
+    "pybloom_live": {"reploc.bloom"},
+    "uhashring": {"reploc.ring"},
+    "mmh3": {"reploc.digest"},
+    "prometheus_client": {"reploc.telemetry"},
+    "uvloop": {"reploc.service"},
+    "subprocess": {"reploc.demo.processes"},
+}
+
+
+def modules() -> dict[str, ast.Module]:
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            found[name] = ast.parse(path.read_text(encoding="utf-8"))
+    return found
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+MODULES = modules()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_siblings_do_not_know_each_other(name: str) -> None:
+    package = name.partition(".")[0]
+    forbidden = SERVICES - {package} if package in SERVICES else SERVICES
+    assert not {module.partition(".")[0] for module in imported(MODULES[name])} & forbidden
+
+
+def test_pure_modules_exist() -> None:
+    assert set(MODULES) >= PURE
+
+
+@pytest.mark.parametrize("name", sorted(PURE))
+def test_rules_touch_no_clock_no_chance_and_no_outside(name: str) -> None:
+    assert not {module.partition(".")[0] for module in imported(MODULES[name])} & IMPURE
+
+
+@pytest.mark.parametrize("outside", SEAMS)
+def test_each_outside_thing_is_met_in_its_named_files(outside: str) -> None:
+    users = {name for name, tree in MODULES.items() if outside in {m.partition(".")[0] for m in imported(tree)}}
+    assert users <= SEAMS[outside]
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph = {name: {module for module in imported(tree) if module in MODULES} for name, tree in MODULES.items()}
+    done: set[str] = set()
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, " → ".join([*above, name])
+        if name not in done:
+            for module in graph[name] - {name}:
+                visit(module, (*above, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_stand_at_the_top(name: str) -> None:
+    """Save for optional extras, which are imported where they are used."""
+    optional = {"zstandard"}
+    for function in ast.walk(MODULES[name]):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert set(imported(function)) <= optional, f"{name}.{function.name}"
+
+
+def test_only_declared_packages_are_imported() -> None:
+    declared = {
+        "aiohttp", "bitarray", "click", "lmdb", "mmh3", "msgspec", "numpy", "prometheus_client", "pybloom_live", "rich",
+        "uhashring", "uvloop", "zstandard",
+    }  # fmt: skip
+    outside = {module.partition(".")[0] for tree in MODULES.values() for module in imported(tree)}
+    assert outside - set(PACKAGES) - {"configs"} - sys.stdlib_module_names <= declared
