@@ -1,0 +1,292 @@
+"""A site's local replica catalog: every read as one short snapshot, every group of writes as one durable commit.
+
+One process has it open for writing, and there one thread at a time commits (`lrc/writer.py`); reads may come from any
+thread, and from other processes with `read_only`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import lmdb
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from lrc import index, layout, listings, mappings
+from lrc.layout import State
+from lrc.listings import FilesPage
+from lrc.mappings import Faults, Holders, Overlay, WriteBody
+from lrc.reads import CollectionNames, View, totals
+from lrc.store import MAP_BYTES, Store, translated
+from reploc import digest, names
+from reploc.digest import Digests
+from reploc.errors import CollectionUnknown, QueryInvalid, ReplocError
+from reploc.wire import (
+    PAGE_ITEMS,
+    SIZE_MAX,
+    Collections,
+    CollectionTotals,
+    Exists,
+    Names,
+    RenameBody,
+    Replica,
+    Replicas,
+    Written,
+)
+
+#: Records that one renaming of PFNs may change in its one transaction: ten times a bulk request's items.
+RENAMED_RECORDS_MAX = 100_000
+
+NO_DIGESTS: Digests = np.empty((0, 2), dtype=np.uint64)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One durable commit: the answer to each request, and the digests that came and went, shape (n, 2) each.
+
+    #: `answers` holds an error in the place of a request that was refused whole.
+    #: `changed` says whether the position went up.
+    """
+
+    answers: list[Written | ReplocError]
+    position: int
+    changed: bool
+    added: Digests
+    removed: Digests
+
+
+@dataclass(frozen=True)
+class SlotDigests:
+    """The digests of some slots, all as the catalog stood at `position`; each shape (n, 2)."""
+
+    position: int
+    digests: list[Digests]
+
+
+class Catalog:
+    """An open catalog. Use as a context manager, or `close` it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._collections = CollectionNames()
+        with store.reading() as txn:
+            state = store.state(txn)
+        self.site = state.site
+        self.sender = state.sender
+
+    @classmethod
+    def create(cls, path: Path | str, site: str, map_bytes: int = MAP_BYTES) -> Self:
+        """A new, empty catalog of a site, open for writing, in a directory that is absent or empty."""
+        return cls._on(Store.create(Path(path), names.require_site(site), map_bytes))
+
+    @classmethod
+    def open(cls, path: Path | str, read_only: bool = False, map_bytes: int = MAP_BYTES) -> Self:
+        """A catalog that is there: for its one writer, or beside it for reading."""
+        return cls._on(Store.open(Path(path), read_only, map_bytes))
+
+    @classmethod
+    def _on(cls, store: Store) -> Self:
+        try:
+            return cls(store)
+        except BaseException:
+            store.close()
+            raise
+
+    def close(self) -> None:
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    @contextmanager
+    def view(self) -> Iterator[View]:
+        """One snapshot for several reads. Keep it short: it pins the pages that it sees."""
+        with self.store.reading() as txn:
+            yield View(self.store, txn, self._collections)
+
+    # ---- reads -------------------------------------------------------------------------------------------------------
+
+    def lookup(self, lfn: str) -> Replica | None:
+        """What the catalog knows of one LFN, or None."""
+        txn = self._begin()
+        try:
+            view = View(self.store, txn, self._collections)
+            stored = view.stored(lfn)
+            return None if stored is None else view.replica(stored)
+        except lmdb.Error as error:
+            raise translated(error, self.store.path) from error
+        finally:
+            txn.abort()
+
+    def _begin(self) -> lmdb.Transaction[memoryview]:
+        """A read transaction without the cost of a context manager, which is that of the lookup itself."""
+        try:
+            return self.store.environment.begin(buffers=True)
+        except lmdb.Error as error:
+            raise translated(error, self.store.path) from error
+
+    def lookup_many(self, lfns: Sequence[str]) -> Replicas:
+        """The same for many, and those that it does not know, in their order; TooLarge where it would be too much."""
+        with self.view() as view:
+            stored = view.stored_many(lfns)
+            found = {lfn: view.replica(one) for lfn, one in zip(lfns, stored, strict=True) if one is not None}
+        return Replicas(found, [lfn for lfn in dict.fromkeys(lfns) if lfn not in found])
+
+    def exists(self, lfns: Sequence[str]) -> Exists:
+        """The LFNs parted into known and unknown, each in their order."""
+        distinct = list(dict.fromkeys(lfns))
+        with self.view() as view:
+            known = {lfn for lfn, there in zip(distinct, view.known(distinct), strict=True) if there}
+        return Exists([lfn for lfn in distinct if lfn in known], [lfn for lfn in distinct if lfn not in known])
+
+    def lfns_by_pfn(self, pfn: str, limit: int = PAGE_ITEMS, after: str | None = None) -> Names:
+        """One page of the LFNs that a PFN stands under; empty where the catalog does not hold it."""
+        with self.view() as view:
+            return listings.lfns_of_pfn(view, pfn, limit, after)
+
+    def lfns(self, pattern: str = "*", limit: int = PAGE_ITEMS, after: str | None = None) -> Names:
+        """One page of the LFNs that match a glob pattern. It may hold few or none and still not be the last."""
+        with self.view() as view:
+            return listings.lfns(view, names.pattern(pattern), limit, after)
+
+    def collections(self, pattern: str = "*", limit: int = PAGE_ITEMS, after: str | None = None) -> Collections:
+        """One page of the collections that match, with their totals."""
+        with self.view() as view:
+            return listings.collections(view, names.pattern(pattern), limit, after)
+
+    def collection(self, name: str) -> CollectionTotals:
+        """The totals of one collection; CollectionUnknown where it has no files."""
+        with self.view() as view:
+            stored = view.collection(name)
+        if stored is None:
+            raise CollectionUnknown(f"collection {name[:200]!r} is not registered")
+        return totals(stored)
+
+    def collection_files(self, name: str, limit: int = PAGE_ITEMS, after: str | None = None) -> FilesPage:
+        """One page of a collection's files; CollectionUnknown where it has none."""
+        with self.view() as view:
+            return listings.files(view, name, limit, after)
+
+    def files(self, limit: int = PAGE_ITEMS, after: str | None = None) -> FilesPage:
+        """One page of all files, for a dump."""
+        with self.view() as view:
+            return listings.everything(view, limit, after)
+
+    # ---- soft state --------------------------------------------------------------------------------------------------
+
+    def state(self) -> State:
+        """The counters: position, epoch, totals."""
+        with self.view() as view:
+            return view.state()
+
+    @property
+    def position(self) -> int:
+        return self.state().position
+
+    def digests(self, slot_numbers: Sequence[int], slots: int) -> SlotDigests:
+        """The digests of the LFNs of these slots of `slots` (a power of two up to 65,536), in one snapshot."""
+        _require_slots(slots, slot_numbers)
+        with self.view() as view:
+            return SlotDigests(view.state().position, [view.digests(slot, slots) for slot in slot_numbers])
+
+    def slot_counts(self, slots: int) -> NDArray[np.int64]:
+        """The number of LFNs in each slot, shape (slots,)."""
+        _require_slots(slots, ())
+        with self.view() as view:
+            return view.slot_counts(slots)
+
+    def raise_epoch(self, above: int = 0) -> int:
+        """A new epoch, durable: above the last one and above the number given."""
+        with self.store.writing() as txn:
+            state = self.store.state(txn)
+            epoch = max(state.epoch, above) + 1
+            if epoch > SIZE_MAX:
+                raise QueryInvalid(f"epoch {above} leaves no room above it; expected less than {SIZE_MAX}")
+            self.store.put_state(txn, replace(state, epoch=epoch))
+        return epoch
+
+    # ---- writes ------------------------------------------------------------------------------------------------------
+
+    def write(self, body: WriteBody) -> Written:
+        """Apply one request in a commit of its own; its error where it is refused whole."""
+        answer = self.apply([body]).answers[0]
+        if isinstance(answer, ReplocError):
+            raise answer
+        return answer
+
+    def apply(self, bodies: Sequence[WriteBody]) -> Commit:
+        """Apply requests in their order and make them durable together. An error that it raises has changed nothing.
+
+        A renaming of PFNs must be alone: it reads the index that earlier requests of a group would change.
+        """
+        assert len(bodies) == 1 or not any(needs_own_commit(body) for body in bodies)
+        faults = [mappings.name_faults(body) for body in bodies]
+        with self.store.writing() as txn:
+            view = View(self.store, txn, self._collections)
+            overlay = Overlay()
+            outcomes = [self._decided(view, overlay, *each) for each in zip(bodies, faults, strict=True)]
+            flushed = index.flush(self.store, txn, overlay)
+            position = flushed.state.position if flushed else view.state().position
+        answers = [one if isinstance(one, ReplocError) else Written(one.done, one.errors, position) for one in outcomes]
+        if flushed is None:
+            return Commit(answers, position, False, NO_DIGESTS, NO_DIGESTS)
+        return Commit(answers, position, True, flushed.added, flushed.removed)
+
+    def _decided(self, view: View, overlay: Overlay, body: WriteBody, faults: Faults) -> mappings.Outcome | ReplocError:
+        try:
+            holders = _load_holders(view, mappings.pfns_of(body, faults))
+            wanted = mappings.lfns_of(body, faults)
+            wanted += [lfn for lfns in holders.values() for lfn in lfns or ()]
+            _load(view, overlay, wanted)
+        except ReplocError as error:
+            return error
+        return mappings.apply(overlay, body, faults, holders)
+
+
+def needs_own_commit(body: WriteBody) -> bool:
+    """Whether the request cannot share its commit with others."""
+    return bool(isinstance(body, RenameBody) and body.what == "pfn")
+
+
+def _load(view: View, overlay: Overlay, lfns: Sequence[str]) -> None:
+    """Take into the overlay what the catalog knows of those LFNs that it does not hold yet."""
+    before = overlay.before
+    wanted = [lfn for lfn in dict.fromkeys(lfns) if lfn not in before]
+    unknown = []
+    for lfn, stored in zip(wanted, view.stored_many(wanted), strict=True):
+        if stored is None:
+            unknown.append(lfn)
+        else:
+            overlay.load(view.record(lfn, stored))
+    digests = digest.stored(digest.of(unknown))
+    for lfn, stored_digest, taken in zip(unknown, digests, view.has_digests(digests), strict=True):
+        overlay.load_unknown(lfn, stored_digest, taken)
+
+
+def _load_holders(view: View, pfns: Sequence[str]) -> Holders:
+    """The LFNs under each PFN, None from where the request would change too many records."""
+    holders: Holders = {}
+    room = RENAMED_RECORDS_MAX
+    for pfn in pfns:
+        if pfn not in holders:
+            lfns = list(islice(view.holders(pfn), room + 1))
+            holders[pfn] = lfns if len(lfns) <= room else None
+            room = max(0, room - len(lfns))
+    return holders
+
+
+def _require_slots(slots: int, numbers: Sequence[int]) -> None:
+    if not 1 <= slots <= layout.SLOTS_MAX or slots & (slots - 1):
+        raise QueryInvalid(f"{slots} slots; expected a power of two up to {layout.SLOTS_MAX:,}")
+    if wrong := [number for number in numbers if not 0 <= number < slots]:
+        raise QueryInvalid(f"slot {wrong[0]}; expected 0 to {slots - 1}")

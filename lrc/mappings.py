@@ -1,0 +1,324 @@
+"""The rules of registering, deleting and renaming mappings: pure, over an overlay of the records concerned.
+
+    create  the LFN must be unknown                     `lfn-exists`
+    add     the LFN must be known                       `lfn-unknown`
+    put     either of the two
+    delete  one mapping, or all of the LFN              `lfn-unknown`, `mapping-unknown`
+    rename  an LFN to an unknown one, or a PFN under    `lfn-unknown`, `lfn-exists`, `pfn-unknown`
+            every LFN that it stands under
+
+A mapping that is there already is no error of add and put, and an LFN goes with its last mapping. Size, checksum and
+collection belong to the LFN: where the catalog knows none, a value given fills it in; where it knows another, that is
+`attributes-differ` unless the request says `update`; where none is given, nothing changes. Checksums are compared in
+lower case. In an atomic request one item's error undoes all its items, and the answer lists every item that fails.
+
+What the rules decide lies in the overlay; `lrc/index.py` writes the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lrc.layout import PFNS_PER_LFN_MAX
+from reploc import names
+from reploc.errors import (
+    AttributesDiffer,
+    DigestCollision,
+    LfnExists,
+    LfnUnknown,
+    MappingUnknown,
+    NameInvalid,
+    PfnsFull,
+    PfnUnknown,
+    ReplocError,
+    TooLarge,
+)
+from reploc.wire import DeleteBody, DeleteItem, ItemError, MappingItem, MappingsBody, RenameBody, RenameItem
+
+WriteBody: TypeAlias = MappingsBody | DeleteBody | RenameBody
+Item = TypeVar("Item")
+#: Item → what is wrong with its names, found before any rule is applied.
+Faults: TypeAlias = dict[int, ReplocError]
+#: PFN → the LFNs that it stands under; None where those are more than one request may change.
+Holders: TypeAlias = dict[str, list[str] | None]
+
+#: Characters of a name that an error's message quotes.
+QUOTED_CHARS = 200
+
+
+class Record(Struct, frozen=True, gc=False):
+    """What the catalog knows of one LFN. `pfns` are distinct, in the order of their registration, and never empty."""
+
+    lfn: str
+    size: int | None
+    checksum: str | None
+    collection: str | None
+    pfns: tuple[str, ...]
+
+
+class Outcome(Struct, frozen=True):
+    """`done` items took effect or were true already; the others are listed. Of an atomic request it is all or none."""
+
+    done: int
+    errors: list[ItemError]
+
+
+class Overlay:
+    """The records that a group of requests is about, as loaded and as they will be.
+
+    #: `before` and `after` hold the same LFNs, None for one that is not in the catalog.
+    #: `digests` holds the stored digest of each LFN that was unknown when loaded; `taken` those of them whose digest
+    #: stands in the catalog for another LFN.
+    """
+
+    def __init__(self) -> None:
+        self.before: dict[str, Record | None] = {}
+        self.after: dict[str, Record | None] = {}
+        self.digests: dict[str, bytes] = {}
+        self.taken: set[str] = set()
+        self._claims: dict[bytes, str] = {}
+        self._undo: list[tuple[str, Record | None]] = []
+
+    def load(self, record: Record) -> None:
+        """Take in a record as it stands in the catalog."""
+        self.before[record.lfn] = self.after[record.lfn] = record
+
+    def load_unknown(self, lfn: str, digest: bytes, taken: bool) -> None:
+        """Take in that the catalog does not hold this LFN."""
+        self.before[lfn] = self.after[lfn] = None
+        self.digests[lfn] = digest
+        if taken:
+            self.taken.add(lfn)
+
+    def set(self, lfn: str, record: Record | None) -> None:
+        """Decide how a loaded LFN will stand."""
+        self._undo.append((lfn, self.after[lfn]))
+        self._place(lfn, record)
+
+    def _place(self, lfn: str, record: Record | None) -> None:
+        self.after[lfn] = record
+        digest = self.digests.get(lfn)
+        if digest is None:
+            return
+        if record is not None:
+            self._claims[digest] = lfn
+        elif self._claims.get(digest) == lfn:
+            del self._claims[digest]
+
+    def collides(self, lfn: str) -> bool:
+        """Whether another LFN, in the catalog or about to be, has the digest of this unknown one."""
+        if lfn in self.taken:
+            return True
+        digest = self.digests.get(lfn)
+        return digest is not None and self._claims.get(digest, lfn) != lfn
+
+    def mark(self) -> None:
+        """Forget how to undo what has been decided so far."""
+        self._undo.clear()
+
+    def rollback(self) -> None:
+        """Undo everything since the mark."""
+        while self._undo:
+            self._place(*self._undo.pop())
+
+    def changes(self) -> list[tuple[Record | None, Record | None]]:
+        """(before, after) of each LFN that will stand otherwise."""
+        before = self.before
+        return [(before[lfn], after) for lfn, after in self.after.items() if after != before[lfn]]
+
+
+# ---- names -----------------------------------------------------------------------------------------------------------
+
+
+def name_faults(body: WriteBody) -> Faults:
+    """The items whose names or checksums are none, each with its NameInvalid."""
+    found: Faults = {}
+    if isinstance(body, RenameBody):
+        _name_faults(found, f"old {body.what}", [item.old for item in body.names])
+        _name_faults(found, f"new {body.what}", [item.new for item in body.names])
+        return found
+    _name_faults(found, "lfn", [item.lfn for item in body.mappings])
+    _name_faults(found, "pfn", ["-" if item.pfn is None else item.pfn for item in body.mappings])
+    if isinstance(body, MappingsBody):
+        _collection_faults(found, body.mappings)
+        _checksum_faults(found, body.mappings)
+    return found
+
+
+def _name_faults(found: Faults, what: str, given: Sequence[str]) -> None:
+    for index, wrong in names.faults(given).items():
+        found.setdefault(index, NameInvalid(f"{what} {wrong}"))
+
+
+def _collection_faults(found: Faults, items: Sequence[MappingItem]) -> None:
+    distinct = list({item.collection for item in items if item.collection is not None})
+    if wrong := {distinct[at]: words for at, words in names.faults(distinct).items()}:
+        for index, item in enumerate(items):
+            if item.collection in wrong:
+                found.setdefault(index, NameInvalid(f"collection {wrong[item.collection]}"))
+
+
+def _checksum_faults(found: Faults, items: Sequence[MappingItem]) -> None:
+    for index, item in enumerate(items):
+        if item.checksum is not None and (wrong := names.checksum_fault(item.checksum.lower())):
+            found.setdefault(index, NameInvalid(wrong))
+
+
+def lfns_of(body: WriteBody, faults: Faults) -> list[str]:
+    """The LFNs that must be loaded before the body is applied; those of items at fault are left out."""
+    if isinstance(body, RenameBody):
+        if body.what == "pfn":
+            return []
+        return [name for index, item in enumerate(body.names) if index not in faults for name in (item.old, item.new)]
+    items: Sequence[MappingItem | DeleteItem] = body.mappings
+    if not faults:
+        return [item.lfn for item in items]
+    return [item.lfn for index, item in enumerate(items) if index not in faults]
+
+
+def pfns_of(body: WriteBody, faults: Faults) -> list[str]:
+    """The PFNs whose holders must be known before the body is applied: those of a renaming of PFNs, else none."""
+    if not isinstance(body, RenameBody) or body.what != "pfn":
+        return []
+    return [name for index, item in enumerate(body.names) if index not in faults for name in (item.old, item.new)]
+
+
+# ---- rules -----------------------------------------------------------------------------------------------------------
+
+
+def apply(overlay: Overlay, body: WriteBody, faults: Faults, holders: Holders | None = None) -> Outcome:
+    """Decide every item of a request in its order, or none of an atomic one that has an error.
+
+    All of `lfns_of` and every LFN in `holders`, which has all of `pfns_of`, must be loaded.
+    """
+    overlay.mark()
+    if isinstance(body, MappingsBody):
+        errors = _each(body.mappings, faults, lambda item: _register(overlay, item, body))
+        count = len(body.mappings)
+    elif isinstance(body, DeleteBody):
+        errors = _each(body.mappings, faults, lambda item: _delete(overlay, item))
+        count = len(body.mappings)
+    else:
+        rename = _pfn_renamer(overlay, holders or {}) if body.what == "pfn" else _lfn_renamer(overlay)
+        errors = _each(body.names, faults, rename)
+        count = len(body.names)
+    if errors and body.atomic:
+        overlay.rollback()
+        return Outcome(0, errors)
+    return Outcome(count - len(errors), errors)
+
+
+def _each(
+    items: Sequence[Item], faults: Mapping[int, ReplocError], rule: Callable[[Item], ReplocError | None]
+) -> list[ItemError]:
+    errors = []
+    for index, item in enumerate(items):
+        if (error := faults.get(index) or rule(item)) is not None:
+            errors.append(ItemError(index, error.code, error.detail))
+    return errors
+
+
+def _register(overlay: Overlay, item: MappingItem, body: MappingsBody) -> ReplocError | None:
+    lfn = item.lfn
+    record = overlay.after[lfn]
+    if record is None:
+        if body.mode == "add":
+            return LfnUnknown(f"lfn {_quoted(lfn)} is not registered; mode add needs a known LFN")
+        if overlay.collides(lfn):
+            return DigestCollision(f"lfn {_quoted(lfn)} has the digest of another LFN of this catalog")
+        checksum = item.checksum and item.checksum.lower()
+        overlay.set(lfn, Record(lfn, item.size, checksum, item.collection, (item.pfn,)))
+        return None
+    if body.mode == "create":
+        return LfnExists(f"lfn {_quoted(lfn)} is registered already")
+    return _extend(overlay, record, item, body.update)
+
+
+def _extend(overlay: Overlay, record: Record, item: MappingItem, update: bool) -> ReplocError | None:
+    """Another mapping, or the same one, of a known LFN."""
+    checksum = item.checksum and item.checksum.lower()
+    given = (("size", item.size), ("checksum", checksum), ("collection", item.collection))
+    news = {field: value for field, value in given if value is not None and value != getattr(record, field)}
+    if not update and (differ := [field for field in news if getattr(record, field) is not None]):
+        said = ", ".join(
+            f"{field} is {_quoted(getattr(record, field))}, not {_quoted(news[field])}" for field in differ
+        )
+        return AttributesDiffer(f"lfn {_quoted(record.lfn)}: {said}")
+    if item.pfn not in record.pfns:
+        if len(record.pfns) >= PFNS_PER_LFN_MAX:
+            return PfnsFull(
+                f"lfn {_quoted(record.lfn)} has {PFNS_PER_LFN_MAX:,} PFNs, which is the most that it can have"
+            )
+        overlay.set(record.lfn, replace(record, pfns=(*record.pfns, item.pfn), **news))
+    elif news:
+        overlay.set(record.lfn, replace(record, **news))
+    return None
+
+
+def _delete(overlay: Overlay, item: DeleteItem) -> ReplocError | None:
+    record = overlay.after[item.lfn]
+    if record is None:
+        return LfnUnknown(f"lfn {_quoted(item.lfn)} is not registered")
+    if item.pfn is None:
+        overlay.set(item.lfn, None)
+        return None
+    if item.pfn not in record.pfns:
+        return MappingUnknown(f"lfn {_quoted(item.lfn)} has no pfn {_quoted(item.pfn)}")
+    rest = tuple(pfn for pfn in record.pfns if pfn != item.pfn)
+    overlay.set(item.lfn, replace(record, pfns=rest) if rest else None)
+    return None
+
+
+def _lfn_renamer(overlay: Overlay) -> Callable[[RenameItem], ReplocError | None]:
+    def rename(item: RenameItem) -> ReplocError | None:
+        record = overlay.after[item.old]
+        if record is None:
+            return LfnUnknown(f"lfn {_quoted(item.old)} is not registered")
+        if item.new == item.old:
+            return None
+        if overlay.after[item.new] is not None:
+            return LfnExists(f"lfn {_quoted(item.new)} is registered already")
+        if overlay.collides(item.new):
+            return DigestCollision(f"lfn {_quoted(item.new)} has the digest of another LFN of this catalog")
+        overlay.set(item.old, None)
+        overlay.set(item.new, replace(record, lfn=item.new))
+        return None
+
+    return rename
+
+
+def _pfn_renamer(overlay: Overlay, loaded: Holders) -> Callable[[RenameItem], ReplocError | None]:
+    """The rule for one renaming of a PFN; what the earlier ones of the request moved, the later ones see."""
+    holders = dict(loaded)
+
+    def rename(item: RenameItem) -> ReplocError | None:
+        old, new = holders[item.old], holders[item.new]
+        if old is None or new is None:
+            return TooLarge("the request would rename PFNs under more LFNs than one request may change")
+        if not old:
+            return PfnUnknown(f"pfn {_quoted(item.old)} is not registered")
+        if item.new == item.old:
+            return None
+        for lfn in old:
+            record = overlay.after[lfn]
+            assert record is not None
+            overlay.set(lfn, replace(record, pfns=_renamed(record.pfns, item.old, item.new)))
+        holders[item.new] = list(dict.fromkeys([*new, *old]))
+        holders[item.old] = []
+        return None
+
+    return rename
+
+
+def _renamed(pfns: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:
+    """The PFNs with `old` called `new`; where `new` is among them already, the two become one."""
+    return tuple(dict.fromkeys(new if pfn == old else pfn for pfn in pfns))
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return repr(text if len(text) <= QUOTED_CHARS else text[: QUOTED_CHARS - 1] + "…")

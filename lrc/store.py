@@ -1,0 +1,258 @@
+"""A catalog's store: the LMDB environment with its tables, opened by one writer, or by any number of readers.
+
+The one place where LMDB is opened and where its errors become ours:
+
+    not LMDB, or without our format      store-foreign     a bad page or record      store-damaged
+    another layout version               store-version     no space on disk or map   store-full
+    another process writes               store-locked      too many readers          unavailable
+    no permission, or read-only          store-read-only   anything else             store-error
+
+Every commit is synced before it returns; pages never change in place, so that a process may die at any moment.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeAlias
+
+import lmdb
+
+from lrc import layout
+from lrc.layout import State
+from reploc.errors import (
+    ReplocError,
+    StoreDamaged,
+    StoreError,
+    StoreForeign,
+    StoreFull,
+    StoreLocked,
+    StoreReadOnly,
+    StoreVersion,
+    Unavailable,
+)
+
+#: Address space, not disk: the file grows with what is in it. A terabyte holds several billion mappings.
+MAP_BYTES = 1 << 40
+#: Read transactions at one time, over all processes: a daemon has a few, each reading command one.
+READERS_MAX = 126
+#: Read transactions that are kept for reuse: the event loop's and a few of long reads.
+SPARE_READS = 8
+
+#: A transaction hands out views of the map: they are valid until it ends or, in a writing one, until it writes.
+Transaction: TypeAlias = "lmdb.Transaction[memoryview]"
+Cursor: TypeAlias = "lmdb.Cursor[memoryview]"
+
+_ERRORS: dict[type[Exception], tuple[type[ReplocError], str]] = {
+    lmdb.MapFullError: (StoreFull, "the map of the store is full"),
+    lmdb.DiskError: (StoreFull, "the disk of the store is full"),
+    lmdb.ReadonlyError: (StoreReadOnly, "the store is open for reading only"),
+    lmdb.LockError: (StoreLocked, "the store is locked"),
+    lmdb.InvalidError: (StoreForeign, "the file is not an LMDB environment"),
+    lmdb.VersionMismatchError: (StoreForeign, "the file is of another LMDB version"),
+    lmdb.CorruptedError: (StoreDamaged, "a page of the store is damaged"),
+    lmdb.PageNotFoundError: (StoreDamaged, "a page of the store is not there"),
+    lmdb.PanicError: (StoreDamaged, "an earlier write failed half-way; open the store again"),
+    lmdb.ReadersFullError: (Unavailable, f"all {READERS_MAX} places for readers are taken"),
+}
+_ERRNOS: dict[int, type[ReplocError]] = {
+    errno.ENOSPC: StoreFull,
+    errno.EDQUOT: StoreFull,
+    errno.EFBIG: StoreFull,
+    errno.EROFS: StoreReadOnly,
+    errno.EACCES: StoreReadOnly,
+    errno.EPERM: StoreReadOnly,
+}
+
+
+def translated(error: lmdb.Error | OSError, path: str) -> ReplocError:
+    """The error of ours that a foreign one stands for, with the store's path."""
+    kind, words = _ERRORS.get(type(error), (None, str(error)))
+    if kind is None:
+        # py-lmdb names the classes of LMDB's own errors only; those of the system keep their number in `code`.
+        number = error.errno if isinstance(error, OSError) else getattr(error, "code", 0)
+        kind = _ERRNOS.get(number or _errno_said(words), StoreError)
+    return kind(f"store {path}: {words}")
+
+
+def _errno_said(words: str) -> int:
+    for number in _ERRNOS:
+        if os.strerror(number) in words:
+            return number
+    return 0
+
+
+class Store:
+    """An open environment. `Store.create` and `Store.open` make one; `close` ends it.
+
+    #: `writable` says that this process is the one writer, which holds the lock file.
+    """
+
+    def __init__(self, path: Path, environment: lmdb.Environment, lock: int | None) -> None:
+        self.path = str(path)
+        self.environment = environment
+        self.writable = lock is not None
+        self._lock = lock
+        self.tables: dict[str, lmdb._Database] = {}
+
+    @classmethod
+    def create(cls, path: Path, site: str, map_bytes: int = MAP_BYTES) -> Store:
+        """A new store in a directory that is absent or empty; StoreForeign where it holds anything."""
+        with _errors(str(path)):
+            path.mkdir(parents=True, exist_ok=True)
+            if strange := sorted({entry.name for entry in path.iterdir()} - layout.STORE_FILES):
+                raise StoreForeign(f"store {path}: the directory holds {strange[0]!r}; expected an empty one")
+        store = cls._opened(path, map_bytes, writable=True)
+        try:
+            store._initialise(site)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def open(cls, path: Path, read_only: bool = False, map_bytes: int = MAP_BYTES) -> Store:
+        """A store that is there, for its one writer or beside it for reading."""
+        with _errors(str(path)):
+            if not (path / layout.DATA_FILE).exists():
+                raise StoreForeign(f"store {path}: there is no {layout.DATA_FILE}; expected a directory with a store")
+        store = cls._opened(path, map_bytes, writable=not read_only)
+        try:
+            store._require_ours()
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def _opened(cls, path: Path, map_bytes: int, writable: bool) -> Store:
+        lock = _locked(path) if writable else None
+        try:
+            with _errors(str(path)):
+                environment = lmdb.open(
+                    str(path),
+                    map_size=map_bytes,
+                    readonly=not writable,
+                    readahead=False,
+                    create=writable,
+                    max_dbs=len(layout.TABLES),
+                    max_readers=READERS_MAX,
+                    max_spare_txns=SPARE_READS,
+                )
+                environment.reader_check()
+        except BaseException:
+            if lock is not None:
+                os.close(lock)
+            raise
+        return cls(path, environment, lock)
+
+    def _initialise(self, site: str) -> None:
+        state = State(site, secrets.token_hex(16), position=0, epoch=0, lfns=0, mappings=0, next_collection=1)
+        with self.writing() as txn:
+            if txn.stat()["entries"]:
+                raise StoreForeign(f"store {self.path}: there is a store already; expected an empty directory")
+            for table in layout.TABLES:
+                self._open_table(table, txn, create=True)
+            txn.put(layout.FORMAT_KEY, layout.format_value(), db=self.tables["meta"])
+            self.put_state(txn, state)
+
+    def _require_ours(self) -> None:
+        """Open the tables, or say whose store this is."""
+        with self._translating(), self.environment.begin(buffers=True) as txn:
+            try:
+                self._open_table(layout.META, txn, create=False)
+            except (lmdb.NotFoundError, lmdb.IncompatibleError) as error:
+                raise StoreForeign(f"store {self.path}: an LMDB environment, but not of reploc") from error
+            version = layout.format_version(bytes(txn.get(layout.FORMAT_KEY, b"", db=self.tables["meta"])))
+            if version is None:
+                raise StoreForeign(f"store {self.path}: an LMDB environment, but not of reploc")
+            if version != layout.LAYOUT_VERSION:
+                raise _other_version(self.path, version)
+            try:
+                for table in layout.TABLES[1:]:
+                    self._open_table(table, txn, create=False)
+            except (lmdb.NotFoundError, lmdb.IncompatibleError) as error:
+                raise StoreDamaged(f"store {self.path}: table {table.name!r} is not there") from error
+
+    def _open_table(self, table: layout.Table, txn: Transaction, create: bool) -> None:
+        self.tables[table.name] = self.environment.open_db(
+            table.name.encode(), txn=txn, dupsort=table.many, dupfixed=table.fixed, create=create
+        )
+
+    def close(self) -> None:
+        self.environment.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    # ---- transactions ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """One snapshot. Keep it short: pages that it sees cannot be used again until it ends."""
+        with self._translating(), self.environment.begin(buffers=True) as txn:
+            yield txn
+
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        """One transaction, durable when the block has ended; an error inside undoes all of it."""
+        if not self.writable:
+            raise StoreReadOnly(f"store {self.path}: open for reading only")
+        with self._translating(), self.environment.begin(write=True, buffers=True) as txn:
+            yield txn
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        with _errors(self.path):
+            yield
+
+    # ---- the state row -----------------------------------------------------------------------------------------------
+
+    def state(self, txn: Transaction) -> State:
+        value = txn.get(layout.STATE_KEY, db=self.tables["meta"])
+        if value is None:
+            raise StoreDamaged(f"store {self.path}: the row {layout.STATE_KEY.decode()!r} is not there")
+        return layout.decode_state(value)
+
+    def put_state(self, txn: Transaction, state: State) -> None:
+        txn.put(layout.STATE_KEY, layout.encode(state), db=self.tables["meta"])
+
+
+@contextmanager
+def _errors(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (lmdb.Error, OSError) as error:
+        raise translated(error, path) from error
+
+
+def _locked(path: Path) -> int:
+    """The descriptor of the lock file, locked. Closing it, or the end of the process, lets go."""
+    with _errors(str(path)):
+        lock = os.open(path / layout.WRITER_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(lock, 32).decode(errors="replace").strip()
+            os.close(lock)
+            raise StoreLocked(f"store {path}: process {holder or 'unknown'} has it open for writing") from error
+        with suppress(OSError):  # who holds the lock is a courtesy, and a full disk no reason to stay away
+            os.truncate(lock, 0)
+            os.write(lock, str(os.getpid()).encode())
+        return lock
+
+
+def _other_version(path: str, version: int) -> StoreVersion:
+    ours = layout.LAYOUT_VERSION
+    if version > ours:
+        return StoreVersion(
+            f"store {path}: layout version {version}; this reploc reads {ours}", hint="use a newer reploc"
+        )
+    return StoreVersion(
+        f"store {path}: layout version {version}; this reploc reads {ours}", hint="run `reploc lrc upgrade`"
+    )
