@@ -20,8 +20,11 @@
     │   ├── StoreForeign · StoreVersion · StoreLocked · StoreReadOnly · StoreDamaged
     │   └── StoreFull         507
     ├── Unavailable           503  not now; try again
-    │   └── Unreachable            a peer did not answer
+    │   ├── Unreachable            a peer did not answer
+    │   └── MemoryFull        507  an index node has no room for another filter
+    │       └── NotConnected       there was no connection to it, so that nothing was asked
     ├── DeadlineExceeded      504  not in the time allowed
+    ├── AnswerInvalid         502  a peer answered something that is not what was asked for
     ├── ConfigInvalid              a settings file is wrong (never leaves the process)
     └── Internal              500  a fault of reploc itself
 
@@ -210,8 +213,22 @@ class Unreachable(Unavailable):
     code, title = "unreachable", "a peer did not answer"
 
 
+class NotConnected(Unreachable):
+    code, title = "not-connected", "there was no connection to a peer"
+
+
+class MemoryFull(Unavailable):
+    code, status, title = "memory-full", 507, "the index node has no room for another filter"
+    hint = "give the node more memory, or spread the slots over more nodes"
+
+
 class DeadlineExceeded(ReplocError):
     code, status, title, retryable = "deadline-exceeded", 504, "not in the time allowed", True
+
+
+class AnswerInvalid(ReplocError):
+    code, status, title = "answer-invalid", 502, "a peer answered something else than what was asked for"
+    hint = "is this the address of another service, or of another version?"
 
 
 class ConfigInvalid(ReplocError):
