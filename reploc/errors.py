@@ -20,8 +20,8 @@
     │   ├── StoreForeign · StoreVersion · StoreLocked · StoreReadOnly · StoreDamaged
     │   └── StoreFull         507
     ├── Unavailable           503  not now; try again
-    │   ├── Unreachable            a peer did not answer
-    │   └── MemoryFull        507  an index node has no room for another filter
+    │   ├── MemoryFull        507  an index node has no room for another filter
+    │   └── Unreachable            a peer did not answer
     │       └── NotConnected       there was no connection to it, so that nothing was asked
     ├── DeadlineExceeded      504  not in the time allowed
     ├── AnswerInvalid         502  a peer answered something that is not what was asked for
