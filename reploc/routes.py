@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
 import msgspec
 from aiohttp import web
@@ -103,7 +103,7 @@ class Router:
         self._entries: dict[str, dict[str, _Entry]] = {}
         for route in routes:
             self._entries.setdefault(route.path, {})[route.method] = _Entry(route, metrics)
-        self._stray = metrics.requests
+        self._stray = metrics.seconds
 
     def server(self) -> web.Server:
         """The aiohttp server over these routes."""
@@ -120,7 +120,7 @@ class Router:
         try:
             entry = self._entry(path, request.method)
         except errors.ReplocError as wrong:
-            self._stray.labels("unknown", wrong.status).inc()
+            self._stray.labels("unknown", wrong.status).observe(0)
             return _problem(wrong)
         started = time.perf_counter()
         response = await self._respond(entry, request, query)
@@ -161,13 +161,11 @@ class _Entry:
         self.route = route
         self._json = msgspec.json.Decoder(route.kind)
         self._msgpack = msgspec.msgpack.Decoder(route.kind)
-        self._count = metrics.requests
-        self._ok = metrics.requests.labels(route.path, 200)
-        self._seconds = metrics.seconds.labels(route.path)
+        self._seconds = metrics.seconds
+        self._ok = metrics.seconds.labels(route.path, 200)
 
     def done(self, status: int, seconds: float) -> None:
-        (self._ok if status == 200 else self._count.labels(self.route.path, status)).inc()
-        self._seconds.observe(seconds)
+        (self._ok if status == 200 else self._seconds.labels(self.route.path, status)).observe(seconds)
 
     async def decode(self, request: web.BaseRequest, query: str) -> Any:
         if not self.route.takes_body:
@@ -190,24 +188,26 @@ class _Entry:
 
     def _query(self, query: str) -> Any:
         try:
-            pairs = parse_qsl(
-                query,
-                keep_blank_values=True,
-                strict_parsing=bool(query),
-                errors="strict",
-                max_num_fields=QUERY_FIELDS_MAX,
-            )
-        except UnicodeDecodeError as wrong:
-            raise errors.QueryInvalid(f"the query string is not UTF-8: {wrong.reason}") from wrong
-        except ValueError as wrong:
-            raise errors.QueryInvalid(f"the query string is malformed: {wrong}") from wrong
-        fields = dict(pairs)
-        if len(fields) < len(pairs):
-            raise errors.QueryInvalid("a field stands twice in the query string")
-        try:
-            return msgspec.convert(fields, self.route.kind, strict=False)
+            return msgspec.convert(_fields(query), self.route.kind, strict=False)
         except msgspec.ValidationError as wrong:
             raise errors.QueryInvalid(str(wrong)) from wrong
+
+
+def _fields(query: str) -> dict[str, str]:
+    """The fields of a form-encoded query string. Much shorter than the library's for one field, which most have."""
+    parts = query.split("&") if query else []
+    if len(parts) > QUERY_FIELDS_MAX:
+        raise errors.QueryInvalid(f"the query string has {len(parts)} fields; at most {QUERY_FIELDS_MAX} are taken")
+    fields: dict[str, str] = {}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not equals or key in fields:
+            raise errors.QueryInvalid(f"query field {key[:80]!r} {'stands twice' if equals else 'has no value'}")
+        try:
+            fields[key] = unquote_plus(value, errors="strict")
+        except UnicodeDecodeError as wrong:
+            raise errors.QueryInvalid(f"query field {key[:80]!r} is not UTF-8: {wrong.reason}") from wrong
+    return fields
 
 
 async def _read(request: web.BaseRequest, bytes_max: int) -> bytes:

@@ -72,13 +72,10 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "reploc_requests", "HTTP requests answered", ["route", "status"], registry=self.registry
-        )
         self.seconds = Histogram(
             "reploc_request_seconds",
-            "Time to answer an HTTP request",
-            ["route"],
+            "Time to answer an HTTP request; its count is the number of requests",
+            ["route", "status"],
             buckets=(0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
             registry=self.registry,
         )
