@@ -38,6 +38,10 @@ class Body(Struct, frozen=True, forbid_unknown_fields=True):
     """What a client sends."""
 
 
+class Nothing(Body, frozen=True):
+    """The body of a request that says nothing but its path."""
+
+
 class Answer(Struct, frozen=True):
     """What a service answers; readers ignore fields that they do not know."""
 
