@@ -24,7 +24,7 @@ from lrc.layout import State
 from lrc.listings import FilesPage
 from lrc.mappings import Faults, Holders, Overlay, WriteBody
 from lrc.reads import CollectionNames, View, totals
-from lrc.store import MAP_BYTES, Store, translated
+from lrc.store import MAP_BYTES, ROW_ERRORS, Store, translated
 from reploc import digest, names
 from reploc.digest import Digests
 from reploc.errors import CollectionUnknown, QueryInvalid, ReplocError
@@ -123,7 +123,7 @@ class Catalog:
             view = View(self.store, txn, self._collections)
             stored = view.stored(lfn)
             return None if stored is None else view.replica(stored)
-        except lmdb.Error as error:
+        except ROW_ERRORS as error:
             raise translated(error, self.store.path) from error
         finally:
             txn.abort()

@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 import lmdb
+import msgspec
 
 from lrc import layout
 from lrc.layout import State
 from reploc.errors import (
+    NameInvalid,
     ReplocError,
     StoreDamaged,
     StoreError,
@@ -60,6 +62,8 @@ _ERRORS: dict[type[Exception], tuple[type[ReplocError], str]] = {
     lmdb.PanicError: (StoreDamaged, "an earlier write failed half-way; open the store again"),
     lmdb.ReadersFullError: (Unavailable, f"all {READERS_MAX} places for readers are taken"),
 }
+#: What reading or writing a row raises. Not OSError: what a caller does with a snapshot may raise that.
+ROW_ERRORS = (lmdb.Error, msgspec.MsgspecError, UnicodeError)
 _ERRNOS: dict[int, type[ReplocError]] = {
     errno.ENOSPC: StoreFull,
     errno.EDQUOT: StoreFull,
@@ -70,8 +74,12 @@ _ERRNOS: dict[int, type[ReplocError]] = {
 }
 
 
-def translated(error: lmdb.Error | OSError, path: str) -> ReplocError:
+def translated(error: Exception, path: str) -> ReplocError:
     """The error of ours that a foreign one stands for, with the store's path."""
+    if isinstance(error, msgspec.MsgspecError | UnicodeDecodeError):
+        return StoreDamaged(f"store {path}: a row cannot be read: {error}")
+    if isinstance(error, lmdb.BadValsizeError | UnicodeEncodeError):
+        return NameInvalid("a name is empty or holds half a surrogate pair; expected 1 to 4,096 bytes of UTF-8")
     kind, words = _ERRORS.get(type(error), (None, str(error)))
     if kind is None:
         # py-lmdb names the classes of LMDB's own errors only; those of the system keep their number in `code`.
@@ -163,7 +171,7 @@ class Store:
 
     def _require_ours(self) -> None:
         """Open the tables, or say whose store this is."""
-        with self._translating(), self.environment.begin(buffers=True) as txn:
+        with _errors(self.path), self.environment.begin(buffers=True) as txn:
             try:
                 self._open_table(layout.META, txn, create=False)
             except (lmdb.NotFoundError, lmdb.IncompatibleError) as error:
@@ -195,7 +203,7 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """One snapshot. Keep it short: pages that it sees cannot be used again until it ends."""
-        with self._translating(), self.environment.begin(buffers=True) as txn:
+        with _errors(self.path, ROW_ERRORS), self.environment.begin(buffers=True) as txn:
             yield txn
 
     @contextmanager
@@ -203,13 +211,8 @@ class Store:
         """One transaction, durable when the block has ended; an error inside undoes all of it."""
         if not self.writable:
             raise StoreReadOnly(f"store {self.path}: open for reading only")
-        with self._translating(), self.environment.begin(write=True, buffers=True) as txn:
+        with _errors(self.path, ROW_ERRORS), self.environment.begin(write=True, buffers=True) as txn:
             yield txn
-
-    @contextmanager
-    def _translating(self) -> Iterator[None]:
-        with _errors(self.path):
-            yield
 
     # ---- the state row -----------------------------------------------------------------------------------------------
 
@@ -224,10 +227,10 @@ class Store:
 
 
 @contextmanager
-def _errors(path: str) -> Iterator[None]:
+def _errors(path: str, foreign: tuple[type[Exception], ...] = (lmdb.Error, OSError)) -> Iterator[None]:
     try:
         yield
-    except (lmdb.Error, OSError) as error:
+    except foreign as error:
         raise translated(error, path) from error
 
 
