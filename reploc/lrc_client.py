@@ -14,7 +14,8 @@ from typing import Literal, Self, TypeVar
 from msgspec import Struct
 
 from reploc import names
-from reploc.batches import ITEMS, cut, joined, side_by_side
+from reploc.batches import ITEMS, cut, joined
+from reploc.concurrency import side_by_side
 from reploc.errors import LfnUnknown, TooLarge
 from reploc.retry import Retrying
 from reploc.transport import HttpTransport, Request, Transport

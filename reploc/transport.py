@@ -193,9 +193,16 @@ async def _refuse(request: Request[Any], response: aiohttp.ClientResponse) -> No
     """Raises what the service raised, or AnswerInvalid where it is no problem document."""
     if response.content_type == PROBLEM:
         body = await _read(request, response, PROBLEM_BYTES_MAX)
-        raise errors.from_problem(_decode(request, _problem, body))
+        raise _raised(request, errors.from_problem(_decode(request, _problem, body)))
     said = f"{response.status} {response.reason or ''}".rstrip()
     raise errors.AnswerInvalid(f"{request}: answered {said} without a problem document")
+
+
+def _raised(request: Request[Any], said: errors.ReplocError) -> errors.ReplocError:
+    """What the service raised; where that is about the service and not about the request, with its address."""
+    if isinstance(said, errors.RouteUnknown | errors.MethodUnknown):
+        return errors.AnswerInvalid(f"{request}: {said.detail}")
+    return type(said)(f"{request}: {said.detail}", hint=said.advice) if said.status >= 500 else said
 
 
 def _decoded(request: Request[T], media: str, body: bytes) -> T:
