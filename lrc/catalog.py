@@ -189,6 +189,10 @@ class Catalog:
         with self.view() as view:
             return view.state()
 
+    def store_bytes(self) -> int:
+        """What the store takes on disk."""
+        return self.store.used_bytes()
+
     @property
     def position(self) -> int:
         return self.state().position

@@ -229,11 +229,11 @@ class _Inspection:
 
     def totals(self) -> None:
         state = self.view.state()
-        if (state.lfns, state.mappings) != (self.seen_lfns, self.seen_mappings):
-            self._say(
-                f"the state says {state.lfns:,} LFNs and {state.mappings:,} mappings; "
-                f"there are {self.seen_lfns:,} and {self.seen_mappings:,}"
-            )
+        said = (state.lfns, state.mappings, state.collections)
+        seen = (self.seen_lfns, self.seen_mappings, self.seen_collections)
+        for what, count, there in zip(("LFNs", "mappings", "collections"), said, seen, strict=True):
+            if count != there:
+                self._say(f"the state says {count:,} {what}; there are {there:,}")
         self.progress(self.all_rows, self.all_rows)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from msgspec.structs import replace
 
@@ -20,7 +21,9 @@ from reploc.digest import Digests
 from reploc.errors import StoreDamaged
 
 #: One row of a table: key and value.
-Row = tuple[bytes, bytes]
+Row: TypeAlias = tuple[bytes, bytes]
+#: A record before and after; None where the catalog does not hold the LFN.
+Change: TypeAlias = tuple[Record | None, Record | None]
 
 
 @dataclass(frozen=True)
@@ -32,20 +35,13 @@ class Flushed:
     state: State
 
 
-@dataclass
+@dataclass(slots=True)
 class _Totals:
     """How a collection's totals change."""
 
     files: int = 0
     bytes: int = 0
     files_of_unknown_size: int = 0
-
-    def count(self, record: Record, sign: int) -> None:
-        self.files += sign
-        if record.size is None:
-            self.files_of_unknown_size += sign
-        else:
-            self.bytes += sign * record.size
 
 
 @dataclass
@@ -64,6 +60,17 @@ class _Rows:
     deleted: list[str] = field(default_factory=list)
     mappings: int = 0
 
+    def count(self, collection: str, size: int | None, sign: int) -> None:
+        """One file more or less of a collection."""
+        totals = self.totals.get(collection)
+        if totals is None:
+            totals = self.totals[collection] = _Totals()
+        totals.files += sign
+        if size is None:
+            totals.files_of_unknown_size += sign
+        else:
+            totals.bytes += sign * size
+
 
 def flush(store: Store, txn: Transaction, overlay: Overlay) -> Flushed | None:
     """Write the overlay's changes; None where there are none. The position goes up by one."""
@@ -71,8 +78,7 @@ def flush(store: Store, txn: Transaction, overlay: Overlay) -> Flushed | None:
     if not changes:
         return None
     rows = _difference(changes)
-    state = store.state(txn)
-    ids, next_collection = _put_collections(store, txn, rows.totals, state.next_collection)
+    state, ids = _put_collections(store, txn, rows.totals, store.state(txn))
     tables = store.tables
     _delete(txn, tables["lfn"], ((key, b"") for key in rows.lfn_deletes))
     _put(txn, tables["lfn"], [(key, _stored(key, record, ids)) for key, record in rows.lfn_puts])
@@ -88,7 +94,6 @@ def flush(store: Store, txn: Transaction, overlay: Overlay) -> Flushed | None:
         position=state.position + 1,
         lfns=state.lfns + len(rows.created) - len(rows.deleted),
         mappings=state.mappings + rows.mappings,
-        next_collection=next_collection,
     )
     store.put_state(txn, state)
     return Flushed(added, removed, state)
@@ -101,47 +106,55 @@ def _digests_of(created: Sequence[str], overlay: Overlay) -> Digests:
 # ---- the difference --------------------------------------------------------------------------------------------------
 
 
-def _difference(changes: Sequence[tuple[Record | None, Record | None]]) -> _Rows:
+def _difference(changes: Sequence[Change]) -> _Rows:
+    """The rows of all changes: those of new LFNs, which are most of what a catalog is told, many at once."""
     rows = _Rows()
-    lfn_keys = layout.keys([(after or before).lfn for before, after in changes])  # type: ignore[union-attr]
-    for key, (before, after) in zip(lfn_keys, changes, strict=True):
-        if after is None:
-            assert before is not None
-            rows.lfn_deletes.append(key)
-            rows.deleted.append(before.lfn)
-        else:
-            rows.lfn_puts.append((key, after))
-            if before is None:
-                rows.created.append(after.lfn)
-        _pfn_difference(rows, key, before, after)
-        _collection_difference(rows, key, before, after)
+    new = [after for before, after in changes if before is None and after is not None]
+    _create(rows, new)
+    for before, after in changes:
+        if before is not None:
+            _change(rows, before, after)
     return rows
 
 
-def _pfn_difference(rows: _Rows, key: bytes, before: Record | None, after: Record | None) -> None:
-    old = before.pfns if before is not None else ()
-    new = after.pfns if after is not None else ()
+def _create(rows: _Rows, records: Sequence[Record]) -> None:
+    rows.created = [record.lfn for record in records]
+    keys = layout.keys(rows.created)
+    rows.lfn_puts = list(zip(keys, records, strict=True))
+    held = [(key, pfn) for key, record in rows.lfn_puts for pfn in record.pfns]
+    rows.pfn_puts = list(zip(layout.keys([pfn for _, pfn in held]), [key for key, _ in held], strict=True))
+    rows.mappings = len(held)
+    rows.member_puts = [(record.collection, key) for key, record in rows.lfn_puts if record.collection is not None]
+    for record in records:
+        if record.collection is not None:
+            rows.count(record.collection, record.size, +1)
+
+
+def _change(rows: _Rows, before: Record, after: Record | None) -> None:
+    key = layout.key(before.lfn)
+    if after is None:
+        rows.lfn_deletes.append(key)
+        rows.deleted.append(before.lfn)
+    else:
+        rows.lfn_puts.append((key, after))
+    _change_pfns(rows, key, before.pfns, after.pfns if after is not None else ())
+    old, new = before.collection, after.collection if after is not None else None
+    if old is not None:
+        rows.count(old, before.size, -1)
+    if after is not None and new is not None:
+        rows.count(new, after.size, +1)
+    if old != new:
+        rows.member_deletes += [(old, key)] if old is not None else []
+        rows.member_puts += [(new, key)] if new is not None else []
+
+
+def _change_pfns(rows: _Rows, key: bytes, old: tuple[str, ...], new: tuple[str, ...]) -> None:
     rows.mappings += len(new) - len(old)
-    if not old:
-        rows.pfn_puts += [(pfn_key, key) for pfn_key in layout.keys(new)]
-    elif old != new:
+    if old != new:
         # As sets of keys, not of names: a row stays while any PFN needs it.
         old_keys, new_keys = set(layout.keys(old)), set(layout.keys(new))
         rows.pfn_deletes += [(pfn_key, key) for pfn_key in old_keys - new_keys]
         rows.pfn_puts += [(pfn_key, key) for pfn_key in new_keys - old_keys]
-
-
-def _collection_difference(rows: _Rows, key: bytes, before: Record | None, after: Record | None) -> None:
-    old = before.collection if before is not None else None
-    new = after.collection if after is not None else None
-    if before is not None and old is not None:
-        rows.totals.setdefault(old, _Totals()).count(before, -1)
-        if old != new:
-            rows.member_deletes.append((old, key))
-    if after is not None and new is not None:
-        rows.totals.setdefault(new, _Totals()).count(after, +1)
-        if old != new:
-            rows.member_puts.append((new, key))
 
 
 # ---- writing ---------------------------------------------------------------------------------------------------------
@@ -154,29 +167,32 @@ def _stored(key: bytes, record: Record, ids: dict[str, int]) -> bytes:
 
 
 def _put_collections(
-    store: Store, txn: Transaction, totals: dict[str, _Totals], next_collection: int
-) -> tuple[dict[str, int], int]:
-    """Write the changed totals; the ids of these collections, and the next id to give out."""
+    store: Store, txn: Transaction, totals: dict[str, _Totals], state: State
+) -> tuple[State, dict[str, int]]:
+    """Write the changed totals; the state with collections and ids counted, and the ids of these collections."""
     ids: dict[str, int] = {}
     table, names_table = store.tables["collection"], store.tables["collection_name"]
+    next_id, count = state.next_collection, state.collections
     for name in sorted(totals):
-        change, key = totals[name], layout.key(name)
+        key = layout.key(name)
         value = txn.get(key, db=table)
         if value is None:
-            old = StoredCollection(next_collection, name, 0, layout.size_sum(0), 0)
-            next_collection += 1
+            old = StoredCollection(next_id, name, 0, layout.size_sum(0), 0)
+            next_id += 1
+            count += 1
             txn.put(layout.id_key(old.id), key, db=names_table)
         else:
             old = layout.decode_collection(value)
             _require_name(old, name)
         ids[name] = old.id
-        new = _changed(old, change)
+        new = _changed(old, totals[name])
         if new.files:
             txn.put(key, layout.encode(new), db=table)
         else:
+            count -= 1
             txn.delete(key, db=table)
             txn.delete(layout.id_key(old.id), db=names_table)
-    return ids, next_collection
+    return replace(state, collections=count, next_collection=next_id), ids
 
 
 def _require_name(stored: StoredCollection, name: str) -> None:

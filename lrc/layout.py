@@ -81,8 +81,8 @@ TABLES = (META, LFN, PFN, DIGEST, COLLECTION, COLLECTION_NAME, MEMBER)
 class State(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The catalog's counters and names.
 
-    `position` counts the commits that changed mappings, `epoch` the sender's incarnations; `lfns` and `mappings` are
-    totals; collection ids below `next_collection` have been given out and are never given out again.
+    `position` counts the commits that changed mappings, `epoch` the sender's incarnations; `lfns`, `mappings` and
+    `collections` are totals; collection ids below `next_collection` have been given out and are never given out again.
     """
 
     site: str
@@ -91,6 +91,7 @@ class State(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     epoch: int
     lfns: int
     mappings: int
+    collections: int
     next_collection: Annotated[int, Meta(ge=1)]
 
 
@@ -148,6 +149,8 @@ def key(name: str) -> bytes:
 
 def keys(names: Sequence[str]) -> list[bytes]:
     """The keys of many names, in their order."""
+    if max(map(len, names), default=0) * 4 <= WHOLE_NAME_BYTES_MAX:
+        return list(map(str.encode, names))
     return [key(name) if len(name) * 4 > WHOLE_NAME_BYTES_MAX else name.encode() for name in names]
 
 

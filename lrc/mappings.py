@@ -17,6 +17,7 @@ What the rules decide lies in the overlay; `lrc/index.py` writes the difference.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
@@ -46,6 +47,8 @@ Faults: TypeAlias = dict[int, ReplocError]
 #: PFN → the LFNs that it stands under; None where those are more than one request may change.
 Holders: TypeAlias = dict[str, list[str] | None]
 
+#: A checksum that needs no second look: there is one per item, and a fault's words only for a few.
+_CHECKSUM = re.compile("|".join(f"{name}:[0-9a-f]{{{digits}}}" for name, digits in names.CHECKSUM_DIGITS.items()))
 #: Characters of a name that an error's message quotes.
 QUOTED_CHARS = 200
 
@@ -70,7 +73,7 @@ class Outcome(Struct, frozen=True):
 class Overlay:
     """The records that a group of requests is about, as loaded and as they will be.
 
-    #: `before` and `after` hold the same LFNs, None for one that is not in the catalog.
+    #: `before` and `after` hold the same LFNs in the same order, None for one that is not in the catalog.
     #: `digests` holds the stored digest of each LFN that was unknown when loaded; `taken` those of them whose digest
     #: stands in the catalog for another LFN.
     """
@@ -99,6 +102,17 @@ class Overlay:
         self._undo.append((lfn, self.after[lfn]))
         self._place(lfn, record)
 
+    def add(self, record: Record) -> bool:
+        """Decide that an LFN which is unknown so far will stand like this; False, and nothing decided, where another
+        LFN, in the catalog or about to be, has its digest."""
+        lfn = record.lfn
+        digest = self.digests.get(lfn)
+        if digest is not None and (lfn in self.taken or self._claims.setdefault(digest, lfn) != lfn):
+            return False
+        self._undo.append((lfn, None))
+        self.after[lfn] = record
+        return True
+
     def _place(self, lfn: str, record: Record | None) -> None:
         self.after[lfn] = record
         digest = self.digests.get(lfn)
@@ -108,13 +122,6 @@ class Overlay:
             self._claims[digest] = lfn
         elif self._claims.get(digest) == lfn:
             del self._claims[digest]
-
-    def collides(self, lfn: str) -> bool:
-        """Whether another LFN, in the catalog or about to be, has the digest of this unknown one."""
-        if lfn in self.taken:
-            return True
-        digest = self.digests.get(lfn)
-        return digest is not None and self._claims.get(digest, lfn) != lfn
 
     def mark(self) -> None:
         """Forget how to undo what has been decided so far."""
@@ -127,8 +134,11 @@ class Overlay:
 
     def changes(self) -> list[tuple[Record | None, Record | None]]:
         """(before, after) of each LFN that will stand otherwise."""
-        before = self.before
-        return [(before[lfn], after) for lfn, after in self.after.items() if after != before[lfn]]
+        return [
+            (old, new)
+            for old, new in zip(self.before.values(), self.after.values(), strict=True)
+            if new is not old and new != old
+        ]
 
 
 # ---- names -----------------------------------------------------------------------------------------------------------
@@ -164,7 +174,9 @@ def _collection_faults(found: Faults, items: Sequence[MappingItem]) -> None:
 
 def _checksum_faults(found: Faults, items: Sequence[MappingItem]) -> None:
     for index, item in enumerate(items):
-        if item.checksum is not None and (wrong := names.checksum_fault(item.checksum.lower())):
+        if item.checksum is None or _CHECKSUM.fullmatch(item.checksum):
+            continue
+        if wrong := names.checksum_fault(item.checksum.lower()):
             found.setdefault(index, NameInvalid(wrong))
 
 
@@ -228,11 +240,9 @@ def _register(overlay: Overlay, item: MappingItem, body: MappingsBody) -> Reploc
     if record is None:
         if body.mode == "add":
             return LfnUnknown(f"lfn {_quoted(lfn)} is not registered; mode add needs a known LFN")
-        if overlay.collides(lfn):
-            return DigestCollision(f"lfn {_quoted(lfn)} has the digest of another LFN of this catalog")
         checksum = item.checksum and item.checksum.lower()
-        overlay.set(lfn, Record(lfn, item.size, checksum, item.collection, (item.pfn,)))
-        return None
+        new = Record(lfn, item.size, checksum, item.collection, (item.pfn,))
+        return None if overlay.add(new) else _collision(lfn)
     if body.mode == "create":
         return LfnExists(f"lfn {_quoted(lfn)} is registered already")
     return _extend(overlay, record, item, body.update)
@@ -282,10 +292,9 @@ def _lfn_renamer(overlay: Overlay) -> Callable[[RenameItem], ReplocError | None]
             return None
         if overlay.after[item.new] is not None:
             return LfnExists(f"lfn {_quoted(item.new)} is registered already")
-        if overlay.collides(item.new):
-            return DigestCollision(f"lfn {_quoted(item.new)} has the digest of another LFN of this catalog")
+        if not overlay.add(replace(record, lfn=item.new)):
+            return _collision(item.new)
         overlay.set(item.old, None)
-        overlay.set(item.new, replace(record, lfn=item.new))
         return None
 
     return rename
@@ -317,6 +326,10 @@ def _pfn_renamer(overlay: Overlay, loaded: Holders) -> Callable[[RenameItem], Re
 def _renamed(pfns: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:
     """The PFNs with `old` called `new`; where `new` is among them already, the two become one."""
     return tuple(dict.fromkeys(new if pfn == old else pfn for pfn in pfns))
+
+
+def _collision(lfn: str) -> DigestCollision:
+    return DigestCollision(f"lfn {_quoted(lfn)} has the digest of another LFN of this catalog")
 
 
 def _quoted(value: object) -> str:

@@ -160,37 +160,44 @@ class Store:
         return cls(path, environment, lock)
 
     def _initialise(self, site: str) -> None:
-        state = State(site, secrets.token_hex(16), position=0, epoch=0, lfns=0, mappings=0, next_collection=1)
+        state = State(
+            site, secrets.token_hex(16), position=0, epoch=0, lfns=0, mappings=0, collections=0, next_collection=1
+        )
         with self.writing() as txn:
             if txn.stat()["entries"]:
                 raise StoreForeign(f"store {self.path}: there is a store already; expected an empty directory")
             for table in layout.TABLES:
-                self._open_table(table, txn, create=True)
+                self._open_table(table, txn)
             txn.put(layout.FORMAT_KEY, layout.format_value(), db=self.tables["meta"])
             self.put_state(txn, state)
 
     def _require_ours(self) -> None:
         """Open the tables, or say whose store this is."""
-        with _errors(self.path), self.environment.begin(buffers=True) as txn:
-            try:
-                self._open_table(layout.META, txn, create=False)
-            except (lmdb.NotFoundError, lmdb.IncompatibleError) as error:
-                raise StoreForeign(f"store {self.path}: an LMDB environment, but not of reploc") from error
-            version = layout.format_version(bytes(txn.get(layout.FORMAT_KEY, b"", db=self.tables["meta"])))
-            if version is None:
-                raise StoreForeign(f"store {self.path}: an LMDB environment, but not of reploc")
-            if version != layout.LAYOUT_VERSION:
-                raise _other_version(self.path, version)
-            try:
-                for table in layout.TABLES[1:]:
-                    self._open_table(table, txn, create=False)
-            except (lmdb.NotFoundError, lmdb.IncompatibleError) as error:
-                raise StoreDamaged(f"store {self.path}: table {table.name!r} is not there") from error
+        foreign = StoreForeign(f"store {self.path}: an LMDB environment, but not of reploc")
+        if not self._open_table(layout.META):
+            raise foreign
+        with self.reading() as txn:
+            version = layout.format_version(bytes(txn.get(layout.FORMAT_KEY, b"", self.tables["meta"])))
+        if version is None:
+            raise foreign
+        if version != layout.LAYOUT_VERSION:
+            raise _other_version(self.path, version)
+        for table in layout.TABLES[1:]:
+            if not self._open_table(table):
+                raise StoreDamaged(f"store {self.path}: table {table.name!r} is not there")
 
-    def _open_table(self, table: layout.Table, txn: Transaction, create: bool) -> None:
-        self.tables[table.name] = self.environment.open_db(
-            table.name.encode(), txn=txn, dupsort=table.many, dupfixed=table.fixed, create=create
-        )
+    def _open_table(self, table: layout.Table, txn: Transaction | None = None) -> bool:
+        """Open a table, and create it where a transaction is given; whether it is there.
+
+        Without one py-lmdb uses its own: a handle opened in a read transaction would not outlive it.
+        """
+        try:
+            self.tables[table.name] = self.environment.open_db(
+                table.name.encode(), txn, dupsort=table.many, dupfixed=table.fixed, create=txn is not None
+            )
+        except (lmdb.NotFoundError, lmdb.IncompatibleError):
+            return False
+        return True
 
     def close(self) -> None:
         self.environment.close()
@@ -213,6 +220,10 @@ class Store:
             raise StoreReadOnly(f"store {self.path}: open for reading only")
         with _errors(self.path, ROW_ERRORS), self.environment.begin(write=True, buffers=True) as txn:
             yield txn
+
+    def used_bytes(self) -> int:
+        """Bytes of the file, of which some may be free pages."""
+        return (Path(self.path) / layout.DATA_FILE).stat().st_size
 
     # ---- the state row -----------------------------------------------------------------------------------------------
 
