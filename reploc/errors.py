@@ -15,6 +15,7 @@
     ├── Conflict              409  the state of the service forbids it
     │   ├── LfnExists · AttributesDiffer · PfnsFull · DigestCollision
     │   ├── SiteClaimed            another sender speaks for this site
+    │   ├── SitesFull              an index node knows as many sites as it may
     │   └── IndexMismatch          sender and node disagree on slots, rate or protocol
     ├── StoreError            500  the catalog's store cannot be used
     │   ├── StoreForeign · StoreVersion · StoreLocked · StoreReadOnly · StoreDamaged
@@ -170,6 +171,10 @@ class DigestCollision(Conflict):
 class SiteClaimed(Conflict):
     code, title = "site-claimed", "another sender speaks for this site"
     hint = "stop the other catalog, or wait until its news has expired"
+
+
+class SitesFull(Conflict):
+    code, title = "sites-full", "the index node knows as many sites as it may"
 
 
 class IndexMismatch(Conflict):

@@ -24,6 +24,13 @@ SIZE_MAX = (1 << 63) - 1
 #: Seconds that a resolved lookup may take: usually, and at most, so that no caller can hold a node's memory for long.
 DEADLINE_S = 10.0
 DEADLINE_S_MAX = 300.0
+#: Bytes of summaries in one soft-state message (one is always sent, however large): a second on a 30 Mbit/s line, so
+#: that a message is done long before the next renewal and a broken one costs little.
+FRAME_BYTES_MAX = 4 << 20
+#: A sender's durable random name: 128 bits in hexadecimal fit twice.
+SENDER_CHARS_MAX = 64
+#: Thirty years: an age beyond it is a broken clock, and infinity no JSON.
+AGE_S_MAX = 1e9
 #: The version of the soft-state protocol. A node refuses another.
 SOFT_STATE_VERSION = 1
 
@@ -190,23 +197,26 @@ class Summary(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 class SoftState(Struct, frozen=True, forbid_unknown_fields=True):
     """One soft-state message from a sender to a node; without summaries it is a renewal.
 
-    `message` numbers the messages of one epoch to one node, so that a late one is known as such. `vector` is
-    `reploc.softstate.vector_hash` over the sequences of the slots that this node is sent. `news_age_s` says how long
-    ago the catalog stood at `position`, which those sequences reflect.
+    `message` numbers the messages of one epoch to one node, so that a late one is known as such. `incarnation` is a
+    random number of the sender's start: a store restored from a backup may come to an epoch that was used before, and
+    is told by it from the one that used it. `vector` is `reploc.softstate.vector_hash` over the sequences of the slots
+    that this node is sent, those that are not built yet included. `news_age_s` says how long ago the catalog stood at
+    `position`, which those sequences reflect.
     """
 
     version: int
     site: str
-    sender: str
+    sender: Annotated[str, Meta(min_length=1, max_length=SENDER_CHARS_MAX)]
     url: str
     slots: Annotated[int, Meta(ge=1, le=SLOTS_MAX)]
     error_rate: float
     epoch: Annotated[int, Meta(ge=1, le=SIZE_MAX)]
+    incarnation: Word
     message: Annotated[int, Meta(ge=1, le=SIZE_MAX)]
     position: Count
-    news_age_s: Annotated[float, Meta(ge=0)]
+    news_age_s: Annotated[float, Meta(ge=0, le=AGE_S_MAX)]
     vector: Word
-    summaries: list[Summary] = []
+    summaries: Annotated[list[Summary], Meta(max_length=SLOTS_MAX)] = []
 
 
 class SlotAnswer(Struct, frozen=True, array_like=True):
@@ -220,15 +230,16 @@ class SlotAnswer(Struct, frozen=True, array_like=True):
 class SoftStateAnswer(Answer, frozen=True):
     """What a node says to a message.
 
-    `epoch` is the highest that it knows for the sender: above the message's own, the sender must go above it.
-    `current` says that the node holds exactly the message's vector. Where it does not, `held` lists (slot, sequence)
-    of all that it holds in this epoch, and the sender finds what is owed. `applied` is the position that it has fully
-    applied.
+    `epoch` is the highest that it knows for the sender. `outdated` says that the message was of an earlier epoch, or of
+    another incarnation in the same one: nothing of it was used, and the sender must go above `epoch`. `current` says
+    that the node holds exactly the message's vector. Where it does not, `held` lists (slot, sequence) of all that it
+    holds in this epoch, and the sender finds what is owed. `applied` is the position that it has fully applied.
     """
 
     epoch: int
     current: bool
     applied: int
+    outdated: bool = False
     slots: list[SlotAnswer] = []
     held: list[tuple[int, int]] | UnsetType = UNSET
 

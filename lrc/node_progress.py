@@ -1,0 +1,236 @@
+"""One index node as a sender sees it: what it is owed, what is under way to it, and when it is next spoken to.
+
+A node is owed a slot while the sequence that it acknowledged is not the slot's own. One message at a time is under way
+to a node, so that what is owed to a slow one is a vector of sequences and never a queue. After a failure the sender
+holds back, for longer each time but never longer than one renewal interval: a node that comes back hears from every
+sender within the `expiry_s` after which it believes that it knows them all (the Giggle paper, section 3.4: an index
+node that failed is filled again by soft state alone).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from msgspec import UNSET
+from numpy.typing import NDArray
+
+from reploc import digest
+from reploc.members import IndexSettings, Node
+from reploc.names import require_url
+from reploc.wire import NodeProgress, SoftStateAnswer
+
+Slots = NDArray[np.intp]
+Sequences = NDArray[np.uint64]
+
+#: Doublings after which the pause has reached its cap under all settings that are allowed.
+_DOUBLINGS_MAX = 32
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """The one message that a node has not answered yet, with the sequences of its owned slots when it was written."""
+
+    message: int
+    epoch: int
+    sequences: Sequences
+    carried: Slots
+    """Which of the owned slots it carries, as indexes into `NodeState.owned`."""
+
+
+class NodeState:
+    """What one node is owed. Arrays are in the order of `owned`, the slots of the node, ascending."""
+
+    def __init__(self, node: Node, owned: Slots, site: str, index: IndexSettings, now: float) -> None:
+        self.name = node.name
+        self.url = require_url(node.url)
+        self.owned = owned
+        self.under_way: UnderWay | None = None
+        self._site = site
+        self._index = index
+        #: The sequence that the node holds of each owned slot, as far as it said; 0 where it holds none.
+        self._acknowledged: Sequences = np.zeros(len(owned), dtype=np.uint64)
+        #: Slots whose turn of the full update has come, whether or not they changed.
+        self._refresh: NDArray[np.bool_] = np.zeros(len(owned), dtype=bool)
+        self._refreshed = 0
+        self._started = now
+        self._next_slot = 0
+        self._messages = 0
+        self._renew_at = now
+        self._retry_at = now
+        self._pushed = False
+        self._failures = 0
+        self._current = False
+        self._refused = False
+        self._error = ""
+        self._contact_at: float | None = None
+        self._applied = 0
+
+    # ---- when ----------------------------------------------------------------------------------------------------
+
+    def wants(self, sequences: Sequences, built: NDArray[np.bool_], now: float) -> bool:
+        """Whether a message should leave now. `sequences` and `built` are those of the owned slots."""
+        return self.next_due(sequences, built, now) <= now
+
+    def next_due(self, sequences: Sequences, built: NDArray[np.bool_], now: float) -> float:
+        """The moment of the next message, infinite while one is under way."""
+        if self.under_way is not None:
+            return float("inf")
+        self._mark_refresh(now)
+        if self._pushed:
+            return now
+        if self._sendable(sequences, built).any():
+            return self._retry_at
+        return max(self._retry_at, min(self._renew_at, self._refresh_at()))
+
+    def push(self) -> None:
+        """Makes a message due at once, whatever went wrong before."""
+        self._pushed = True
+
+    @property
+    def _refresh_step_s(self) -> float:
+        return self._index.full_interval_s / len(self.owned)
+
+    @property
+    def _refresh_phase_s(self) -> float:
+        """Different for each site and node, so that the slots of many senders do not arrive together."""
+        return _fraction(f"{self._site} {self.name}") * self._refresh_step_s
+
+    def _refresh_at(self) -> float:
+        return self._started + (self._refreshed + 1) * self._refresh_step_s - self._refresh_phase_s
+
+    def _mark_refresh(self, now: float) -> None:
+        """Marks the slots whose turn has come: each once per full interval, in ascending order, evenly spread."""
+        count = len(self.owned)
+        turns = int((now - self._started + self._refresh_phase_s) / self._refresh_step_s)
+        first = max(self._refreshed, turns - count)
+        self._refresh[np.arange(first, turns) % count] = True
+        self._refreshed = max(self._refreshed, turns)
+
+    # ---- what ----------------------------------------------------------------------------------------------------
+
+    def _owed(self, sequences: Sequences) -> NDArray[np.bool_]:
+        owed: NDArray[np.bool_] = self._acknowledged != sequences
+        return owed
+
+    def _sendable(self, sequences: Sequences, built: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        return (self._owed(sequences) | self._refresh) & built
+
+    def turns(self, sequences: Sequences, built: NDArray[np.bool_]) -> Iterator[int]:
+        """The owned slots to send, as indexes into `owned`, starting behind the last one sent so that none starves."""
+        ready = np.flatnonzero(self._sendable(sequences, built))
+        start = int(np.searchsorted(ready, self._next_slot))
+        yield from map(int, ready[start:])
+        yield from map(int, ready[:start])
+
+    def leaves(self, epoch: int, sequences: Sequences, carried: list[int], now: float) -> int:
+        """Takes note that a message leaves with these slots; its number, which only rises."""
+        self._messages += 1
+        self._pushed = False
+        self._renew_at = now + self._index.renewal_interval_s
+        if carried:
+            self._next_slot = carried[-1] + 1
+        self.under_way = UnderWay(self._messages, epoch, sequences.copy(), np.array(carried, dtype=np.intp))
+        return self._messages
+
+    # ---- what came of it -----------------------------------------------------------------------------------------
+
+    def answered(self, message: int, answer: SoftStateAnswer, epoch: int, now: float) -> None:
+        """Takes the node's word for what it holds. A word about another message, or an earlier epoch, says nothing."""
+        sent = self.under_way
+        if sent is None or sent.message != message:
+            return
+        self.under_way = None
+        self._contact_at = now
+        self._refused = False
+        self._error = ""
+        if sent.epoch != epoch or answer.outdated:
+            return
+        self._applied = answer.applied
+        self._current = answer.current
+        self._acknowledge(sent, answer)
+        self._hold_back_if_refused(answer, now)
+
+    def _acknowledge(self, sent: UnderWay, answer: SoftStateAnswer) -> None:
+        for slot in answer.slots:
+            if (at := self._at(slot.slot)) is not None:
+                self._acknowledged[at] = sent.sequences[at] if slot.status == "ok" else 0
+                self._refresh[at] &= slot.status != "ok"
+        if answer.current:
+            self._acknowledged[:] = sent.sequences
+        elif answer.held is not UNSET:
+            self._acknowledged[:] = 0
+            for number, sequence in answer.held:
+                if (at := self._at(number)) is not None:
+                    self._acknowledged[at] = sequence
+
+    def _hold_back_if_refused(self, answer: SoftStateAnswer, now: float) -> None:
+        """A node that asks for what it was just sent would otherwise be sent it for ever, without a pause."""
+        asked = [slot for slot in answer.slots if slot.status == "resend"]
+        if not asked:
+            self._failures = 0
+            self._retry_at = now
+            return
+        self._error = f"slot {asked[0].slot}: {asked[0].reason}"
+        self._hold_back(now)
+
+    def failed(self, message: int, error: str, *, retryable: bool, now: float) -> None:
+        """Takes note that no answer came (`retryable`), or that the node refused the message as a whole."""
+        if self.under_way is None or self.under_way.message != message:
+            return
+        self.under_way = None
+        self._error = error
+        self._refused = not retryable
+        self._current = False
+        if retryable:
+            self._hold_back(now)
+        else:
+            self._retry_at = now + self._index.renewal_interval_s
+
+    def _hold_back(self, now: float) -> None:
+        """Waits twice as long at each failure in a row, up to a renewal interval; half of it depends on the name."""
+        longest = self._index.renewal_interval_s
+        pause = min(longest, self._index.increment_interval_s * 2.0 ** min(self._failures, _DOUBLINGS_MAX))
+        self._failures += 1
+        self._retry_at = now + pause * (0.5 + 0.5 * _fraction(f"{self._site} {self.name} {self._failures}"))
+
+    def restarted(self, now: float) -> None:
+        """In a new epoch the node holds nothing yet. Message numbers go on; what is under way is answered first."""
+        self._acknowledged[:] = 0
+        self._current = False
+        self._renew_at = now
+
+    def _at(self, slot: int) -> int | None:
+        """The index of a slot in `owned`, or None where the node does not own it."""
+        at = int(np.searchsorted(self.owned, slot))
+        return at if at < len(self.owned) and self.owned[at] == slot else None
+
+    # ---- what an operator sees -----------------------------------------------------------------------------------
+
+    def progress(self, sequences: Sequences, now: float) -> NodeProgress:
+        """How far the node has taken the updates; `sequences` are those of the owned slots."""
+        owed = int(np.count_nonzero(self._owed(sequences)))
+        return NodeProgress(
+            node=self.name,
+            url=self.url,
+            state=self._state(owed),
+            owed_slots=owed,
+            applied_position=self._applied,
+            contact_age_s=None if self._contact_at is None else now - self._contact_at,
+            retry_in_s=max(0.0, self._retry_at - now),
+            error=self._error,
+        )
+
+    def _state(self, owed: int) -> Literal["current", "behind", "unreachable", "refused"]:
+        if self._refused:
+            return "refused"
+        if self._error and self._failures:
+            return "unreachable"
+        return "current" if self._current and not owed else "behind"
+
+
+def _fraction(text: str) -> float:
+    """A number in [0, 1) that depends on the text alone: spread without a source of randomness."""
+    return float(digest.of([text])[0, 0] >> np.uint64(11)) / float(1 << 53)

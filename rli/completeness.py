@@ -1,0 +1,82 @@
+"""Which slots of a node are complete: their list of senders is known, and every listed sender's summary is held.
+
+"Nowhere" is an answer only for a complete slot (`design.md` section 7). A node knows the list of senders of the slots
+that it owns once it has been up for `expiry_s`, within which every live sender renews, or when another node that knows
+it has told. The bookkeeping is a matrix of sites × slots and a count per slot, so that the common answer, complete,
+costs one array read whatever the number of sites.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Slots = NDArray[np.intp]
+Flags = NDArray[np.bool_]
+
+
+class Completeness:
+    """Sites are the small numbers that the registry gives; slots that the node does not own are never complete."""
+
+    def __init__(self, slots: int, owned: Slots) -> None:
+        self._owned: Flags = np.zeros(slots, dtype=bool)
+        self._owned[owned] = True
+        #: Slots whose list of senders is known, shape (slots,).
+        self.known: Flags = np.zeros(slots, dtype=bool)
+        #: Whether a site number is in use, shape (numbers,), and what it holds, shape (numbers, slots).
+        self._listed: Flags = np.zeros(0, dtype=bool)
+        self._held: Flags = np.zeros((0, slots), dtype=bool)
+        #: How many listed sites hold each slot: always `_held.sum(axis=0)`.
+        self._holders: NDArray[np.int64] = np.zeros(slots, dtype=np.int64)
+
+    def list_site(self, number: int) -> None:
+        """From now on the site is missing in every slot that is not held from it."""
+        self._grow(number + 1)
+        self._listed[number] = True
+
+    def unlist(self, number: int) -> None:
+        """Forgets the site; its number may be given again."""
+        self.drop(number)
+        self._listed[number] = False
+
+    def hold(self, number: int, slot: int) -> None:
+        self._holders[slot] += not self._held[number, slot]
+        self._held[number, slot] = True
+
+    def drop(self, number: int, slots: Slots | None = None) -> None:
+        """The node no longer holds these distinct slots of the site; without `slots` none."""
+        gone = np.flatnonzero(self._held[number]) if slots is None else slots[self._held[number, slots]]
+        self._held[number, gone] = False
+        self._holders[gone] -= 1
+
+    def held(self, number: int) -> Flags:
+        """Which slots are held from a site, shape (slots,)."""
+        held: Flags = self._held[number].copy()
+        return held
+
+    def know(self, slots: Flags | None = None) -> None:
+        """The list of senders is known for these of the owned slots, shape (slots,); without `slots` for all."""
+        self.known |= self._owned if slots is None else self._owned & slots
+
+    def complete(self, slots: Slots) -> Flags:
+        """Whether each slot is complete, shape of `slots`."""
+        complete: Flags = self.known[slots] & (self._holders[slots] == np.count_nonzero(self._listed))
+        return complete
+
+    def missing(self, slots: Slots) -> Flags:
+        """Which listed sites each slot is not held from, shape (n, numbers)."""
+        missing: Flags = self._listed & ~self._held[:, slots].T
+        return missing
+
+    def known_runs(self) -> list[tuple[int, int]]:
+        """The slots whose list is known as runs [first, last], ascending."""
+        edges = np.diff(np.concatenate([[False], self.known, [False]]).astype(np.int8))
+        firsts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+        return [(int(first), int(end) - 1) for first, end in zip(firsts, ends, strict=True)]
+
+    def _grow(self, numbers: int) -> None:
+        have = len(self._listed)
+        if numbers > have:
+            more = max(numbers, 2 * have) - have
+            self._listed = np.concatenate([self._listed, np.zeros(more, dtype=bool)])
+            self._held = np.concatenate([self._held, np.zeros((more, self._held.shape[1]), dtype=bool)])

@@ -1,0 +1,405 @@
+"""What an index node knows of its senders, as pure rules: who they are, what is held of each, and when it expires.
+
+The rules (`design.md` sections 6 and 7; the Giggle paper, sections 3.3 and 3.4):
+
+* a site is bound to one sender until that has been silent for `expiry_s`; a second one is refused;
+* the highest epoch of a sender counts; what was held of an earlier one goes on being served, slot by slot, until the
+  new epoch's takes its place or the sender and the node agree about all that is held;
+* a summary is taken when its sequence is above the held one, so that late, doubled and reordered messages do no harm;
+* only a message with a higher number than all before it is news: a sign of life, and, when its vector is what the node
+  holds, the position that the node has fully applied;
+* a sender without news for `expiry_s` is silent: nothing of it is served, and it is missing until `forget_after_s`.
+
+A message takes two steps, because its summaries are written in pieces beside what is served:
+
+    decision = receive(message, now)      raises SiteClaimed, IndexMismatch, SummaryInvalid, NameInvalid, SitesFull
+    for each of decision.accepted         verify (`reploc.softstate.verified_bits`), write aside, then, in one step
+                                          with the swap: applied(decision, summary), and no swap when it says no
+    answer(decision, spoiled)             what to answer, and which slots to stop serving
+
+    site:   learned ──message──▶ live ──expiry_s without news──▶ silent ──forget_after_s──▶ forgotten
+               │                  ▲                                │ ▲
+               │                  └───────────message──────────────┘ │
+               └───────────────────expiry_s──────────────────────────┘
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+from msgspec import UNSET
+from numpy.typing import NDArray
+
+from reploc.errors import IndexMismatch, SiteClaimed, SitesFull, SummaryInvalid
+from reploc.members import IndexSettings
+from reploc.names import require_site, require_url
+from reploc.softstate import vector_hash
+from reploc.wire import SOFT_STATE_VERSION, Member, SlotAnswer, SoftState, SoftStateAnswer, Summary
+from rli.completeness import Completeness, Flags, Slots
+
+#: Sites that a node remembers, silent ones included: a hundred thousand small sites are foreseen, and 256 slots of so
+#: many cost 230 MB of bookkeeping.
+SITES_MAX = 100_000
+
+
+class State(Enum):
+    """What a site is to the node."""
+
+    LEARNED = "listed"
+    """Another node named it; nothing was heard from it yet."""
+    LIVE = "live"
+    SILENT = "silent"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do with a message: verify, write and apply these summaries of the site of that number, then answer."""
+
+    message: SoftState
+    received_at: float
+    number: int
+    renews: bool
+    """Whether it is news, not a late or doubled message."""
+    accepted: tuple[Summary, ...]
+
+
+@dataclass(frozen=True)
+class DropSite:
+    """Stop serving all bits of a site that fell silent."""
+
+    site: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Forget:
+    """The site is no longer remembered, and its number may be given to another. Its bits were dropped before."""
+
+    site: str
+    number: int
+
+
+@dataclass(frozen=True)
+class DropSlots:
+    """Stop serving these slots of a site: leftovers of an earlier epoch that the new one does not have."""
+
+    site: str
+    number: int
+    slots: Slots
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The end of a message: what to answer, and what to stop serving before."""
+
+    answer: SoftStateAnswer
+    drop: DropSlots | None = None
+
+
+@dataclass
+class _Site:
+    """One site, with the sender that it is bound to."""
+
+    name: str
+    number: int
+    url: str
+    state: State
+    #: Sequence held of each slot in this epoch, 0 where none is, shape (slots,).
+    sequences: NDArray[np.uint64] = field(repr=False)
+    #: Empty while none was heard.
+    sender: str = ""
+    epoch: int = 0
+    incarnation: int = 0
+    #: The highest message number of this epoch.
+    message: int = 0
+    #: The last position that was fully applied.
+    applied: int = 0
+
+    def begin_epoch(self, message: SoftState) -> None:
+        """From now on the sender and epoch of this message count; nothing of them is held yet."""
+        if message.sender != self.sender:
+            self.applied = 0
+        self.sender = message.sender
+        self.epoch = message.epoch
+        self.incarnation = message.incarnation
+        self.message = 0
+        self.sequences[:] = 0
+
+    def is_of(self, message: SoftState) -> bool:
+        """Whether the message is of the sender, epoch and incarnation that count."""
+        return (self.sender, self.epoch, self.incarnation) == (message.sender, message.epoch, message.incarnation)
+
+
+class Registry:
+    """The senders of one node. `owned` are its slots on the ring; moments are monotonic seconds."""
+
+    def __init__(self, index: IndexSettings, owned: Slots, now: float) -> None:
+        self._index = index
+        self._started = now
+        self._sites: dict[str, _Site] = {}
+        self._by_number: list[_Site | None] = []
+        self._free: list[int] = []
+        self._completeness = Completeness(index.slots, owned)
+        #: The last news of each site number, and the moment whose catalog the held news shows: shape (numbers,).
+        self._contact_at: NDArray[np.float64] = np.zeros(0)
+        self._news_at: NDArray[np.float64] = np.zeros(0)
+
+    # ---- messages ------------------------------------------------------------------------------------------------
+
+    def receive(self, message: SoftState, now: float) -> Decision:
+        """What to do with a message. Takes note of the sign of life, if it is one.
+
+        Raises IndexMismatch, NameInvalid, SummaryInvalid (a slot that the index does not have), SiteClaimed, SitesFull;
+        nothing changes then.
+        """
+        self._require_same_index(message)
+        require_site(message.site)
+        require_url(message.url)
+        site = self._claimed(message)
+        if site is None:
+            site = self._new_site(message.site, message.url, State.LEARNED, now)
+        if self._supersedes(site, message):
+            site.begin_epoch(message)
+            site.url = require_url(message.url)
+        if not site.is_of(message):
+            return Decision(message, now, site.number, renews=False, accepted=())
+        renews = message.message > site.message
+        if renews:
+            site.message = message.message
+            self._hear(site, message, now)
+        return Decision(message, now, site.number, renews, tuple(self._acceptable(site, message, renews)))
+
+    def applied(self, decision: Decision, summary: Summary) -> bool:
+        """Whether a summary that was verified and written aside is to be swapped in; if so, it now counts as held.
+
+        Call it in one step with the swap. It says no when other news came between.
+        """
+        site = self._sites.get(decision.message.site)
+        if site is None or site.state is not State.LIVE or not site.is_of(decision.message):
+            return False
+        if summary.to_seq < site.sequences[summary.slot]:
+            return False
+        site.sequences[summary.slot] = summary.to_seq
+        self._completeness.hold(site.number, summary.slot)
+        return True
+
+    def answer(self, decision: Decision, spoiled: Mapping[int, str]) -> Settled:
+        """What to answer once the accepted summaries are applied; `spoiled` says why those of some slots are not."""
+        message = decision.message
+        site = self._sites.get(message.site)
+        if site is None:
+            return Settled(SoftStateAnswer(epoch=message.epoch, current=False, applied=0, held=[]))
+        if not site.is_of(message):
+            return Settled(SoftStateAnswer(epoch=site.epoch, current=False, applied=site.applied, outdated=True))
+        current = site.state is State.LIVE and vector_hash(site.sequences) == message.vector
+        drop = self._settle(site, decision) if current and decision.renews else None
+        answer = SoftStateAnswer(
+            epoch=site.epoch,
+            current=current,
+            applied=site.applied,
+            slots=[_slot_answer(site, summary, spoiled) for summary in message.summaries],
+            held=UNSET if current else _held(site),
+        )
+        return Settled(answer, drop)
+
+    def _require_same_index(self, message: SoftState) -> None:
+        ours = (SOFT_STATE_VERSION, self._index.slots, self._index.error_rate)
+        theirs = (message.version, message.slots, message.error_rate)
+        if ours != theirs:
+            raise IndexMismatch(
+                f"site {message.site!r} sends version {theirs[0]}, {theirs[1]} slots, error rate {theirs[2]}; "
+                f"this node has version {ours[0]}, {ours[1]} slots, error rate {ours[2]}"
+            )
+        for summary in message.summaries:
+            if summary.slot >= self._index.slots:
+                raise SummaryInvalid(
+                    f"slot {summary.slot} is unknown; the index has slots 0 to {self._index.slots - 1}"
+                )
+
+    def _claimed(self, message: SoftState) -> _Site | None:
+        """The site of a message that may speak for it, None where it is new."""
+        site = self._sites.get(message.site)
+        if site is None or site.state is not State.LIVE:
+            return site
+        if message.sender != site.sender:
+            raise SiteClaimed(f"site {message.site!r} is spoken for by another sender, at {site.url}")
+        if require_url(message.url) != site.url and message.epoch <= site.epoch:
+            raise SiteClaimed(
+                f"site {message.site!r} is spoken for at {site.url} in epoch {site.epoch}; "
+                f"this is epoch {message.epoch} at {message.url}"
+            )
+        return site
+
+    @staticmethod
+    def _supersedes(site: _Site, message: SoftState) -> bool:
+        """Whether the message begins a new epoch, or a new binding of a site that nobody speaks for."""
+        return message.sender != site.sender or message.epoch > site.epoch
+
+    def _hear(self, site: _Site, message: SoftState, now: float) -> None:
+        """A sign of life. Of a site that nothing is held of, all that comes is at least as fresh as this message."""
+        if site.state is not State.LIVE:
+            self._news_at[site.number] = now - message.news_age_s
+            site.state = State.LIVE
+        self._contact_at[site.number] = now
+
+    @staticmethod
+    def _acceptable(site: _Site, message: SoftState, renews: bool) -> list[Summary]:
+        """The summaries to apply. In news, one with the held sequence is taken too: a full update repairs.
+
+        A base that is not 0 belongs to increments, which this node does not take: it asks for the slot whole.
+        """
+        if site.state is not State.LIVE:
+            return []
+        lowest = site.sequences if renews else site.sequences + np.uint64(1)
+        return [one for one in message.summaries if one.from_seq == 0 and one.to_seq >= lowest[one.slot]]
+
+    def _settle(self, site: _Site, decision: Decision) -> DropSlots | None:
+        """Sender and node agree about all that is held: the news is applied, and leftovers go."""
+        site.applied = decision.message.position
+        self._news_at[site.number] = decision.received_at - decision.message.news_age_s
+        left = np.flatnonzero(self._completeness.held(site.number) & (site.sequences == 0))
+        if not len(left):
+            return None
+        self._completeness.drop(site.number, left)
+        return DropSlots(site.name, site.number, left)
+
+    # ---- time ----------------------------------------------------------------------------------------------------
+
+    def expire(self, now: float) -> list[DropSite | Forget]:
+        """What to stop serving, and whom to forget. To be called at least every second."""
+        if now - self._started >= self._index.expiry_s:
+            self._completeness.know()
+        decisions: list[DropSite | Forget] = []
+        for number in np.flatnonzero(now - self._contact_at >= self._index.expiry_s):
+            site = self._by_number[number]
+            assert site is not None, f"number {number} has a moment of contact but no site"
+            if site.state is not State.SILENT:
+                decisions += self._silence(site)
+            if now - self._contact_at[number] >= self._index.expiry_s + self._index.forget_after_s:
+                decisions.append(self._forget(site))
+        return decisions
+
+    def _silence(self, site: _Site) -> list[DropSite]:
+        held_before = site.state is State.LIVE
+        site.state = State.SILENT
+        site.sequences[:] = 0
+        self._completeness.drop(site.number)
+        return [DropSite(site.name, site.number)] if held_before else []
+
+    def _forget(self, site: _Site) -> Forget:
+        self._completeness.unlist(site.number)
+        del self._sites[site.name]
+        self._by_number[site.number] = None
+        self._contact_at[site.number] = np.inf
+        heapq.heappush(self._free, site.number)
+        return Forget(site.name, site.number)
+
+    def _new_site(self, name: str, url: str, state: State, contact_at: float) -> _Site:
+        if len(self._sites) >= SITES_MAX:
+            raise SitesFull(f"site {name!r} is one more than the {SITES_MAX:,} that a node remembers")
+        if not self._free:
+            self._grow()
+        number = heapq.heappop(self._free)
+        site = _Site(name, number, url, state, np.zeros(self._index.slots, dtype=np.uint64))
+        self._sites[name] = site
+        self._by_number[number] = site
+        self._contact_at[number] = contact_at
+        self._news_at[number] = contact_at
+        self._completeness.list_site(number)
+        return site
+
+    def _grow(self) -> None:
+        """Doubles the numbers, the lowest of which is given first."""
+        have = len(self._by_number)
+        more = max(16, have)
+        self._by_number += [None] * more
+        self._contact_at = np.concatenate([self._contact_at, np.full(more, np.inf)])
+        self._news_at = np.concatenate([self._news_at, np.full(more, np.inf)])
+        for number in range(have, have + more):
+            heapq.heappush(self._free, number)
+
+    # ---- what other nodes know -----------------------------------------------------------------------------------
+
+    def learn(self, listed: Flags, senders: Sequence[Member], now: float) -> None:
+        """Takes another node's word: it knows all senders of the `listed` slots, shape (slots,), and these are they.
+
+        A sender that is unknown here is missing until it is heard, or until it has been silent long enough there.
+        """
+        for member in senders:
+            if member.kind == "lrc" and member.name not in self._sites:
+                heard_at = now - (member.age_s or 0.0)
+                self._new_site(member.name, member.url, State.LEARNED, heard_at)
+        self._completeness.know(listed)
+
+    def listed_runs(self) -> list[tuple[int, int]]:
+        """The slots whose list of senders this node vouches for, as runs [first, last]."""
+        return self._completeness.known_runs()
+
+    def members(self, now: float) -> list[Member]:
+        """The senders that the node knows, by name."""
+        return [
+            Member("lrc", site.name, site.url, site.state.value, max(0.0, now - float(self._contact_at[site.number])))
+            for site in sorted(self._sites.values(), key=lambda site: site.name)
+        ]
+
+    # ---- for answers ---------------------------------------------------------------------------------------------
+
+    def complete(self, slots: Slots) -> Flags:
+        """Whether the node may say "nowhere" for each slot, shape of `slots`. One array read each."""
+        return self._completeness.complete(slots)
+
+    def missing(self, slots: Slots) -> Flags:
+        """Which sites each slot is not held from, shape (n, numbers): column = site number. For slots not complete."""
+        return self._completeness.missing(slots)
+
+    def missing_sites(self, slots: Slots) -> list[str]:
+        """The names of the sites that are missing in any of the slots, ascending."""
+        if not len(slots):
+            return []
+        return sorted(self.name(int(number)) for number in np.flatnonzero(self.missing(slots).any(axis=0)))
+
+    def ages(self, numbers: NDArray[np.intp], now: float) -> NDArray[np.float64]:
+        """How long ago each site's catalog stood as the node shows it, at most; seconds, shape (n,)."""
+        return np.maximum(now - self._news_at[numbers], 0.0)
+
+    def name(self, number: int) -> str:
+        return self._at(number).name
+
+    def url(self, number: int) -> str:
+        """Where the site's catalog answers."""
+        return self._at(number).url
+
+    def number(self, site: str) -> int | None:
+        """The number of a site, None where it is not known."""
+        found = self._sites.get(site)
+        return None if found is None else found.number
+
+    def applied_position(self, site: str) -> int:
+        """The position of a known site's catalog that the node has fully applied, 0 before the first."""
+        return self._sites[site].applied
+
+    def _at(self, number: int) -> _Site:
+        site = self._by_number[number]
+        if site is None:
+            raise KeyError(f"no site has number {number}")
+        return site
+
+
+def _slot_answer(site: _Site, summary: Summary, spoiled: Mapping[int, str]) -> SlotAnswer:
+    """`ok` where the node holds the summary's sequence or a later one."""
+    held = int(site.sequences[summary.slot])
+    if summary.slot in spoiled:
+        return SlotAnswer(summary.slot, "resend", spoiled[summary.slot])
+    if summary.from_seq:
+        return SlotAnswer(summary.slot, "resend", f"base {summary.from_seq} is not taken; send the slot whole")
+    if held < summary.to_seq:
+        return SlotAnswer(summary.slot, "resend", f"sequence {held} is held, {summary.to_seq} was not applied")
+    return SlotAnswer(summary.slot, "ok")
+
+
+def _held(site: _Site) -> list[tuple[int, int]]:
+    return [(int(slot), int(site.sequences[slot])) for slot in np.flatnonzero(site.sequences)]
