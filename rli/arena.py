@@ -22,7 +22,8 @@ RESERVE_BYTES = 1 << 40
 _RESERVE_BYTES_MIN = 1 << 24
 #: Linux's value; the mmap module of Python 3.11 does not name it.
 _MAP_NORESERVE = 0x4000
-_WORD_BYTES = 8
+#: Bytes of one word of 64 columns.
+WORD_BYTES = 8
 
 Words = NDArray[np.uint64]
 
@@ -46,7 +47,7 @@ class Arena:
         fitting = first + count <= self._ends
         at = int(fitting.argmax())
         if not fitting[at]:
-            raise MemoryFull(f"the index needs {count * _WORD_BYTES:,} bytes more; {self._room()}")
+            raise MemoryFull(f"the index needs {count * WORD_BYTES:,} bytes more; {self._room()}")
         start = int(first[at])
         self._replace(at, at + 1, [(int(self._starts[at]), start), (start + count, int(self._ends[at]))])
         self.allocated += count
@@ -71,13 +72,13 @@ class Arena:
         self._ends = np.concatenate((self._ends[:first], np.array(ends, np.int64), self._ends[last:]))
 
     def _return_pages(self, low: int, high: int) -> None:
-        first = -(-low * _WORD_BYTES // mmap.PAGESIZE) * mmap.PAGESIZE
-        length = high * _WORD_BYTES // mmap.PAGESIZE * mmap.PAGESIZE - first
+        first = -(-low * WORD_BYTES // mmap.PAGESIZE) * mmap.PAGESIZE
+        length = high * WORD_BYTES // mmap.PAGESIZE * mmap.PAGESIZE - first
         if length > 0:
             self._memory.madvise(mmap.MADV_DONTNEED, first, length)
 
     def _room(self) -> str:
-        return f"{self.allocated * _WORD_BYTES:,} of {len(self.words) * _WORD_BYTES:,} are in use"
+        return f"{self.allocated * WORD_BYTES:,} of {len(self.words) * WORD_BYTES:,} are in use"
 
 
 def _reserve(bytes_max: int) -> mmap.mmap:

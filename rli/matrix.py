@@ -1,21 +1,11 @@
-"""The matrix: the filters of all sites, bit-sliced, so that one read of k rows answers for every site at once.
+"""The matrix: the filters of all sites, bit-sliced, so that reading k rows answers for every site at once.
 
-A row per filter bit, a column per site (`design.md` section 7). The columns of one (slot, size class) are a *region*;
-all regions lie in one flat array of words, so that a batch over many slots is one gather per size class:
+A row per filter bit, a column per site (`design.md` section 7); the columns of one slot and size class are a region of
+one flat array (`rli/regions.py`), so that a batch over many slots is one gather for each size class in use.
 
-    region   live     1 row          the columns that queries see
-             taken    1 row          the columns that are live or being written
-             sites    32 rows        the site number of each column, 32 bits each
-             bits     k · slice_bits rows; row of a filter's bit b is b
-    row      `width` words, 64 columns each, column c in bit c % 64 of word c // 64
-
-A region starts at a multiple of its width, so that a row number alone finds a row. It begins one word wide and widens
-by an eighth, at least one word: into a new part of the array, in pieces, while queries read the old one.
-
-Rules: a query never sees half of a column, because a column is written while its live bit is off, and turned on in
-the same step that turns the site's old one off. A column that is written while its region widens is written to both
-copies. Nothing here waits: long work is an iterator, and every step of it is short. Not safe for threads: queries may
-come between steps, not during them.
+Rules: a query never sees half of a filter, because a column is written while queries do not look at it, and shown in
+the same step that hides the site's old one. Nothing here waits: long work is an iterator, every step of which is
+short. Not safe for threads: a query may come between two steps, never during one.
 """
 
 from __future__ import annotations
@@ -27,25 +17,46 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reploc.bloom import CLASS_MAX, Bits, check_fit, geometry, positions
+from reploc.bloom import Bits, check_fit, positions
 from reploc.digest import Digests, slots_of
 from reploc.errors import SummaryInvalid
-from rli.arena import RESERVE_BYTES, Arena, Words
+from rli.arena import RESERVE_BYTES, WORD_BYTES, Arena, Words
+from rli.regions import LIVE_ROW, SITES_ROW, WORD_COLUMNS, Regions
 
-#: Site numbers fit 32 bits of a region's site rows.
+#: Site numbers fill 32 bits of a region's site rows.
 SITE_MAX = (1 << 32) - 1
+#: Bits of a column written in one step; a multiple of 8. Each is in a cache line of its own, and all of them fit a
+#: processor's own cache (512 KiB), so that the second pass over them costs little.
+_WRITE_BITS = 1 << 13
+#: Words gathered at once: 1 MiB, for the same reason (measured flat from here to four times as many).
+_GATHER_WORDS = 1 << 17
+#: A chunk is no smaller than this, however wide the rows are, and no larger, however narrow: 17 positions a digest.
+_CHUNK_MIN, _CHUNK_MAX = 16, 2048
+#: So few digests are looked up one by one: a batch has a fixed cost of about as many.
+_SINGLES_MAX = 3
+#: The position in a slice of 2³² bits is the whole reduced hash; in a shorter slice it is that, scaled.
+_WHOLE = 1 << 32
+_HALF = np.uint64(32)
+#: A place is a class above the bits of a column number, a pair a digest's row above those of a site number.
+_COLUMN_BITS = _SITE_BITS = 32
+_NOWHERE = -1
+_NO_PAIRS = np.zeros(0, dtype=np.int64)
+
+Places = NDArray[np.int64]
+Pairs = NDArray[np.int64]
+Widths = NDArray[np.int32]
 
 
 class MayHold(NamedTuple):
     """Pairs of a digest and a site that may hold it, ordered by digest, then site; both of shape (pairs,)."""
 
-    rows: NDArray[np.intp]
+    rows: NDArray[np.int64]
     sites: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of a matrix: `allocated` for its regions, `used` by the bits of live columns, `reserved` address space."""
+    """Bytes of a matrix: `allocated` to its regions, `used` by filters that queries see, `reserved` as addresses."""
 
     allocated: int
     used: int
@@ -57,10 +68,17 @@ class Matrix:
 
     def __init__(self, slots: int, error_rate: float, bytes_max: int = RESERVE_BYTES) -> None:
         """`slots` is a power of two up to 65,536; `error_rate` is the index's; `bytes_max` bounds the flat array."""
-        raise NotImplementedError
+        self.slots = slots
+        self._arena = Arena(bytes_max)
+        self._regions = Regions(slots, error_rate, self._arena)
+        self._slices = self._regions.shape(0).slices
+        #: For each site, where its filter for each slot is: class and column, or nowhere.
+        self._places: dict[int, Places] = {}
+        self._site_counts = np.zeros(slots, dtype=np.int64)
+        self._used_bits = 0
 
     def store(self, slot: int, site: int, size_class: int, bits: Bits) -> Iterator[None]:
-        """Put a site's filter for a slot in place of the one it had, in steps of about a millisecond at most.
+        """Put a site's filter for a slot in place of the one it had, in steps of well under 2 ms.
 
         `bits` is packed as `reploc.bloom.build` packs it, and must not change until the last step. Queries see the
         old filter until the last step, and the new one after it. Closing the iterator early leaves the old one.
@@ -68,36 +86,186 @@ class Matrix:
         is under way: close it. Raises SummaryInvalid (at the call) for a slot, site, class or length that cannot be,
         and MemoryFull (from a step, with nothing changed) when there is no room.
         """
-        raise NotImplementedError
+        self._check(slot, site)
+        check_fit(bits, self._regions.shape(size_class))
+        return self._store(slot, site, size_class, bits)
 
     def store_now(self, slot: int, site: int, size_class: int, bits: Bits) -> None:
         """All steps of `store` at once."""
-        raise NotImplementedError
+        for _ in self.store(slot, site, size_class, bits):
+            pass
 
     def drop(self, slot: int, site: int) -> bool:
         """Forget a site's filter for a slot; whether there was one. Costs a few bits, whatever the filter's size."""
-        raise NotImplementedError
+        self._check(slot, site)
+        places = self._places.get(site)
+        if places is None or places[slot] == _NOWHERE:
+            return False
+        self._forget(slot, places)
+        if (places == _NOWHERE).all():
+            del self._places[site]
+        return True
 
     def drop_site(self, site: int) -> int:
         """Forget all filters of a site; how many there were."""
-        raise NotImplementedError
+        places = self._places.pop(site, None)
+        if places is None:
+            return 0
+        held = np.flatnonzero(places != _NOWHERE)
+        for slot in held.tolist():
+            self._forget(slot, places)
+        return len(held)
 
     def holds(self, site: int) -> NDArray[np.bool_]:
         """Which slots have a filter of the site, shape (slots,)."""
-        raise NotImplementedError
+        places = self._places.get(site)
+        return np.zeros(self.slots, dtype=np.bool_) if places is None else places != _NOWHERE
 
     def sites_in(self, slot: int) -> NDArray[np.int64]:
-        """The sites that have a filter for the slot, in order."""
-        raise NotImplementedError
+        """The sites that have a filter for the slot, in order of their numbers."""
+        found = [self._regions.live_sites(slot, size_class) for size_class in self._regions.classes]
+        return np.sort(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
 
     @property
     def site_counts(self) -> NDArray[np.int64]:
-        """How many sites have a filter for each slot, shape (slots,). Read only."""
-        raise NotImplementedError
-
-    def query(self, digests: Digests) -> MayHold:
-        """Which sites may hold each of n digests of any slots: every site that does, and few that do not."""
-        raise NotImplementedError
+        """How many sites have a filter for each slot, shape (slots,). The matrix's own array: do not write."""
+        return self._site_counts
 
     def memory(self) -> Memory:
-        raise NotImplementedError
+        allocated, reserved = self._arena.allocated * WORD_BYTES, len(self._arena.words) * WORD_BYTES
+        return Memory(allocated, self._used_bits // 8, reserved)
+
+    def query(self, digests: Digests) -> MayHold:
+        """Which sites may hold each of n digests of any slots, shape (n, 2): all that do, and few that do not."""
+        if not len(digests) or not self._regions.classes:
+            return MayHold(_NO_PAIRS, _NO_PAIRS)
+        chunk, match = (self._chunk(), self._match) if len(digests) > _SINGLES_MAX else (1, self._match_one)
+        pairs = [match(digests[at : at + chunk], at) for at in range(0, len(digests), chunk)]
+        found = pairs[0] if len(pairs) == 1 else np.concatenate(pairs)
+        return MayHold(found >> _SITE_BITS, found & SITE_MAX)
+
+    def _check(self, slot: int, site: int) -> None:
+        if not 0 <= slot < self.slots:
+            raise SummaryInvalid(f"slot {slot} is unknown; expected 0 to {self.slots - 1}")
+        if not 0 <= site <= SITE_MAX:
+            raise SummaryInvalid(f"site number {site} is not one; expected 0 to {SITE_MAX}")
+
+    def _store(self, slot: int, site: int, size_class: int, bits: Bits) -> Iterator[None]:
+        regions = self._regions
+        while (column := regions.take(slot, size_class)) is None:
+            regions.widen(slot, size_class)
+            yield
+        shown = False
+        try:
+            total = regions.shape(size_class).bits
+            for start in range(0, total, _WRITE_BITS):
+                end = min(total, start + _WRITE_BITS)
+                flags = np.unpackbits(bits[start // 8 : (end + 7) // 8], count=end - start, bitorder="little")
+                regions.write(slot, size_class, column, start, flags)
+                if end < total:
+                    yield
+            self._flip(slot, site, size_class, column)
+            shown = True
+        finally:
+            if not shown:
+                regions.give_back(slot, size_class, column)
+
+    def _flip(self, slot: int, site: int, size_class: int, column: int) -> None:
+        """Show a written column as the site's, in place of the one that it has."""
+        places = self._places.get(site)
+        if places is None:
+            places = self._places[site] = np.full(self.slots, _NOWHERE, dtype=np.int64)
+        self._regions.show(slot, size_class, column, site)
+        if places[slot] != _NOWHERE:
+            self._forget(slot, places)
+        places[slot] = size_class << _COLUMN_BITS | column
+        self._site_counts[slot] += 1
+        self._used_bits += self._regions.shape(size_class).bits
+
+    def _forget(self, slot: int, places: Places) -> None:
+        size_class, column = divmod(int(places[slot]), 1 << _COLUMN_BITS)
+        self._regions.give_back(slot, size_class, column)
+        places[slot] = _NOWHERE
+        self._site_counts[slot] -= 1
+        self._used_bits -= self._regions.shape(size_class).bits
+
+    def _chunk(self) -> int:
+        """Digests whose rows, at the greatest width in use, fit the scratch that a gather may take."""
+        widest = int(self._regions.width[list(self._regions.classes)].max())
+        return max(_CHUNK_MIN, min(_CHUNK_MAX, _GATHER_WORDS // (self._slices * widest)))
+
+    def _match(self, digests: Digests, first: int) -> Pairs:
+        """The pairs of one chunk in order."""
+        regions = self._regions
+        slots = slots_of(digests, self.slots)
+        hashes = np.ascontiguousarray(positions(digests, self._slices, _WHOLE).T)
+        pairs = [_NO_PAIRS]
+        for size_class, length, slice_rows in zip(regions.classes, regions.slice_bits, regions.slice_rows, strict=True):
+            rows = hashes * length
+            rows >>= _HALF
+            rows += slice_rows[:, None]
+            starts = regions.first_row[size_class].take(slots)
+            widths = regions.width[size_class].take(slots)
+            pairs += [
+                self._match_width(width, widths, starts, rows.view(np.int64), first) for width in _distinct(widths)
+            ]
+        found = np.concatenate(pairs)
+        found.sort()
+        return found
+
+    def _match_width(self, width: int, widths: Widths, starts: Places, rows: Places, first: int) -> Pairs:
+        """The pairs from the regions of one size class and width; `rows` count from the first row of a region."""
+        members = np.flatnonzero(widths == width)
+        if len(members) < len(widths):
+            starts, rows = starts[members], rows[:, members]
+        table = self._regions.rows_of(width)
+        found: Words = np.bitwise_and.reduce(table.take(rows + starts, axis=0), axis=0)
+        found &= table.take(starts + LIVE_ROW, axis=0)
+        digest, column = _set_bits(found)
+        sites = self._regions.site_numbers.take((starts[digest] + SITES_ROW) * (2 * width) + column)
+        pairs: Pairs = (members[digest] + first) << _SITE_BITS | sites
+        return pairs
+
+    def _match_one(self, digests: Digests, first: int) -> Pairs:
+        """The pairs of a single digest: the same as `_match`, with the fewest calls."""
+        regions = self._regions
+        slot = int(slots_of(digests, self.slots)[0])
+        rows = positions(digests, self._slices, _WHOLE) * regions.slice_bits
+        rows >>= _HALF
+        rows += regions.slice_rows
+        sites: list[int] = []
+        for size_class, bit_rows in zip(regions.classes, rows.view(np.int64), strict=True):
+            if width := regions.width.item(size_class, slot):
+                sites += self._match_region(width, regions.first_row.item(size_class, slot), bit_rows)
+        return np.array([first << _SITE_BITS | site for site in sorted(sites)], dtype=np.int64)
+
+    def _match_region(self, width: int, start: int, rows: Places) -> list[int]:
+        """The sites of one region whose filters have all these bits set."""
+        table = self._regions.rows_of(width)
+        found = np.bitwise_and.reduce(table.take(rows + start, axis=0), axis=0)
+        columns = int.from_bytes(found.tobytes(), "little")
+        if columns:
+            columns &= int.from_bytes(table[start + LIVE_ROW].tobytes(), "little")
+        sites, number = [], (start + SITES_ROW) * width * 2 - 1
+        while columns:
+            lowest = columns & -columns
+            sites.append(self._regions.site_numbers.item(number + lowest.bit_length()))
+            columns ^= lowest
+        return sites
+
+
+def _distinct(widths: NDArray[np.int32]) -> list[int]:
+    """The different widths, without the 0 of a slot that has no region."""
+    if (widths == widths[0]).all():
+        return [int(widths[0])] if widths[0] else []
+    return [width for width in np.unique(widths).tolist() if width]
+
+
+def _set_bits(words: Words) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The row and the column of each set bit of some rows of words, shape (n, width), in order."""
+    flat = words.reshape(-1)
+    filled = np.flatnonzero(flat != 0)
+    bits = np.flatnonzero(np.unpackbits(flat[filled].view(np.uint8), bitorder="little").view(np.bool_))
+    word = filled[bits // WORD_COLUMNS]
+    row = word // words.shape[1]
+    return row, (word - row * words.shape[1]) * WORD_COLUMNS + bits % WORD_COLUMNS
