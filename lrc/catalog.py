@@ -6,13 +6,13 @@ thread, and from other processes with `read_only`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 import lmdb
 import numpy as np
@@ -27,7 +27,7 @@ from lrc.reads import CollectionNames, View, totals
 from lrc.store import MAP_BYTES, ROW_ERRORS, Store, translated
 from reploc import digest, names
 from reploc.digest import Digests
-from reploc.errors import CollectionUnknown, QueryInvalid, ReplocError
+from reploc.errors import CollectionUnknown, QueryInvalid, ReplocError, TooLarge
 from reploc.wire import (
     PAGE_ITEMS,
     SIZE_MAX,
@@ -43,6 +43,8 @@ from reploc.wire import (
 
 #: Records that one renaming of PFNs may change in its one transaction: ten times a bulk request's items.
 RENAMED_RECORDS_MAX = 100_000
+
+_Load: TypeAlias = Callable[[View, Overlay, Sequence[str]], None]
 
 NO_DIGESTS: Digests = np.empty((0, 2), dtype=np.uint64)
 
@@ -197,6 +199,15 @@ class Catalog:
     def position(self) -> int:
         return self.state().position
 
+    def collection_count(self) -> int:
+        """How many collections have files."""
+        with self.view() as view:
+            return view.collection_count()
+
+    def disk_bytes(self) -> int:
+        """Bytes of the store's file; the map's terabyte is address space."""
+        return self.store.used_bytes()
+
     def digests(self, slot_numbers: Sequence[int], slots: int) -> SlotDigests:
         """The digests of the LFNs of these slots of `slots` (a power of two up to 65,536), in one snapshot."""
         _require_slots(slots, slot_numbers)
@@ -235,10 +246,16 @@ class Catalog:
         """
         assert len(bodies) == 1 or not any(needs_own_commit(body) for body in bodies)
         faults = [mappings.name_faults(body) for body in bodies]
+        try:
+            return self._applied(bodies, faults, _load)
+        except index.DigestTaken:
+            return self._applied(bodies, faults, _load_with_taken)
+
+    def _applied(self, bodies: Sequence[WriteBody], faults: Sequence[Faults], load: _Load) -> Commit:
         with self.store.writing() as txn:
             view = View(self.store, txn, self._collections)
             overlay = Overlay()
-            outcomes = [self._decided(view, overlay, *each) for each in zip(bodies, faults, strict=True)]
+            outcomes = [_decided(view, overlay, load, *each) for each in zip(bodies, faults, strict=True)]
             flushed = index.flush(self.store, txn, overlay)
             position = flushed.state.position if flushed else view.state().position
         answers = [one if isinstance(one, ReplocError) else Written(one.done, one.errors, position) for one in outcomes]
@@ -246,24 +263,47 @@ class Catalog:
             return Commit(answers, position, False, NO_DIGESTS, NO_DIGESTS)
         return Commit(answers, position, True, flushed.added, flushed.removed)
 
-    def _decided(self, view: View, overlay: Overlay, body: WriteBody, faults: Faults) -> mappings.Outcome | ReplocError:
-        try:
-            holders = _load_holders(view, mappings.pfns_of(body, faults))
-            wanted = mappings.lfns_of(body, faults)
-            wanted += [lfn for lfns in holders.values() for lfn in lfns or ()]
-            _load(view, overlay, wanted)
-        except ReplocError as error:
-            return error
-        return mappings.apply(overlay, body, faults, holders)
-
 
 def needs_own_commit(body: WriteBody) -> bool:
     """Whether the request cannot share its commit with others."""
-    return bool(isinstance(body, RenameBody) and body.what == "pfn")
+    return isinstance(body, RenameBody) and body.what == "pfn"
+
+
+def _decided(
+    view: View, overlay: Overlay, load: _Load, body: WriteBody, faults: Faults
+) -> mappings.Outcome | ReplocError:
+    """What becomes of one request; an error where it would read too much."""
+    if clashing := _clashing(view, overlay, mappings.collections_of(body, faults)):
+        faults = mappings.collection_faults(body, clashing) | faults
+    try:
+        holders = _load_holders(view, mappings.pfns_of(body, faults))
+        load(
+            view, overlay, [*mappings.lfns_of(body, faults), *(lfn for lfns in holders.values() for lfn in lfns or ())]
+        )
+    except TooLarge as error:
+        return error
+    return mappings.apply(overlay, body, faults, holders)
 
 
 def _load(view: View, overlay: Overlay, lfns: Sequence[str]) -> None:
-    """Take into the overlay what the catalog knows of those LFNs that it does not hold yet."""
+    """Take into the overlay what the catalog knows of those LFNs that it does not hold yet.
+
+    Whether a new LFN's digest stands for another is left to the flush, which finds out without a look of its own.
+    """
+    unknown = _load_known(view, overlay, lfns)
+    overlay.load_unknown(unknown, digest.stored(digest.of(unknown)))
+
+
+def _load_with_taken(view: View, overlay: Overlay, lfns: Sequence[str]) -> None:
+    """The same, and which new LFNs have the digest of another: once in a catalog's life, or an attack."""
+    unknown = _load_known(view, overlay, lfns)
+    digests = digest.stored(digest.of(unknown))
+    there = view.has_digests(digests)
+    overlay.load_unknown(unknown, digests, [lfn for lfn, taken in zip(unknown, there, strict=True) if taken])
+
+
+def _load_known(view: View, overlay: Overlay, lfns: Sequence[str]) -> list[str]:
+    """Take in the LFNs that the catalog knows; the others."""
     before = overlay.before
     wanted = [lfn for lfn in dict.fromkeys(lfns) if lfn not in before]
     unknown = []
@@ -272,9 +312,22 @@ def _load(view: View, overlay: Overlay, lfns: Sequence[str]) -> None:
             unknown.append(lfn)
         else:
             overlay.load(view.record(lfn, stored))
-    digests = digest.stored(digest.of(unknown))
-    for lfn, stored_digest, taken in zip(unknown, digests, view.has_digests(digests), strict=True):
-        overlay.load_unknown(lfn, stored_digest, taken)
+    return unknown
+
+
+def _clashing(view: View, overlay: Overlay, collections: Iterable[str]) -> set[str]:
+    """The collections of long names whose key is another's, in the catalog or in the overlay."""
+    found = set()
+    for name in collections:
+        key = layout.key(name)
+        if layout.is_whole(key):
+            continue
+        holder = view.collection_under(key)
+        if not overlay.claim_collection(key, name if holder is None else holder.name) or (
+            holder and holder.name != name
+        ):
+            found.add(name)
+    return found
 
 
 def _load_holders(view: View, pfns: Sequence[str]) -> Holders:

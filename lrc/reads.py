@@ -119,11 +119,17 @@ class View:
     # ---- collections -------------------------------------------------------------------------------------------------
 
     def collection(self, name: str) -> StoredCollection | None:
-        value = self.txn.get(layout.key(name), db=self.store.tables["collection"])
-        if value is None:
-            return None
-        found = layout.decode_collection(value)
-        return found if found.name == name else None
+        found = self.collection_under(layout.key(name))
+        return found if found is not None and found.name == name else None
+
+    def collection_under(self, key: bytes) -> StoredCollection | None:
+        """The collection under a key, whatever its name."""
+        value = self.txn.get(key, db=self.store.tables["collection"])
+        return None if value is None else layout.decode_collection(value)
+
+    def collection_count(self) -> int:
+        """The number of collections that have files."""
+        return int(self.txn.stat(self.store.tables["collection"])["entries"])
 
     def collection_name(self, collection_id: int) -> str | None:
         return self._collections.name(self, collection_id) if collection_id else None

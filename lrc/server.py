@@ -1,0 +1,228 @@
+"""The LRC over HTTP: its routes, and the daemon composed of catalog, writer and updater."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from lrc.catalog import Catalog
+from lrc.listings import FilesPage
+from lrc.settings import LrcSettings
+from lrc.updater import Updater
+from lrc.writer import Writer
+from reploc import __version__, names, service, telemetry
+from reploc.errors import ConfigInvalid, LfnUnknown, QueryInvalid
+from reploc.routes import Call, NoQuery, Route, Stream, get, post
+from reploc.service import Daemon, Duty
+from reploc.telemetry import Metrics
+from reploc.wire import (
+    PAGE_ITEMS,
+    Body,
+    Collections,
+    CollectionTotals,
+    DeleteBody,
+    Exists,
+    LfnReplica,
+    LfnsBody,
+    Limit,
+    LrcStatus,
+    MappingsBody,
+    Names,
+    Nothing,
+    RenameBody,
+    Replicas,
+    SenderStatus,
+    Written,
+)
+
+_line = msgspec.json.Encoder()
+
+
+class LfnQuery(Body, frozen=True):
+    """One LFN."""
+
+    lfn: str
+
+
+class NamesQuery(Body, frozen=True):
+    """LFNs by PFN or by glob pattern, a page at a time."""
+
+    pfn: str | None = None
+    pattern: str | None = None
+    limit: Limit = PAGE_ITEMS
+    after: str | None = None
+
+
+class CollectionsQuery(Body, frozen=True):
+    """Collections by glob pattern, a page at a time."""
+
+    pattern: Annotated[str, Meta(min_length=1)] = "*"
+    limit: Limit = PAGE_ITEMS
+    after: str | None = None
+
+
+class CollectionQuery(Body, frozen=True):
+    """One collection."""
+
+    name: str
+
+
+class LrcServer:
+    """The handlers of an LRC's routes. Short reads answer on the loop; listings go page by page to a thread."""
+
+    def __init__(self, catalog: Catalog, writer: Writer, updater: Updater) -> None:
+        self._catalog = catalog
+        self._writer = writer
+        self._updater = updater
+        self._started = service.now()
+
+    def routes(self) -> list[Route[Any]]:
+        """Every route of an LRC."""
+        return [
+            get("/v1/replicas", self.replica, LfnQuery, "The copies of one LFN"),
+            post("/v1/replicas", self.replicas, LfnsBody, "The copies of many LFNs"),
+            post("/v1/exists", self.exists, LfnsBody, "Which LFNs the catalog holds"),
+            get("/v1/lfns", self.lfns, NamesQuery, "LFNs by PFN or glob pattern"),
+            get("/v1/collections", self.collections, CollectionsQuery, "Collections with their totals"),
+            get("/v1/collection", self.collection, CollectionQuery, "One collection's totals"),
+            get("/v1/collection/files", self.collection_files, CollectionQuery, "One collection's files, as NDJSON"),
+            get("/v1/dump", self.dump, NoQuery, "The whole catalog, as NDJSON"),
+            post("/v1/mappings", self.register, MappingsBody, "Create, add or put mappings"),
+            post("/v1/mappings/delete", self.delete, DeleteBody, "Delete mappings"),
+            post("/v1/mappings/rename", self.rename, RenameBody, "Rename LFNs or PFNs"),
+            post("/v1/softstate/push", self.push, Nothing, "Send what is owed to every index node now"),
+            get("/v1/softstate", self.soft_state, NoQuery, "What each index node is owed"),
+            get("/v1/status", self.status, NoQuery, "What the catalog is and holds"),
+        ]
+
+    async def replica(self, call: Call[LfnQuery]) -> LfnReplica:
+        lfn = names.require(call.what.lfn)
+        found = self._catalog.lookup(lfn)
+        if found is None:
+            raise LfnUnknown(f"{lfn[:200]!r} is not in the catalog of {self._catalog.site}")
+        return LfnReplica(lfn, found.size, found.checksum, found.collection, found.pfns)
+
+    async def replicas(self, call: Call[LfnsBody]) -> Replicas:
+        names.require_all(call.what.lfns)
+        return self._catalog.lookup_many(call.what.lfns)
+
+    async def exists(self, call: Call[LfnsBody]) -> Exists:
+        names.require_all(call.what.lfns)
+        return self._catalog.exists(call.what.lfns)
+
+    async def lfns(self, call: Call[NamesQuery]) -> Names:
+        query = call.what
+        if (query.pfn is None) == (query.pattern is None):
+            raise QueryInvalid("expected either pfn or pattern")
+        _require_after(query.after)
+        if query.pfn is not None:
+            pfn = names.require(query.pfn, "pfn")
+            return await asyncio.to_thread(self._catalog.lfns_by_pfn, pfn, query.limit, query.after)
+        assert query.pattern is not None
+        return await asyncio.to_thread(self._catalog.lfns, query.pattern, query.limit, query.after)
+
+    async def collections(self, call: Call[CollectionsQuery]) -> Collections:
+        query = call.what
+        _require_after(query.after)
+        return await asyncio.to_thread(self._catalog.collections, query.pattern, query.limit, query.after)
+
+    async def collection(self, call: Call[CollectionQuery]) -> CollectionTotals:
+        return self._catalog.collection(names.require(call.what.name, "name"))
+
+    async def collection_files(self, call: Call[CollectionQuery]) -> Stream:
+        name = names.require(call.what.name, "name")
+        self._catalog.collection(name)
+        return Stream(_lines(lambda after: self._catalog.collection_files(name, PAGE_ITEMS, after)))
+
+    async def dump(self, _: Call[NoQuery]) -> Stream:
+        return Stream(_lines(lambda after: self._catalog.files(PAGE_ITEMS, after)))
+
+    async def register(self, call: Call[MappingsBody]) -> Written:
+        return await self._writer.submit(call.what)
+
+    async def delete(self, call: Call[DeleteBody]) -> Written:
+        return await self._writer.submit(call.what)
+
+    async def rename(self, call: Call[RenameBody]) -> Written:
+        return await self._writer.submit(call.what)
+
+    async def push(self, _: Call[Nothing]) -> SenderStatus:
+        self._updater.push()
+        return self._updater.status()
+
+    async def soft_state(self, _: Call[NoQuery]) -> SenderStatus:
+        return self._updater.status()
+
+    async def status(self, _: Call[NoQuery]) -> LrcStatus:
+        state, sent = self._catalog.state(), self._updater.status()
+        return LrcStatus(
+            site=self._catalog.site,
+            version=__version__,
+            uptime_s=service.now() - self._started,
+            url=self._updater.url,
+            epoch=state.epoch,
+            position=state.position,
+            lfns=state.lfns,
+            mappings=state.mappings,
+            collections=self._catalog.collection_count(),
+            slots=sent.slots,
+            store_bytes=self._catalog.disk_bytes(),
+            nodes=sent.nodes,
+        )
+
+
+def _require_after(after: str | None) -> None:
+    if after is not None:
+        names.require(after, "after")
+
+
+async def _lines(page: Callable[[str | None], FilesPage]) -> AsyncIterator[bytes]:
+    """A listing as NDJSON, a page at a time, each page read in a transaction of its own."""
+    after: str | None = None
+    while True:
+        found = await asyncio.to_thread(page, after)
+        if found.files:
+            yield _line.encode_lines(found.files)
+        if found.next is None:
+            return
+        after = found.next
+
+
+def open_catalog(settings: LrcSettings) -> Catalog:
+    """The site's catalog, made on the first start. Raises ConfigInvalid or StoreError in words."""
+    path = Path(settings.store)
+    if not path.is_dir() or not any(path.iterdir()):
+        if not settings.site:
+            raise ConfigInvalid(f"site: is empty, and {path} holds no store whose site it could be")
+        return Catalog.create(path, settings.site)
+    catalog = Catalog.open(path)
+    if settings.site and settings.site != catalog.site:
+        catalog.close()
+        raise ConfigInvalid(f"site: is {settings.site!r}, but the store in {path} is that of {catalog.site!r}")
+    return catalog
+
+
+@asynccontextmanager
+async def compose(settings: LrcSettings) -> AsyncIterator[Daemon]:
+    """An LRC: the catalog, its one writer, the updater that feeds the index, and the routes over them."""
+    metrics = Metrics()
+    with open_catalog(settings) as catalog:
+        async with (
+            Updater.running(catalog, settings, metrics) as updater,
+            Writer(catalog, updater.changed) as writer,
+        ):
+            telemetry.event("lrc.open", site=catalog.site, store=settings.store, epoch=catalog.state().epoch)
+            yield Daemon(
+                name=f"lrc {catalog.site}",
+                routes=LrcServer(catalog, writer, updater).routes(),
+                metrics=metrics,
+                duties=[Duty("softstate", updater.run_once)],
+                not_ready=updater.not_ready,
+                on_listening=updater.listening,
+            )

@@ -1,0 +1,159 @@
+"""Feeds the index: builds the summaries that the rules call for, sends the messages, and reports what came of them.
+
+The decisions are those of `lrc/softstate.py`; here are the catalog that is read, the threads that build, the
+connections and the clock. The catalog is never made to wait: a commit only leaves a note in the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import numpy as np
+
+from lrc.catalog import Catalog
+from lrc.settings import LrcSettings
+from lrc.softstate import Identity, Sender, SendSoftState, SlotBuild, build_slot
+from reploc import service, telemetry
+from reploc.digest import Digests, slots_of
+from reploc.errors import ReplocError, Unavailable
+from reploc.telemetry import Metrics
+from reploc.transport import HttpTransport, Request, Transport
+from reploc.wire import SenderStatus, SoftStateAnswer
+
+#: Slots that one visit to a thread builds: a fifth of a second's work at a million names, so that progress shows.
+SLOTS_PER_BUILD = 32
+#: Seconds that a node may take for one message of at most four megabytes.
+SEND_S = 30.0
+
+
+class Updater:
+    """The shell around one catalog's `Sender`. Its duty is `run_once`; everything else may be called at any time."""
+
+    def __init__(self, catalog: Catalog, settings: LrcSettings, metrics: Metrics, transport: Transport) -> None:
+        self._catalog = catalog
+        self._settings = settings
+        self._index = settings.index
+        self._transport = transport
+        self._sender: Sender | None = None
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        self._noted = 0
+        self._sending: set[asyncio.Task[None]] = set()
+        self._building = True
+        self._messages = metrics.counter(
+            "reploc_softstate_messages", "Soft-state messages to index nodes, by what came of them", "node", "outcome"
+        )
+        self._built = metrics.counter("reploc_softstate_slots_built", "Summaries built from the catalog")
+        self.url = ""
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, catalog: Catalog, settings: LrcSettings, metrics: Metrics) -> AsyncIterator[Updater]:
+        """An updater with connections of its own, which close with it."""
+        transport = HttpTransport()
+        updater = cls(catalog, settings, metrics, transport)
+        try:
+            yield updater
+        finally:
+            for task in updater._sending:
+                task.cancel()
+            await asyncio.gather(*updater._sending, return_exceptions=True)
+            await transport.close()
+
+    def listening(self, url: str) -> None:
+        """Begins this start's epoch, now that the address is known that the index will give to clients."""
+        self.url = self._settings.url or url
+        identity = Identity(self._catalog.site, self.url, self._catalog.sender, secrets.randbits(64))
+        epoch = self._catalog.raise_epoch()
+        state = self._catalog.state()
+        counts = self._catalog.slot_counts(self._index.slots)
+        self._sender = Sender(identity, epoch, self._index, counts, position=state.position, now=service.now())
+
+    def not_ready(self) -> str:
+        """Why a start is not complete, or empty text."""
+        return "the first summaries are being built" if self._building else ""
+
+    def status(self) -> SenderStatus:
+        """What is sent, and what each node is owed. Unavailable before the daemon listens."""
+        return self._required().status(service.now())
+
+    def push(self) -> None:
+        """Makes everything owed due at once."""
+        self._required().push()
+        self._wake.set()
+
+    def _required(self) -> Sender:
+        if self._sender is None:
+            raise Unavailable("the daemon is starting")
+        return self._sender
+
+    # ---- the writer's news ---------------------------------------------------------------------------------------
+
+    def changed(self, added: Digests, removed: Digests, position: int) -> None:
+        """Takes note of a commit; called in the writer's thread."""
+        self._loop.call_soon_threadsafe(self._note, added, removed, position)
+
+    def _note(self, added: Digests, removed: Digests, position: int) -> None:
+        sender = self._required()
+        slots = self._index.slots
+        sender.changed(slots_of(added, slots), slots_of(removed, slots), position, service.now())
+        first = self._noted == 0
+        self._noted += 1 + len(added) + len(removed)
+        if first or self._noted >= self._index.increment_changes:
+            self._wake.set()
+
+    # ---- the duty ------------------------------------------------------------------------------------------------
+
+    async def run_once(self) -> float:
+        """Builds and sends what is due, then waits until something is due again or happens."""
+        sender = self._required()
+        self._wake.clear()
+        if sender.behind:
+            await self._restart(sender)
+        await self._build(sender)
+        self._building = False
+        for send in sender.due(service.now()):
+            task = asyncio.create_task(self._send(sender, send))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(sender.next_due(service.now())):
+                await self._wake.wait()
+        return 0.0
+
+    async def _restart(self, sender: Sender) -> None:
+        epoch = await asyncio.to_thread(self._catalog.raise_epoch, sender.behind)
+        telemetry.event("softstate.epoch-raised", site=self._catalog.site, epoch=epoch, known=sender.behind)
+        sender.restart(epoch, service.now())
+
+    async def _build(self, sender: Sender) -> None:
+        stale = sender.stale_slots(service.now())
+        if not len(stale):
+            return
+        self._noted = 0
+        for part in np.array_split(stale, range(SLOTS_PER_BUILD, len(stale), SLOTS_PER_BUILD)):
+            builds, position = await asyncio.to_thread(self._read_and_build, part.tolist(), sender.size_class)
+            sender.rebuilt(builds, position)
+            self._built.inc(len(builds))
+
+    def _read_and_build(self, slots: list[int], size_class: int) -> tuple[list[SlotBuild], int]:
+        read = self._catalog.digests(slots, self._index.slots)
+        rate = self._index.error_rate
+        return [build_slot(*of, size_class, rate) for of in zip(slots, read.digests, strict=True)], read.position
+
+    async def _send(self, sender: Sender, send: SendSoftState) -> None:
+        request = Request("POST", send.url, "/v1/softstate", SoftStateAnswer, body=send.message)
+        number = send.message.message
+        try:
+            answer = await self._transport.ask(request, self._loop.time() + SEND_S)
+        except ReplocError as wrong:
+            self._messages.labels(send.node, wrong.code).inc()
+            telemetry.event("softstate.failed", node=send.node, code=wrong.code, detail=wrong.detail)
+            sender.failed(send.node, number, wrong.detail, retryable=wrong.retryable, now=service.now())
+        else:
+            self._messages.labels(send.node, "answered").inc()
+            sender.answered(send.node, number, answer, service.now())
+        self._wake.set()
