@@ -323,9 +323,7 @@ def _clashing(view: View, overlay: Overlay, collections: Iterable[str]) -> set[s
         if layout.is_whole(key):
             continue
         holder = view.collection_under(key)
-        if not overlay.claim_collection(key, name if holder is None else holder.name) or (
-            holder and holder.name != name
-        ):
+        if overlay.collection_keys.setdefault(key, holder.name if holder else name) != name:
             found.add(name)
     return found
 

@@ -26,6 +26,10 @@ Row: TypeAlias = tuple[bytes, bytes]
 Change: TypeAlias = tuple[Record | None, Record | None]
 
 
+class DigestTaken(Exception):
+    """A new LFN has the digest of one in the catalog, and the overlay was not told so."""
+
+
 @dataclass(frozen=True)
 class Flushed:
     """What a flush wrote: the digests that came and went, shape (n, 2) each, and the counters after it."""
@@ -81,14 +85,14 @@ def flush(store: Store, txn: Transaction, overlay: Overlay) -> Flushed | None:
     state, ids = _put_collections(store, txn, rows.totals, store.state(txn))
     tables = store.tables
     _delete(txn, tables["lfn"], ((key, b"") for key in rows.lfn_deletes))
-    _put(txn, tables["lfn"], [(key, _stored(key, record, ids)) for key, record in rows.lfn_puts])
+    _put(txn, tables["lfn"], [(key, _stored(key, record, ids[record.collection])) for key, record in rows.lfn_puts])
     _delete(txn, tables["pfn"], rows.pfn_deletes)
     _put(txn, tables["pfn"], rows.pfn_puts)
     _delete(txn, tables["member"], [(layout.id_key(ids[name]), key) for name, key in rows.member_deletes])
     _put(txn, tables["member"], [(layout.id_key(ids[name]), key) for name, key in rows.member_puts])
-    added, removed = _digests_of(rows.created, overlay), digest.of(rows.deleted)
+    added, removed = [overlay.digests[lfn] for lfn in rows.created], digest.of(rows.deleted)
     _delete(txn, tables["digest"], [(layout.digest_key(one), one) for one in digest.stored(removed)])
-    _put(txn, tables["digest"], [(layout.digest_key(one), one) for one in digest.stored(added)])
+    _put_digests(txn, tables["digest"], added)
     state = replace(
         state,
         position=state.position + 1,
@@ -96,11 +100,7 @@ def flush(store: Store, txn: Transaction, overlay: Overlay) -> Flushed | None:
         mappings=state.mappings + rows.mappings,
     )
     store.put_state(txn, state)
-    return Flushed(added, removed, state)
-
-
-def _digests_of(created: Sequence[str], overlay: Overlay) -> Digests:
-    return digest.from_stored(b"".join([overlay.digests[lfn] for lfn in created]))
+    return Flushed(digest.from_stored(b"".join(added)), removed, state)
 
 
 # ---- the difference --------------------------------------------------------------------------------------------------
@@ -160,17 +160,17 @@ def _change_pfns(rows: _Rows, key: bytes, old: tuple[str, ...], new: tuple[str, 
 # ---- writing ---------------------------------------------------------------------------------------------------------
 
 
-def _stored(key: bytes, record: Record, ids: dict[str, int]) -> bytes:
-    collection = ids[record.collection] if record.collection is not None else 0
-    lfn = None if layout.is_whole(key) else record.lfn
+def _stored(key: bytes, record: Record, collection: int) -> bytes:
+    lfn = None if len(key) <= layout.WHOLE_NAME_BYTES_MAX else record.lfn
     return layout.encode(StoredRecord(record.size, record.checksum, collection, record.pfns, lfn))
 
 
 def _put_collections(
     store: Store, txn: Transaction, totals: dict[str, _Totals], state: State
-) -> tuple[State, dict[str, int]]:
-    """Write the changed totals; the state with collections and ids counted, and the ids of these collections."""
-    ids: dict[str, int] = {}
+) -> tuple[State, dict[str | None, int]]:
+    """Write the changed totals; the state with collections and ids counted, and the ids of these collections and of
+    none."""
+    ids: dict[str | None, int] = {None: 0}
     table, names_table = store.tables["collection"], store.tables["collection_name"]
     next_id, count = state.next_collection, state.collections
     for name in sorted(totals):
@@ -206,6 +206,16 @@ def _changed(old: StoredCollection, change: _Totals) -> StoredCollection:
     if files < 0 or total < 0 or unknown < 0:
         raise StoreDamaged(f"the totals of collection {old.name[:200]!r} are lower than its files make them")
     return StoredCollection(old.id, old.name, files, layout.size_sum(total), unknown)
+
+
+def _put_digests(txn: Transaction, table: object, digests: list[bytes]) -> None:
+    """Write new LFNs' digests. DigestTaken, which must undo the transaction, where one is there already."""
+    if digests:
+        with txn.cursor(table) as cursor:  # type: ignore[arg-type]
+            rows = [(layout.digest_key(one), one) for one in sorted(digests)]
+            consumed, written = cursor.putmulti(rows, dupdata=False)
+        if written < consumed:
+            raise DigestTaken
 
 
 def _put(txn: Transaction, table: object, rows: list[Row]) -> None:

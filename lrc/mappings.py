@@ -18,7 +18,7 @@ What the rules decide lies in the overlay; `lrc/index.py` writes the difference.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
 from msgspec import Struct
@@ -75,7 +75,8 @@ class Overlay:
 
     #: `before` and `after` hold the same LFNs in the same order, None for one that is not in the catalog.
     #: `digests` holds the stored digest of each LFN that was unknown when loaded; `taken` those of them whose digest
-    #: stands in the catalog for another LFN.
+    #: is known to stand in the catalog for another LFN.
+    #: `collection_keys` holds, by key, the collections of long names, in the catalog or about to be.
     """
 
     def __init__(self) -> None:
@@ -83,6 +84,7 @@ class Overlay:
         self.after: dict[str, Record | None] = {}
         self.digests: dict[str, bytes] = {}
         self.taken: set[str] = set()
+        self.collection_keys: dict[bytes, str] = {}
         self._claims: dict[bytes, str] = {}
         self._undo: list[tuple[str, Record | None]] = []
 
@@ -90,12 +92,13 @@ class Overlay:
         """Take in a record as it stands in the catalog."""
         self.before[record.lfn] = self.after[record.lfn] = record
 
-    def load_unknown(self, lfn: str, digest: bytes, taken: bool) -> None:
-        """Take in that the catalog does not hold this LFN."""
-        self.before[lfn] = self.after[lfn] = None
-        self.digests[lfn] = digest
-        if taken:
-            self.taken.add(lfn)
+    def load_unknown(self, lfns: Sequence[str], digests: Sequence[bytes], taken: Iterable[str] = ()) -> None:
+        """Take in that the catalog does not hold these LFNs, with their stored digests."""
+        nothing: dict[str, Record | None] = dict.fromkeys(lfns)
+        self.before.update(nothing)
+        self.after.update(nothing)
+        self.digests.update(zip(lfns, digests, strict=True))
+        self.taken.update(taken)
 
     def set(self, lfn: str, record: Record | None) -> None:
         """Decide how a loaded LFN will stand."""
@@ -178,6 +181,23 @@ def _checksum_faults(found: Faults, items: Sequence[MappingItem]) -> None:
             continue
         if wrong := names.checksum_fault(item.checksum.lower()):
             found.setdefault(index, NameInvalid(wrong))
+
+
+def collections_of(body: WriteBody, faults: Faults) -> set[str]:
+    """The collections that the body names, save in items at fault."""
+    if not isinstance(body, MappingsBody):
+        return set()
+    return {item.collection for at, item in enumerate(body.mappings) if item.collection and at not in faults}
+
+
+def collection_faults(body: WriteBody, clashing: Container[str]) -> Faults:
+    """The items whose collection cannot be told from another, each with its DigestCollision."""
+    items = body.mappings if isinstance(body, MappingsBody) else []
+    return {
+        at: DigestCollision(f"collection {_quoted(item.collection)} has the digest of another collection")
+        for at, item in enumerate(items)
+        if item.collection in clashing
+    }
 
 
 def lfns_of(body: WriteBody, faults: Faults) -> list[str]:
