@@ -5,6 +5,7 @@
     │   ├── NameInvalid            a name breaks the limits of `reploc/names.py`
     │   ├── BodyInvalid            the body is not what the route expects
     │   ├── QueryInvalid           the query string is not what the route expects
+    │   ├── InputInvalid           a line of a file given to a command is not what it expects
     │   ├── SummaryInvalid         a soft-state summary does not fit its own header
     │   ├── TooLarge          413  a body, batch or line beyond its bound
     │   ├── RouteUnknown      404  no such path
@@ -104,6 +105,10 @@ class BodyInvalid(BadRequest):
 
 class QueryInvalid(BadRequest):
     code, title = "query-invalid", "the query string is not what this route expects"
+
+
+class InputInvalid(BadRequest):
+    code, title = "input-invalid", "a line of the input is not what the command expects"
 
 
 class SummaryInvalid(BadRequest):

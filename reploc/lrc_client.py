@@ -157,19 +157,22 @@ class LrcClient:
             [lfn for each in answers for lfn in each.known], [lfn for each in answers for lfn in each.unknown]
         )
 
-    async def lfns_of(self, pfn: str) -> list[str]:
-        """The LFNs that a PFN stands under. Raises PfnUnknown where the service does."""
-        return (await self._get("/v1/lfns", Names, pfn=names.require(pfn, "pfn"))).lfns
+    async def lfns_page(
+        self,
+        *,
+        pattern: str | None = None,
+        pfn: str | None = None,
+        limit: int = PAGE_ITEMS,
+        after: str | None = None,
+    ) -> Names:
+        """One page of the LFNs that match a glob or that a PFN stands under: at most `limit`, behind `after`."""
+        return await self._get("/v1/lfns", Names, pattern=pattern, pfn=pfn, limit=str(limit), after=after)
 
-    async def lfns_page(self, pattern: str, *, limit: int = PAGE_ITEMS, after: str | None = None) -> Names:
-        """One page of the LFNs that match a glob, at most `limit` of them, behind the place `after`."""
-        return await self._get("/v1/lfns", Names, pattern=pattern, limit=str(limit), after=after)
-
-    async def lfns(self, pattern: str) -> AsyncIterator[str]:
-        """All LFNs that match a glob, page after page."""
+    async def lfns(self, *, pattern: str | None = None, pfn: str | None = None) -> AsyncIterator[str]:
+        """All LFNs that match a glob or that a PFN stands under, page after page."""
         after: str | None = None
         while True:
-            page = await self.lfns_page(pattern, after=after)
+            page = await self.lfns_page(pattern=pattern, pfn=pfn, after=after)
             for lfn in page.lfns:
                 yield lfn
             if (after := page.next) is None:

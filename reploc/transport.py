@@ -14,11 +14,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NoReturn, Protocol, TypeVar
-from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
-from yarl import URL
 
 from reploc import __version__, errors
 
@@ -61,6 +59,7 @@ class Request(Generic[T]):
     query: Mapping[str, str] = field(default_factory=dict)
     body: msgspec.Struct | None = None
     idempotent: bool = True
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.method} {self.url}{self.path}"
@@ -120,7 +119,8 @@ class HttpTransport:
         try:
             async with self._started().request(
                 request.method,
-                _address(request),
+                request.url + request.path,
+                params=request.query,
                 data=_encoded(request),
                 headers=_headers(request),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=idle_s),
@@ -150,17 +150,15 @@ class HttpTransport:
         return self._session
 
 
-def _address(request: Request[Any]) -> URL:
-    query = f"?{urlencode(request.query)}" if request.query else ""
-    return URL(f"{request.url}{request.path}{query}", encoded=True)
-
-
 def _encoded(request: Request[Any]) -> bytes | None:
-    return None if request.body is None else _msgpack.encode(request.body)
+    try:
+        return None if request.body is None else _msgpack.encode(request.body)
+    except UnicodeEncodeError as wrong:
+        raise errors.NameInvalid(f"{request}: a name cannot be written as UTF-8: {wrong.reason}") from wrong
 
 
 def _headers(request: Request[Any]) -> dict[str, str]:
-    headers = {"Accept": f"{MSGPACK}, {JSON};q=0.5"}
+    headers = {"Accept": f"{MSGPACK}, {JSON};q=0.5", **request.headers}
     return headers if request.body is None else headers | {"Content-Type": MSGPACK}
 
 
