@@ -75,18 +75,27 @@ def say_json(message: msgspec.Struct) -> None:
     click.echo(msgspec.json.encode(message))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints rows under their columns; a column whose name begins with `>` is aligned to the right."""
     if not sys.stdout.isatty():
         for row in rows:
             click.echo("\t".join(map(printable, row)))
         return
-    drawn = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         drawn.add_column(column.removeprefix(">"), justify="right" if column[0] == ">" else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(printable(cell)) for cell in row))
     Console(file=sys.stdout).print(drawn)
+
+
+def sections(parts: Sequence[tuple[Sequence[str], Sequence[Sequence[str]]]]) -> None:
+    """Prints the tables that have rows, each (columns, rows), with a free line between them."""
+    shown = [(columns, rows) for columns, rows in parts if rows]
+    for number, (columns, rows) in enumerate(shown):
+        if number:
+            say("")
+        table(columns, rows)
 
 
 class ProgressBar:
@@ -105,9 +114,12 @@ class ProgressBar:
 
 
 @contextmanager
-def progress(what: str, total: int | None = None, *, wanted: bool = True) -> Iterator[ProgressBar]:
-    """A bar on standard error while the context lasts, where that is a terminal; `total` None: only a count."""
-    if not (wanted and sys.stderr.isatty()):
+def progress(what: str, total: int | None = None, *, printing: bool = False) -> Iterator[ProgressBar]:
+    """A bar on standard error while the context lasts, where that is a terminal; `total` None: only a count.
+
+    `printing`: results are printed meanwhile, so that nothing may be drawn when they go to the same terminal.
+    """
+    if not sys.stderr.isatty() or (printing and sys.stdout.isatty()):
         yield ProgressBar(None, what, total)
         return
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]

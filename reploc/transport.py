@@ -10,6 +10,7 @@ are a wrapper (`reploc/retry.py`); here everything is tried once.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -129,8 +130,10 @@ class HttpTransport:
                 if response.status != 200:
                     await _refuse(request, response)
                 yield response
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as wrong:
-            raise errors.NotConnected(f"{request}: cannot connect: {_said(wrong)}") from wrong
+        except aiohttp.ClientConnectorError as wrong:
+            raise errors.NotConnected(f"{request}: cannot connect: {_system_said(wrong.os_error)}") from wrong
+        except aiohttp.ConnectionTimeoutError as wrong:
+            raise errors.NotConnected(f"{request}: cannot connect within {CONNECT_S:g} s") from wrong
         except aiohttp.ClientPayloadError as wrong:
             raise errors.Unreachable(f"{request}: the answer was cut short: {_said(wrong)}") from wrong
         except (aiohttp.ClientResponseError, aiohttp.InvalidURL) as wrong:
@@ -222,6 +225,11 @@ def _said(wrong: Exception) -> str:
     """What an error of aiohttp says, on one line of bounded length; its name where it says nothing."""
     said = (getattr(wrong, "message", "") or str(wrong) or type(wrong).__name__).strip().splitlines()
     return said[0][:200] if said else type(wrong).__name__
+
+
+def _system_said(wrong: OSError) -> str:
+    """What the system says of a connection that failed, without the loop's own words around it."""
+    return os.strerror(wrong.errno) if (wrong.errno or 0) > 0 else wrong.strerror or str(wrong)
 
 
 def _msgpack_decoder(kind: type[T]) -> msgspec.msgpack.Decoder[T]:
