@@ -63,7 +63,7 @@ class NodeState:
         self._pushed = False
         self._failures = 0
         self._current = False
-        self._refused = False
+        self._trouble: Literal["", "unreachable", "refused"] = ""
         self._error = ""
         self._contact_at: float | None = None
         self._applied = 0
@@ -144,7 +144,7 @@ class NodeState:
             return
         self.under_way = None
         self._contact_at = now
-        self._refused = False
+        self._trouble = ""
         self._error = ""
         if sent.epoch != epoch or answer.outdated:
             return
@@ -182,7 +182,7 @@ class NodeState:
             return
         self.under_way = None
         self._error = error
-        self._refused = not retryable
+        self._trouble = "unreachable" if retryable else "refused"
         self._current = False
         if retryable:
             self._hold_back(now)
@@ -224,10 +224,8 @@ class NodeState:
         )
 
     def _state(self, owed: int) -> Literal["current", "behind", "unreachable", "refused"]:
-        if self._refused:
-            return "refused"
-        if self._error and self._failures:
-            return "unreachable"
+        if self._trouble:
+            return self._trouble
         return "current" if self._current and not owed else "behind"
 
 

@@ -1,0 +1,139 @@
+"""A simulated grid: catalogs, index nodes, a network and faults from one seed, and what must hold in the end."""
+
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+
+from reploc.members import IndexSettings, Node
+from simnet.clock import Clock
+from simnet.network import CALM, Faults, Network
+from simnet.node import IndexNode
+from simnet.site import Site, Store
+
+RENEWAL_S = 1.0
+EXPIRY_S = 3.0
+FULL_S = 4.0
+#: The promise: after the last fault, two renewal intervals and one full update.
+CONVERGED_S = 2 * RENEWAL_S + FULL_S
+STEP_S = 0.25
+
+
+def settings(nodes: int, redundancy: int, slots: int) -> IndexSettings:
+    """An index whose intervals are short, and whose filters are small enough to change their class."""
+    return IndexSettings(
+        slots=slots,
+        redundancy=redundancy,
+        error_rate=1e-2,
+        increment_interval_s=0.2,
+        increment_changes=20,
+        renewal_interval_s=RENEWAL_S,
+        full_interval_s=FULL_S,
+        expiry_s=EXPIRY_S,
+        forget_after_s=1000.0,
+        nodes=[Node(name=f"rli{number}", url=f"http://rli{number}:1") for number in range(nodes)],
+    )
+
+
+class Grid:
+    """Everything that a seed decides is drawn from `rng`."""
+
+    def __init__(self, seed: int, faults: Faults = CALM) -> None:
+        self.rng = Random(seed)
+        redundancy = self.rng.randint(1, 3)
+        self.index = settings(self.rng.randint(redundancy, 4), redundancy, self.rng.choice([8, 16]))
+        self.clock = Clock()
+        self.network = Network(self.clock, self.rng, faults)
+        self.nodes: dict[str, IndexNode] = {}
+        for node in self.index.nodes:
+            self.nodes[node.name] = IndexNode(node.name, self.index, self.network, self.nodes)
+        self.sites: dict[str, Site] = {}
+        for number in range(self.rng.randint(2, 4)):
+            name = f"site{number}"
+            self.sites[name] = Site(name, self.index, self.network, dict(self.nodes), f"sender-{number}")
+        self._backups: dict[str, list[Store]] = {name: [] for name in self.sites}
+
+    def start(self) -> None:
+        for node in self.nodes.values():
+            node.start()
+        for site in self.sites.values():
+            self.write(site, self.rng.randint(0, 60))
+            site.start()
+
+    def write(self, site: Site, names: int) -> None:
+        """Commits some additions and deletions; names are shared between sites, as replicas are."""
+        added = {f"lfn{self.rng.randrange(2000)}" for _ in range(names)}
+        removed = {name for name in sorted(site.store.names) if self.rng.random() < 0.05}
+        site.write(added, removed - added)
+
+    def write_somewhere(self) -> None:
+        names = 80 if self.rng.random() < 0.05 else self.rng.randint(0, 4)
+        self.write(self.rng.choice(list(self.sites.values())), names)
+
+    # ---- faults --------------------------------------------------------------------------------------------------
+
+    def disturb(self) -> None:
+        """One fault that is not the network's everyday: a crash, a restart, a restored backup, a cut."""
+        site = self.rng.choice(list(self.sites.values()))
+        node = self.rng.choice(list(self.nodes.values()))
+        match self.rng.randrange(7):
+            case 0:
+                site.start()
+            case 1:
+                site.stop()
+            case 2:
+                node.start()
+            case 3:
+                node.stop()
+            case 4:
+                self._backups[site.name].append(site.store)
+            case 5 if self._backups[site.name]:
+                site.restore(self.rng.choice(self._backups[site.name]))
+                site.start()
+            case _:
+                self.network.cuts.add((site.name, node.name))
+
+    def mend(self) -> None:
+        """The last fault is over: everything runs and reaches everything."""
+        self.network.heal()
+        for party in [*self.nodes.values(), *self.sites.values()]:
+            if not party.up:
+                party.start()
+
+    def run_for(self, seconds: float) -> None:
+        """Lets time pass, checking the invariants on the way."""
+        for _ in range(round(seconds / STEP_S)):
+            self.clock.run_for(STEP_S)
+            self.check()
+
+    # ---- what must hold ------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """What must hold at every moment."""
+        history = {name: site.history for name, site in self.sites.items()}
+        for node in self.nodes.values():
+            if node.up:
+                node.check(history)
+
+    def check_converged(self) -> None:
+        """Every owner of a slot is complete in it, and holds exactly the filter of what each catalog holds."""
+        for node in self.nodes.values():
+            assert node.registry.complete(node.owned).all(), f"{node.name} is not complete"
+            assert node.registry.missing_sites(node.owned) == []
+            for site in self.sites.values():
+                self._check_agreed(node, site)
+            assert len(node.served) == len(node.owned) * len(self.sites), f"{node.name} serves more than it owns"
+
+    def _check_agreed(self, node: IndexNode, site: Site) -> None:
+        number = node.registry.number(site.name)
+        assert number is not None
+        for slot in node.owned.tolist():
+            truth = site.truth(slot)
+            assert node.served[number, slot] == (truth.size_class, truth.bits), f"{node.name} {site.name} {slot}"
+        if len(node.owned):
+            assert node.registry.applied_position(site.name) == site.store.position
+            age = float(node.registry.ages(np.array([number]), self.clock.now)[0])
+            assert age <= RENEWAL_S + 1, f"{node.name} thinks that its news of {site.name} is {age} s old"
+            progress = {one.node: one for one in site.sender.progress(self.clock.now)}[node.name]
+            assert (progress.state, progress.applied_position) == ("current", site.store.position), progress
