@@ -28,6 +28,7 @@ from reploc.wire import (
     CollectionTotals,
     DeleteBody,
     Exists,
+    LfnQuery,
     LfnReplica,
     LfnsBody,
     Limit,
@@ -42,12 +43,6 @@ from reploc.wire import (
 )
 
 _line = msgspec.json.Encoder()
-
-
-class LfnQuery(Body, frozen=True):
-    """One LFN."""
-
-    lfn: str
 
 
 class NamesQuery(Body, frozen=True):

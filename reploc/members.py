@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from reploc.config import Settings
 from reploc.names import require_site, require_url
-from reploc.ring import Ring
+from reploc.ring import Ring, ring_of
 from reploc.wire import SLOTS_MAX
 
 #: Index nodes in one static list: beyond this a registry is the better tool.
@@ -78,7 +78,7 @@ class IndexSettings(Settings, frozen=True):
 
     @property
     def ring(self) -> Ring:
-        return Ring(tuple(node.name for node in self.nodes), self.slots, self.redundancy)
+        return ring_of(tuple(node.name for node in self.nodes), self.slots, self.redundancy)
 
     @property
     def urls(self) -> dict[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Self, TypeVar
 
 from reploc import locations, names
@@ -35,9 +36,18 @@ class RliNodeClient:
     One call is one request: at most `wire.BATCH_ITEMS_MAX` LFNs.
     """
 
-    def __init__(self, url: str, *, request_s: float = REQUEST_S, transport: Transport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        request_s: float = REQUEST_S,
+        transport: Transport | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """`headers` go with every request."""
         self.url = names.require_url(url)
         self._request_s = request_s
+        self._headers = headers or {}
         self._transport = transport or Retrying(HttpTransport())
         self._owned = transport is None
 
@@ -85,4 +95,6 @@ class RliNodeClient:
         return await self._ask(Request("POST", self.url, "/v1/softstate", SoftStateAnswer, body=message))
 
     async def _ask(self, request: Request[T]) -> T:
+        if self._headers:
+            request = replace(request, headers=self._headers)
         return await self._transport.ask(request, asyncio.get_running_loop().time() + self._request_s)

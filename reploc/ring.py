@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,12 @@ class Ring:
         sets, group_of_slot = self._groups
         groups = group_of_slot[slots_of(digests, self.slots)]
         return {sets[group]: np.flatnonzero(groups == group) for group in np.unique(groups)}
+
+
+@lru_cache(maxsize=16)
+def ring_of(nodes: tuple[str, ...], slots: int, redundancy: int) -> Ring:
+    """The ring of these members; the same object for the same members, so that owners are computed once."""
+    return Ring(nodes, slots, redundancy)
 
 
 def _point(key: str) -> int:

@@ -13,13 +13,12 @@ from dataclasses import replace
 from typing import Self
 
 from reploc import locations, names, resolve
-from reploc.batches import ITEMS, cut
+from reploc.catalogs import ask_catalogs
 from reploc.concurrency import REQUESTS, side_by_side
 from reploc.errors import AnswerInvalid, DeadlineExceeded, ReplocError, Unreachable
 from reploc.locations import Located, Part, View
-from reploc.lrc_client import LrcClient
 from reploc.node_client import RliNodeClient
-from reploc.resolve import CatalogAnswer, CatalogAsk, Lookup
+from reploc.resolve import Lookup
 from reploc.retry import Retrying
 from reploc.transport import HttpTransport, Transport
 from reploc.wire import DEADLINE_S, Locations
@@ -83,7 +82,7 @@ class RliClient:
         """
         now = _time()
         located = await self._locate(lfns, now + deadline_s * INDEX_SHARE)
-        answers = await self._ask_catalogs(resolve.asks(located.said), now + deadline_s)
+        answers = await ask_catalogs(self._transport, resolve.asks(located.said), now + deadline_s)
         return replace(resolve.lookup(located.said, answers), nodes=located.nodes)
 
     # ---- the index
@@ -191,30 +190,6 @@ class RliClient:
     def _failed(self, who: str) -> None:
         self._ailing_until[who] = _time() + AILING_S
         self._view_until = 0.0
-
-    # ---- the catalogs
-
-    async def _ask_catalogs(self, asks: Sequence[CatalogAsk], until: float) -> list[CatalogAnswer]:
-        """What every catalog says; all are asked at once, so that a slow one delays no other."""
-        answers = await asyncio.gather(*(self._ask_catalog(ask, until) for ask in asks))
-        return [answer for several in answers for answer in several]
-
-    async def _ask_catalog(self, ask: CatalogAsk, until: float) -> list[CatalogAnswer]:
-        """A catalog's answers, batch by batch. Once it failed it is not asked again."""
-        broken: list[str] = []
-
-        async def send(lfns: Sequence[str]) -> CatalogAnswer:
-            part = CatalogAsk(ask.site, ask.lrc, list(lfns))
-            if broken:
-                return CatalogAnswer(part, broken[0])
-            try:
-                lrc = LrcClient(ask.lrc, request_s=max(until - _time(), 0.0), transport=Retrying(self._transport))
-                return CatalogAnswer(part, resolve.checked(await lrc.replicas(lfns), lfns, lrc.url))
-            except ReplocError as wrong:
-                broken.append(_words(wrong))
-                return CatalogAnswer(part, broken[0])
-
-        return await side_by_side(send, cut(ask.lfns, ITEMS))
 
 
 def _time() -> float:

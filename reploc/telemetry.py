@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -83,8 +84,9 @@ class Metrics:
     def counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
 
-    def gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(name, text, labels, registry=self.registry)
+    def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """A gauge whose value is asked for when /metrics is read."""
+        Gauge(name, text, registry=self.registry).set_function(value)
 
     def exposition(self) -> tuple[bytes, str]:
         """The text for /metrics and its media type."""

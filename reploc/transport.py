@@ -229,7 +229,8 @@ def _said(wrong: Exception) -> str:
 
 def _system_said(wrong: OSError) -> str:
     """What the system says of a connection that failed, without the loop's own words around it."""
-    return os.strerror(wrong.errno) if (wrong.errno or 0) > 0 else wrong.strerror or str(wrong)
+    number = wrong.errno or 0
+    return os.strerror(number) if number > 0 else wrong.strerror or str(wrong)
 
 
 def _msgpack_decoder(kind: type[T]) -> msgspec.msgpack.Decoder[T]:

@@ -121,6 +121,12 @@ class Written(Answer, frozen=True):
     position: int
 
 
+class LfnQuery(Body, frozen=True):
+    """One LFN."""
+
+    lfn: str
+
+
 class LfnsBody(Body, frozen=True):
     lfns: Annotated[list[str], Meta(max_length=BATCH_ITEMS_MAX)]
 

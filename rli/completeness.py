@@ -58,6 +58,10 @@ class Completeness:
         """The list of senders is known for these of the owned slots, shape (slots,); without `slots` for all."""
         self.known |= self._owned if slots is None else self._owned & slots
 
+    def knows_all(self) -> bool:
+        """Whether the list of senders is known for every owned slot."""
+        return bool(self.known[self._owned].all())
+
     def complete(self, slots: Slots) -> Flags:
         """Whether each slot is complete, shape of `slots`."""
         complete: Flags = self.known[slots] & (self._holders[slots] == np.count_nonzero(self._listed))

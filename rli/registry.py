@@ -173,16 +173,21 @@ class Registry:
             self._hear(site, message, now)
         return Decision(message, now, site.number, renews, tuple(self._acceptable(site, message, renews)))
 
-    def applied(self, decision: Decision, summary: Summary) -> bool:
-        """Whether a summary that was verified and written aside is to be swapped in; if so, it now counts as held.
-
-        Call it in one step with the swap. It says no when other news came between.
-        """
+    def wanted(self, decision: Decision, summary: Summary) -> bool:
+        """Whether an accepted summary is still to be swapped in; no when other news came while it was written."""
         site = self._sites.get(decision.message.site)
         if site is None or site.state is not State.LIVE or not site.is_of(decision.message):
             return False
-        if summary.to_seq < site.sequences[summary.slot]:
+        return bool(summary.to_seq >= site.sequences[summary.slot])
+
+    def applied(self, decision: Decision, summary: Summary) -> bool:
+        """Whether a summary that was verified and written aside is to be swapped in; if so, it now counts as held.
+
+        Call it in one step with the swap. It says no when the summary is not `wanted` any more.
+        """
+        if not self.wanted(decision, summary):
             return False
+        site = self._sites[decision.message.site]
         site.sequences[summary.slot] = summary.to_seq
         self._completeness.hold(site.number, summary.slot)
         return True
@@ -334,6 +339,10 @@ class Registry:
                 heard_at = now - (member.age_s or 0.0)
                 self._new_site(member.name, member.url, State.LEARNED, heard_at)
         self._completeness.know(listed)
+
+    def knows_all(self) -> bool:
+        """Whether the node knows all senders of every slot that it owns."""
+        return self._completeness.knows_all()
 
     def listed_runs(self) -> list[tuple[int, int]]:
         """The slots whose list of senders this node vouches for, as runs [first, last]."""

@@ -1,0 +1,129 @@
+"""The index of one node: one answer from all summaries, and the way of a summary into them.
+
+Rules (who is heard, what is held, what is complete) are the registry's, bits are the matrix's; here the two are kept in
+step. A summary is verified, written beside what is served, and swapped in one step with its entry in the registry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reploc import digest
+from reploc.digest import Digests, slots_of
+from reploc.errors import ReplocError
+from reploc.members import IndexSettings
+from reploc.softstate import verified_bits
+from reploc.wire import Location, Locations, SiteLocation, SiteNews, SoftState, SoftStateAnswer, Summary
+from rli.matrix import Matrix, MayHold
+from rli.registry import Decision, DropSite, Registry
+
+#: Bytes of a filter above which its checksum is computed in a thread: below it takes less than two milliseconds.
+VERIFY_BYTES = 24 << 10
+
+
+class Index:
+    """What a node holds of all sites. One event loop uses it; moments are monotonic seconds."""
+
+    def __init__(self, index: IndexSettings, node: str, bytes_max: int, now: float) -> None:
+        self.settings = index
+        self.owned = index.ring.slots_owned(node)
+        self.registry = Registry(index, self.owned, now)
+        self.matrix = Matrix(index.slots, index.error_rate, bytes_max)
+
+    # ---- soft state ----------------------------------------------------------------------------------------------
+
+    async def receive(self, message: SoftState, now: float) -> SoftStateAnswer:
+        """Takes a sender's message; other work goes on between the pieces of its summaries.
+
+        Raises what `Registry.receive` raises, with nothing changed. A summary that is broken, or has no room, is asked
+        for again; what was held of its slot stays.
+        """
+        decision = self.registry.receive(message, now)
+        spoiled: dict[int, str] = {}
+        for summary in decision.accepted:
+            try:
+                await self._swap_in(decision, summary)
+            except ReplocError as wrong:
+                spoiled[summary.slot] = f"{wrong.code}: {wrong.detail}"
+        settled = self.registry.answer(decision, spoiled)
+        if settled.drop is not None:
+            for slot in settled.drop.slots.tolist():
+                self.matrix.drop(slot, settled.drop.number)
+        return settled.answer
+
+    async def _swap_in(self, decision: Decision, summary: Summary) -> None:
+        if len(summary.bits) > VERIFY_BYTES:
+            bits = await asyncio.to_thread(verified_bits, summary, self.settings.error_rate)
+        else:
+            bits = verified_bits(summary, self.settings.error_rate)
+        writing = self.matrix.store(summary.slot, decision.number, summary.size_class, bits)
+        # The last step swaps, and nothing comes between it and the look at the registry before it.
+        while self.registry.wanted(decision, summary):
+            if next(writing, writing) is writing:
+                self.registry.applied(decision, summary)
+                return
+            await asyncio.sleep(0)
+        writing.close()
+
+    def expire(self, now: float) -> list[str]:
+        """Stops serving senders without news; their sites."""
+        silent = []
+        for decision in self.registry.expire(now):
+            if isinstance(decision, DropSite):
+                self.matrix.drop_site(decision.number)
+                silent.append(decision.site)
+        return silent
+
+    # ---- answers -------------------------------------------------------------------------------------------------
+
+    def helpless(self, digests: Digests) -> NDArray[np.bool_]:
+        """For which digests another node must be asked: nothing is held of the slot, and more may exist; shape (n,)."""
+        slots = slots_of(digests, self.settings.slots)
+        empty: NDArray[np.bool_] = self.matrix.site_counts[slots] == 0
+        return empty & ~self.registry.complete(slots)
+
+    def location(self, lfn: str, now: float) -> Location:
+        """Which sites may hold one LFN."""
+        digests = digest.of([lfn])
+        slots = slots_of(digests, self.settings.slots)
+        numbers = self.matrix.query(digests).sites
+        complete = bool(self.registry.complete(slots)[0])
+        ages = self.registry.ages(numbers, now)
+        sites = [
+            SiteLocation(self.registry.name(number), self.registry.url(number), round(age, 3))
+            for number, age in zip(numbers.tolist(), ages.tolist(), strict=True)
+        ]
+        return Location(lfn, complete, [] if complete else self.registry.missing_sites(slots), sites)
+
+    def locations(self, lfns: Sequence[str], digests: Digests, now: float) -> Locations:
+        """Which sites may hold each of many LFNs; `digests` are theirs, shape (n, 2)."""
+        slots = slots_of(digests, self.settings.slots)
+        lacking = np.flatnonzero(~self.registry.complete(slots))
+        found = self.matrix.query(digests)
+        sites, names = self._sites(found, now)
+        return Locations(
+            locations=_by_lfn(lfns, found, names),
+            incomplete=[lfns[at] for at in lacking.tolist()],
+            missing=self.registry.missing_sites(np.unique(slots[lacking])) if len(lacking) else [],
+            sites=sites,
+        )
+
+    def _sites(self, found: MayHold, now: float) -> tuple[dict[str, SiteNews], list[str]]:
+        """The news of each site found, and the name of the site of each pair."""
+        numbers, which = np.unique(found.sites, return_inverse=True)
+        names = [self.registry.name(number) for number in numbers.tolist()]
+        ages = self.registry.ages(numbers, now).round(3).tolist()
+        urls = [self.registry.url(number) for number in numbers.tolist()]
+        news = {name: SiteNews(url, age) for name, url, age in zip(names, urls, ages, strict=True)}
+        return news, np.array(names, dtype=object)[which].tolist() if names else []
+
+
+def _by_lfn(lfns: Sequence[str], found: MayHold, names: list[str]) -> dict[str, list[str]]:
+    """The names of each LFN's sites: the pairs are ordered by LFN, so that each has one run of them."""
+    ends = np.searchsorted(found.rows, np.arange(1, len(lfns) + 1)).tolist()
+    starts = [0, *ends[:-1]]
+    return {lfn: names[start:end] for lfn, start, end in zip(lfns, starts, ends, strict=True)}

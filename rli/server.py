@@ -1,0 +1,216 @@
+"""An index node over HTTP: its routes, its duties, and the daemon composed of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+
+from reploc import __version__, digest, locations, names, resolve, service, telemetry
+from reploc.catalogs import ask_catalogs
+from reploc.errors import ReplocError
+from reploc.routes import Call, NoQuery, Route, get, post
+from reploc.service import Daemon, Duty
+from reploc.telemetry import Metrics
+from reploc.transport import HttpTransport, Transport
+from reploc.wire import (
+    LfnQuery,
+    LfnsBody,
+    Location,
+    Locations,
+    Member,
+    Members,
+    ResolveBody,
+    Resolved,
+    ResolvedMany,
+    ResolveQuery,
+    RliStatus,
+    SiteLocation,
+    SoftState,
+    SoftStateAnswer,
+)
+from rli.forward import HOP_HEADER, Forward
+from rli.index import Index
+from rli.settings import RliSettings
+
+#: Seconds between two looks for senders without news: expiry is promised to the second or so.
+EXPIRE_S = 0.5
+#: Seconds between two questions to the other owners while this node does not know all senders yet.
+LEARN_S = 1.0
+
+
+class RliServer:
+    """The handlers of an index node's routes, and its duties."""
+
+    def __init__(self, index: Index, settings: RliSettings, transport: Transport, metrics: Metrics) -> None:
+        self._index = index
+        self._settings = settings
+        self._transport = transport
+        self._forward = Forward(settings.index, settings.node, transport)
+        self._started = service.now()
+        self._taken = metrics.counter("reploc_softstate_summaries", "Summaries that senders sent, by site", "site")
+        self._forwarded = metrics.counter("reploc_forwarded_lfns", "LFNs that another owner was asked about")
+        metrics.watch("reploc_sites_live", "Sites whose news is in use", lambda: self._states().count("live"))
+        metrics.watch("reploc_sites_silent", "Sites that are remembered, but silent", self._silent)
+        metrics.watch("reploc_matrix_bytes", "Bytes of all filters", lambda: index.matrix.memory().allocated)
+
+    def routes(self) -> list[Route[Any]]:
+        """Every route of an index node."""
+        return [
+            get("/v1/locations", self.location, LfnQuery, "Which sites may hold one LFN"),
+            post("/v1/locations", self.locations, LfnsBody, "Which sites may hold each of many LFNs"),
+            get("/v1/replicas", self.replica, ResolveQuery, "Verified copies of one LFN"),
+            post("/v1/replicas", self.replicas, ResolveBody, "Verified copies of many LFNs"),
+            post("/v1/softstate", self.soft_state, SoftState, "A sender's news"),
+            get("/v1/members", self.members, NoQuery, "The index, its nodes, and the senders this node knows"),
+            get("/v1/status", self.status, NoQuery, "What the node is and holds"),
+        ]
+
+    def duties(self) -> list[Duty]:
+        """What a node does unasked."""
+        return [Duty("expire", self.expire), Duty("learn", self.learn)]
+
+    # ---- questions -----------------------------------------------------------------------------------------------
+
+    async def location(self, call: Call[LfnQuery]) -> Location:
+        lfn = names.require(call.what.lfn)
+        found = self._index.location(lfn, service.now())
+        if found.complete or found.sites or HOP_HEADER in call.headers:
+            return found
+        said = await self._located([lfn], call)
+        sites = [SiteLocation(site, said.sites[site].lrc, said.sites[site].age_s) for site in said.locations[lfn]]
+        return Location(lfn, not said.incomplete, said.missing, sites)
+
+    async def locations(self, call: Call[LfnsBody]) -> Locations:
+        names.require_all(call.what.lfns)
+        return await self._located(call.what.lfns, call)
+
+    async def replica(self, call: Call[ResolveQuery]) -> Resolved:
+        lfn = names.require(call.what.lfn)
+        return (await self._resolved([lfn], call)).of(lfn)
+
+    async def replicas(self, call: Call[ResolveBody]) -> ResolvedMany:
+        names.require_all(call.what.lfns)
+        return (await self._resolved(call.what.lfns, call)).message()
+
+    async def _located(self, lfns: Sequence[str], call: Call[Any]) -> Locations:
+        """From what is held here; of slots that nothing is held of, from other owners, unless one of them asks."""
+        digests = digest.of(lfns)
+        helpless = self._index.helpless(digests)
+        if not helpless.any() or HOP_HEADER in call.headers:
+            return self._index.locations(lfns, digests, service.now())
+        elsewhere = [lfns[at] for at in np.flatnonzero(helpless).tolist()]
+        here = np.flatnonzero(~helpless)
+        self._forwarded.inc(len(elsewhere))
+        theirs = await self._forward.locations(elsewhere)
+        ours = self._index.locations([lfns[at] for at in here.tolist()], digests[here], service.now())
+        return locations.joined([ours, theirs])
+
+    async def _resolved(self, lfns: Sequence[str], call: Call[ResolveQuery] | Call[ResolveBody]) -> resolve.Lookup:
+        until = asyncio.get_running_loop().time() + call.what.deadline_s
+        located = await self._located(lfns, call)
+        return resolve.lookup(located, await ask_catalogs(self._transport, resolve.asks(located), until))
+
+    # ---- soft state ----------------------------------------------------------------------------------------------
+
+    async def soft_state(self, call: Call[SoftState]) -> SoftStateAnswer:
+        message = call.what
+        answer = await self._index.receive(message, service.now())
+        self._taken.labels(message.site).inc(len(message.summaries))
+        refused = [slot for slot in answer.slots if slot.status == "resend"]
+        if refused:
+            telemetry.event("softstate.resend", site=message.site, slots=len(refused), reason=refused[0].reason)
+        return answer
+
+    async def expire(self) -> float:
+        """Drops senders that sent nothing for `expiry_s`."""
+        for site in self._index.expire(service.now()):
+            telemetry.event("site.silent", site=site, expiry_s=self._settings.index.expiry_s)
+        return EXPIRE_S
+
+    async def learn(self) -> float:
+        """Asks the other owners whom they hear: soon while this node does not know all senders, later as a check."""
+        for peer in self._forward.peers():
+            try:
+                members = await self._forward.members(peer)
+            except ReplocError:
+                continue
+            if members.ring == self._settings.index.ring.version:
+                self._index.registry.learn(_flags(members), members.members, service.now())
+        known = bool(self._index.registry.knows_all())
+        return self._settings.index.renewal_interval_s if known else LEARN_S
+
+    # ---- about the node ------------------------------------------------------------------------------------------
+
+    async def members(self, _: Call[NoQuery]) -> Members:
+        index = self._settings.index
+        nodes = [Member("rli", node.name, names.require_url(node.url), "listed") for node in index.nodes]
+        return Members(
+            node=self._settings.node,
+            slots=index.slots,
+            redundancy=index.redundancy,
+            error_rate=index.error_rate,
+            ring=index.ring.version,
+            listed=self._index.registry.listed_runs(),
+            members=[*nodes, *self._index.registry.members(service.now())],
+        )
+
+    async def status(self, _: Call[NoQuery]) -> RliStatus:
+        index, states = self._settings.index, self._states()
+        owned = self._index.owned
+        return RliStatus(
+            node=self._settings.node,
+            version=__version__,
+            uptime_s=round(service.now() - self._started, 3),
+            url=index.urls[self._settings.node],
+            slots=index.slots,
+            redundancy=index.redundancy,
+            error_rate=index.error_rate,
+            ring=index.ring.version,
+            slots_owned=len(owned),
+            slots_complete=int(self._index.registry.complete(owned).sum()),
+            sites_live=states.count("live"),
+            sites_silent=len(states) - states.count("live"),
+            memory_bytes=self._index.matrix.memory().allocated,
+        )
+
+    def not_ready(self) -> str:
+        """Why the node's "nowhere" is not to be believed yet, or empty text."""
+        lacking = len(self._index.owned) - int(self._index.registry.complete(self._index.owned).sum())
+        return f"{lacking} of {len(self._index.owned)} slots are not complete" if lacking else ""
+
+    def _states(self) -> list[str]:
+        return [member.state for member in self._index.registry.members(service.now())]
+
+    def _silent(self) -> int:
+        return self._states().count("silent")
+
+
+def _flags(members: Members) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """The slots whose senders a node vouches for, shape (slots,)."""
+    flags = np.zeros(members.slots, dtype=np.bool_)
+    for first, last in members.listed:
+        flags[first : last + 1] = True
+    return flags
+
+
+@asynccontextmanager
+async def compose(settings: RliSettings) -> AsyncIterator[Daemon]:
+    """An index node: the index in memory, its connections to catalogs and other nodes, and the routes over them."""
+    metrics = Metrics()
+    transport = HttpTransport()
+    index = Index(settings.index, settings.node, settings.matrix_bytes_max, service.now())
+    server = RliServer(index, settings, transport, metrics)
+    try:
+        yield Daemon(
+            name=f"rli {settings.node}",
+            routes=server.routes(),
+            metrics=metrics,
+            duties=server.duties(),
+            not_ready=server.not_ready,
+        )
+    finally:
+        await transport.close()

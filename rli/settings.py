@@ -1,0 +1,34 @@
+"""What an index node is told: which of the index's nodes it is, and where it listens."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, field
+
+from reploc.members import IndexSettings
+from reploc.service import DaemonSettings
+
+#: Words of address space that a node reserves for filters unless told otherwise; only what is used is taken.
+MATRIX_BYTES = 1 << 40
+
+
+class RliSettings(DaemonSettings, frozen=True):
+    """A replica location index node. It keeps everything in memory and is filled again by the catalogs' soft state.
+
+    Every setting stands here with its default; a line that is commented out has none.
+    """
+
+    node: Annotated[str, Meta(description="The name of this node in index.nodes.")] = ""
+    listen: Annotated[str, Meta(description="HOST:PORT to listen on; port 0 takes a free one.")] = "127.0.0.1:39290"
+    matrix_bytes_max: Annotated[
+        int, Meta(description="Bytes that filters may take; beyond it a sender's new filters are refused.", ge=1 << 20)
+    ] = 64 << 30
+    index: IndexSettings = field(default_factory=IndexSettings)
+
+    def __post_init__(self) -> None:
+        names = [node.name for node in self.index.nodes]
+        if self.node not in names:
+            raise ValueError(
+                f"node is {self.node!r}; expected one of index.nodes: {', '.join(names) or 'there are none'}"
+            )
