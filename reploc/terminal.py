@@ -112,6 +112,17 @@ class ProgressBar:
         if self._drawn is not None and self._task is not None:
             self._drawn.advance(self._task, by)
 
+    def reach(self, done: int, total: int) -> None:
+        """Says anew how much is done, and of how much."""
+        self.done = done
+        if self._drawn is not None and self._task is not None:
+            self._drawn.update(self._task, completed=done, total=total)
+
+    def describe(self, what: str) -> None:
+        """Changes the words beside the count."""
+        if self._drawn is not None and self._task is not None:
+            self._drawn.update(self._task, description=what)
+
 
 @contextmanager
 def progress(what: str, total: int | None = None, *, printing: bool = False) -> Iterator[ProgressBar]:
