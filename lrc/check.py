@@ -255,4 +255,5 @@ def _told(sums: _Sums) -> str:
 
 
 def _shown(name: str | bytes) -> str:
-    return ascii(name[:80])
+    text = name if isinstance(name, str) else name.decode(errors="backslashreplace")
+    return ascii(text[:80])

@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -45,6 +46,10 @@ MAP_BYTES = 1 << 40
 READERS_MAX = 126
 #: Read transactions that are kept for reuse: the event loop's and a few of long reads.
 SPARE_READS = 8
+
+#: Less room than this, after a write that went in only in part, says that the disk is full: LMDB writes at most 64
+#: pages at once.
+ROOM_BYTES = 1 << 20
 
 #: A transaction hands out views of the map: they are valid until it ends or, in a writing one, until it writes.
 Transaction: TypeAlias = "lmdb.Transaction[memoryview]"
@@ -84,12 +89,26 @@ def translated(error: Exception, path: str) -> ReplocError:
     if kind is None:
         # py-lmdb names the classes of LMDB's own errors only; those of the system keep their number in `code`.
         number = error.errno if isinstance(error, OSError) else getattr(error, "code", 0)
-        kind = _ERRNOS.get(number or _errno_said(words), StoreError)
+        number = number or _errno_said(words)
+        kind = _ERRNOS.get(number, StoreError)
+        if number == errno.EIO and _without_room(path):
+            kind, words = StoreFull, "the disk of the store is full"
     return kind(f"store {path}: {words}")
 
 
+def _without_room(path: str) -> bool:
+    """Whether a write that failed half-way did so for want of room.
+
+    A disk that fills up in the middle of a write takes a part of it, which LMDB calls an input/output error.
+    """
+    disk = os.statvfs(path)
+    size = (Path(path) / layout.DATA_FILE).stat().st_size
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return disk.f_bavail * disk.f_frsize < ROOM_BYTES or (limit != resource.RLIM_INFINITY and limit - size < ROOM_BYTES)
+
+
 def _errno_said(words: str) -> int:
-    for number in _ERRNOS:
+    for number in (errno.EIO, *_ERRNOS):
         if os.strerror(number) in words:
             return number
     return 0

@@ -1,0 +1,215 @@
+"""A store that cannot be used says why in words, and nothing of it is changed."""
+
+import multiprocessing
+import os
+import resource
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import lmdb
+import pytest
+
+from lrc import layout
+from lrc.catalog import Catalog
+from lrc.check import check
+from reploc.errors import (
+    NameInvalid,
+    ReplocError,
+    StoreDamaged,
+    StoreForeign,
+    StoreFull,
+    StoreLocked,
+    StoreReadOnly,
+    StoreVersion,
+)
+from reploc.wire import MappingItem, MappingsBody
+
+#: An account that owns nothing: the superuser may write where it likes, so who may not must be somebody else.
+NOBODY = 65_534
+
+
+def batch(prefix: str, count: int) -> MappingsBody:
+    return MappingsBody("put", [MappingItem(f"/{prefix}/{number}", "a:" + "x" * 500) for number in range(count)])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    path = tmp_path / "store"
+    with Catalog.create(path, "SITE") as catalog:
+        catalog.write(batch("kept", 10))
+    return path
+
+
+def in_another_process(work: Callable[[Path], str], path: Path) -> str:
+    """What `work` returns in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_send, args=(theirs, work, path))
+    process.start()
+    theirs.close()
+    said: str = ours.recv()
+    process.join()
+    ours.close()
+    return said
+
+
+def _send(pipe: Connection, work: Callable[[Path], str], path: Path) -> None:
+    pipe.send(work(path))
+    pipe.close()
+
+
+def _open(path: Path) -> str:
+    try:
+        with Catalog.open(path) as catalog:
+            return str(catalog.position)
+    except ReplocError as error:
+        return f"{error.code}: {error.detail}"
+
+
+def _read(path: Path) -> str:
+    with Catalog.open(path, read_only=True) as catalog:
+        return f"{catalog.position} {len(check(catalog).findings)} {catalog.state().lfns}"
+
+
+def _open_as_nobody(path: Path) -> str:
+    if os.getuid() == 0:
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+    return _open(path)
+
+
+def _fill_the_disk(path: Path) -> str:
+    """Write past the largest file allowed, which the system refuses as it does when the disk is full; then go on."""
+    with Catalog.open(path) as catalog:
+        unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (catalog.store_bytes() + 100_000, unlimited[1]))
+        try:
+            catalog.write(batch("large", 2_000))
+        except StoreFull as full:
+            said = full.code
+        before = (catalog.position, catalog.state().lfns)
+        catalog.write(batch("small", 1))
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+        catalog.write(batch("large", 2_000))
+        return f"{said} {before} {catalog.position} {catalog.state().lfns} {check(catalog).findings}"
+
+
+def test_a_second_writer_is_refused_and_told_who_is_the_first(store: Path) -> None:
+    with Catalog.open(store):
+        said = in_another_process(_open, store)
+        assert said.startswith("store-locked: ") and f"process {os.getpid()} has it open" in said
+        with pytest.raises(StoreLocked):
+            Catalog.open(store)
+    assert in_another_process(_open, store) == "1"
+
+
+def test_readers_work_beside_a_live_writer(store: Path) -> None:
+    with Catalog.open(store) as catalog:
+        assert in_another_process(_read, store) == "1 0 10"
+        catalog.write(batch("more", 5))
+        assert in_another_process(_read, store) == "2 0 15"
+
+
+def test_a_catalog_open_for_reading_refuses_to_write(store: Path) -> None:
+    with Catalog.open(store, read_only=True) as catalog:
+        with pytest.raises(StoreReadOnly, match="open for reading only"):
+            catalog.write(batch("new", 1))
+        with pytest.raises(StoreReadOnly):
+            catalog.raise_epoch()
+        assert catalog.state().lfns == 10
+
+
+def test_a_store_that_may_not_be_written_is_read_only(store: Path) -> None:
+    for directory in (*store.parents[:3], store):
+        directory.chmod(0o755)
+    for file in store.iterdir():
+        file.chmod(0o444)
+    store.chmod(0o555)
+    said = in_another_process(_open_as_nobody, store)
+    assert said.startswith("store-read-only: ") and "Permission denied" in said
+    store.chmod(0o755)
+
+
+def test_a_full_disk_is_a_clear_error_and_nothing_is_lost(store: Path) -> None:
+    assert in_another_process(_fill_the_disk, store) == "store-full (1, 10) 3 2011 []"
+
+
+def test_a_full_map_is_a_clear_error_and_nothing_is_lost(tmp_path: Path) -> None:
+    with Catalog.create(tmp_path / "store", "SITE", map_bytes=1 << 20) as catalog:
+        catalog.write(batch("kept", 10))
+        with pytest.raises(StoreFull, match="map of the store is full"):
+            catalog.write(batch("large", 2_000))
+        assert (catalog.position, catalog.state().lfns) == (1, 10)
+        assert check(catalog).findings == []
+
+
+@pytest.mark.parametrize(("version", "hint"), [(layout.LAYOUT_VERSION + 1, "newer reploc"), (0, "lrc upgrade")])
+def test_a_store_of_another_version_is_refused_with_what_to_do(store: Path, version: int, hint: str) -> None:
+    _put_meta(store, layout.FORMAT_KEY, layout.format_value(version))
+    with pytest.raises(
+        StoreVersion, match=f"layout version {version}; this reploc reads {layout.LAYOUT_VERSION}"
+    ) as found:
+        Catalog.open(store)
+    assert hint in found.value.advice
+
+
+def test_a_store_with_another_mark_is_foreign(store: Path) -> None:
+    _put_meta(store, layout.FORMAT_KEY, b"other-lrc\0\0\0\0\1")
+    with pytest.raises(StoreForeign, match="not of reploc"):
+        Catalog.open(store)
+
+
+def test_a_store_without_its_state_is_damaged(store: Path) -> None:
+    _put_meta(store, layout.STATE_KEY, b"\xc1")
+    with pytest.raises(StoreDamaged, match="a row cannot be read"):
+        Catalog.open(store)
+
+
+def _put_meta(store: Path, key: bytes, value: bytes) -> None:
+    with lmdb.open(str(store), max_dbs=8) as environment, environment.begin(write=True) as txn:
+        txn.put(key, value, db=environment.open_db(b"meta", txn=txn))
+
+
+def test_an_lmdb_environment_of_somebody_else_is_foreign(tmp_path: Path) -> None:
+    with lmdb.open(str(tmp_path / "theirs"), max_dbs=2) as environment, environment.begin(write=True) as txn:
+        txn.put(b"key", b"value")
+    with pytest.raises(StoreForeign, match="not of reploc"):
+        Catalog.open(tmp_path / "theirs")
+    with pytest.raises(StoreForeign, match="there is a store already"):
+        Catalog.create(tmp_path / "theirs", "SITE")
+
+
+def test_a_file_that_is_no_lmdb_environment_is_foreign(tmp_path: Path) -> None:
+    (tmp_path / layout.DATA_FILE).write_bytes(b"not a map" * 10_000)
+    with pytest.raises(StoreForeign, match="not an LMDB environment"):
+        Catalog.open(tmp_path)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_directory_without_a_store_is_foreign(tmp_path: Path, read_only: bool) -> None:
+    for path in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(StoreForeign, match=r"there is no data\.mdb"):
+            Catalog.open(path, read_only)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_catalog_is_not_created_among_other_files(tmp_path: Path, store: Path) -> None:
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(StoreForeign, match=r"holds 'precious\.txt'"):
+        Catalog.create(tmp_path, "SITE")
+    with pytest.raises(StoreForeign, match="there is a store already"):
+        Catalog.create(store, "SITE")
+    assert _open(store) == "1"
+
+
+def test_a_creation_cut_short_can_be_repeated(tmp_path: Path) -> None:
+    lmdb.open(str(tmp_path / "store"), max_dbs=8).close()
+    with Catalog.create(tmp_path / "store", "SITE") as catalog:
+        assert catalog.site == "SITE" and len(catalog.sender) == 32
+
+
+def test_a_site_that_is_no_site_name_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(NameInvalid, match="not a site name"):
+        Catalog.create(tmp_path / "store", "no site")
+    assert list(tmp_path.iterdir()) == []
