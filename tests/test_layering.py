@@ -13,9 +13,11 @@ SERVICES = {"lrc", "rli"}
 
 #: Modules that hold rules: no clock, no chance, no input or output. `now` and `rng` are their arguments.
 PURE = {
+    "reploc.batches",
     "reploc.bloom",
     "reploc.digest",
     "reploc.errors",
+    "reploc.locations",
     "reploc.members",
     "reploc.names",
     "reploc.resolve",
