@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 import click
 
 from reploc import __version__
+from reploc.demo.command import demo
 from reploc.errors import ConfigInvalid
 from reploc.lookup_commands import locate, lookup
 from reploc.options import CommandGroup
@@ -76,7 +77,7 @@ def cli(traceback: bool) -> None:
     del traceback
 
 
-for command in (register, unregister, locate, lookup, status):
+for command in (register, unregister, locate, lookup, status, demo):
     cli.add_command(command)
 
 

@@ -1,0 +1,102 @@
+"""The demo's grid: three sites with a catalog and storage each, and four index nodes, all on the loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from reploc.client import LrcClient, RliClient, RliNodeClient
+from reploc.demo.processes import LOOK_S, Process, free_port
+from reploc.errors import DeadlineExceeded, Unreachable
+
+SITES = ("site-a", "site-b", "site-c")
+NODES = ("rli-1", "rli-2", "rli-3", "rli-4")
+#: Seconds that the grid may take to come to rest after each act.
+REST_S = 60.0
+
+#: A real grid renews every thirty seconds and expires after ninety; a story must be shorter.
+_INDEX = """
+[index]
+redundancy = 2
+increment_interval_s = 0.2
+renewal_interval_s = 1.0
+expiry_s = 4.0
+full_interval_s = 60.0
+forget_after_s = 3600.0
+"""
+
+
+class Grid:
+    """The grid in a directory: its settings files, its processes, and clients that talk to it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        ports = {name: free_port() for name in (*SITES, *NODES)}
+        self.urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+        self.storage = {site: directory / site / "storage" for site in SITES}
+        nodes = "".join(f'\n[[index.nodes]]\nname = "{name}"\nurl = "{self.urls[name]}"\n' for name in NODES)
+        self.processes = {name: self._process(name, nodes) for name in (*SITES, *NODES)}
+
+    def _process(self, name: str, nodes: str) -> Process:
+        home = self.directory / name
+        home.mkdir(parents=True)
+        kind, own = (
+            ("lrc", f'site = "{name}"\nstore = "{home / "catalog"}"')
+            if name in SITES
+            else (
+                "rli",
+                f'node = "{name}"',
+            )
+        )
+        settings = home / f"{kind}.toml"
+        settings.write_text(f'listen = "{self.urls[name].removeprefix("http://")}"\n{own}\n{_INDEX}{nodes}')
+        return Process(name, [kind, "serve", "--config", str(settings)], self.urls[name], home / "log")
+
+    async def start(self) -> None:
+        """Starts every daemon, and returns when all answer."""
+        for process in self.processes.values():
+            process.start()
+        await asyncio.gather(*(process.answering() for process in self.processes.values()))
+
+    def stop(self) -> None:
+        """Stops every daemon that runs."""
+        for process in self.processes.values():
+            process.stop()
+
+    def lrc(self, site: str) -> LrcClient:
+        """A client of a site's catalog."""
+        return LrcClient(self.urls[site])
+
+    def index(self) -> RliClient:
+        """A client of the index, which learns the nodes from whichever answers."""
+        return RliClient([self.urls[node] for node in NODES])
+
+    async def settled(self, sites: tuple[str, ...] = SITES, nodes: tuple[str, ...] = NODES) -> None:
+        """Waits until these nodes are complete and hold all that these sites registered. Raises DeadlineExceeded."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + REST_S
+        waiting = "nothing"
+        while loop.time() < until:
+            waiting = await self._unsettled(sites, nodes)
+            if not waiting:
+                return
+            await asyncio.sleep(LOOK_S)
+        raise DeadlineExceeded(f"the grid did not come to rest within {REST_S:g} s: {waiting}")
+
+    async def _unsettled(self, sites: tuple[str, ...], nodes: tuple[str, ...]) -> str:
+        """What is still to come, or empty text."""
+        for node in nodes:
+            async with RliNodeClient(self.urls[node]) as client:
+                try:
+                    status = await client.status()
+                except Unreachable:
+                    return f"{node} does not answer"
+                if status.slots_complete < status.slots_owned:
+                    return f"{node} is complete for {status.slots_complete} of its {status.slots_owned} slots"
+        for site in sites:
+            async with self.lrc(site) as catalog:
+                sent, position = await catalog.soft_state(), (await catalog.status()).position
+            for progress in sent.nodes:
+                if progress.node in nodes and (progress.applied_position < position or progress.owed_slots):
+                    return f"{progress.node} has applied position {progress.applied_position} of {position} of {site}"
+        return ""
