@@ -49,10 +49,10 @@ class CommandGroup(click.Group):
         except ReplocError as wrong:
             terminal.complain(wrong)
             ctx.exit(terminal.exit_status(wrong))
-        except (click.ClickException, click.exceptions.Exit, click.Abort, OSError):
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as wrong:
-            if ctx.params.get("traceback"):
+            if ctx.find_root().params.get("traceback"):
                 raise
             said = f"{type(wrong).__name__}: {wrong}"
             terminal.complain(Internal(said, hint="`reploc --traceback …` shows where; please report it"))

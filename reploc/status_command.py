@@ -21,8 +21,9 @@ from reploc.wire import Answer, LrcStatus, Members, RliStatus
 #: Seconds that one service may take to say how it is: one that needs longer is not well.
 STATUS_S = 5.0
 
-LRC_COLUMNS = ("CATALOG", "URL", "VERSION", ">UP", ">LFNS", ">MAPPINGS", ">COLLECTIONS", ">STORE", ">POSITION", "INDEX")
-RLI_COLUMNS = ("INDEX NODE", "URL", "VERSION", ">UP", ">SLOTS", ">COMPLETE", ">SITES", ">SILENT", ">MEMORY", "RING")
+#: What fits a terminal of 80 columns; `--json` has the rest.
+LRC_COLUMNS = ("CATALOG", "URL", ">UP", ">LFNS", ">MAPPINGS", ">STORE", "INDEX NODES")
+RLI_COLUMNS = ("INDEX NODE", "URL", ">UP", ">SLOTS COMPLETE", ">SITES", ">SILENT", ">MEMORY")
 SITE_COLUMNS = ("SITE", "CATALOG", "STATE", ">HEARD FROM")
 
 
@@ -112,14 +113,11 @@ def _lrc_row(said: LrcStatus) -> tuple[str, ...]:
     return (
         said.site,
         said.url,
-        said.version,
         terminal.shown_age(said.uptime_s),
         f"{said.lfns:,}",
         f"{said.mappings:,}",
-        f"{said.collections:,}",
         terminal.shown_bytes(said.store_bytes),
-        str(said.position),
-        f"{current} of {len(said.nodes)} nodes current",
+        f"{current} of {len(said.nodes)} current",
     )
 
 
@@ -127,14 +125,11 @@ def _rli_row(said: RliStatus) -> tuple[str, ...]:
     return (
         said.node,
         said.url,
-        said.version,
         terminal.shown_age(said.uptime_s),
-        f"{said.slots_owned} of {said.slots}",
-        str(said.slots_complete),
+        f"{said.slots_complete} of {said.slots_owned}",
         str(said.sites_live),
         str(said.sites_silent),
         terminal.shown_bytes(said.memory_bytes),
-        said.ring,
     )
 
 

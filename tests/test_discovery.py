@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from reploc import discovery
+from reploc import config, discovery
+from reploc.discovery import ClientSettings
 from reploc.errors import ConfigInvalid
 
 
@@ -41,6 +42,11 @@ def test_where_nothing_is_known_the_error_says_how_to_name_it(tmp_path: Path) ->
 def test_a_command_for_one_catalog_does_not_choose_among_several() -> None:
     with pytest.raises(ConfigInvalid, match=r"2 catalogs are known \(http://a:1, http://b:1\); expected one"):
         _ = discovery.find(["http://a:1", "http://b:1"]).lrc
+
+
+def test_the_example_file_is_the_settings_with_their_defaults() -> None:
+    text = (Path(__file__).parents[1] / "configs" / "client.toml").read_text(encoding="utf-8")
+    assert text == config.example(ClientSettings)
 
 
 def test_an_address_that_is_none_is_named() -> None:
