@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from msgspec import Meta
 from lrc.catalog import Catalog
 from lrc.listings import FilesPage
 from lrc.settings import LrcSettings
+from lrc.threads import Threads
 from lrc.updater import Updater
 from lrc.writer import Writer
 from reploc import __version__, names, service, telemetry
@@ -71,8 +72,9 @@ class CollectionQuery(Body, frozen=True):
 class LrcServer:
     """The handlers of an LRC's routes. Short reads answer on the loop; listings go page by page to a thread."""
 
-    def __init__(self, catalog: Catalog, writer: Writer, updater: Updater) -> None:
+    def __init__(self, catalog: Catalog, threads: Threads, writer: Writer, updater: Updater) -> None:
         self._catalog = catalog
+        self._threads = threads
         self._writer = writer
         self._updater = updater
         self._started = service.now()
@@ -118,14 +120,14 @@ class LrcServer:
         _require_after(query.after)
         if query.pfn is not None:
             pfn = names.require(query.pfn, "pfn")
-            return await asyncio.to_thread(self._catalog.lfns_by_pfn, pfn, query.limit, query.after)
-        assert query.pattern is not None
-        return await asyncio.to_thread(self._catalog.lfns, query.pattern, query.limit, query.after)
+            return await self._threads.run(lambda: self._catalog.lfns_by_pfn(pfn, query.limit, query.after))
+        pattern = names.require(query.pattern or "", "pattern")
+        return await self._threads.run(lambda: self._catalog.lfns(pattern, query.limit, query.after))
 
     async def collections(self, call: Call[CollectionsQuery]) -> Collections:
         query = call.what
         _require_after(query.after)
-        return await asyncio.to_thread(self._catalog.collections, query.pattern, query.limit, query.after)
+        return await self._threads.run(lambda: self._catalog.collections(query.pattern, query.limit, query.after))
 
     async def collection(self, call: Call[CollectionQuery]) -> CollectionTotals:
         return self._catalog.collection(names.require(call.what.name, "name"))
@@ -133,10 +135,10 @@ class LrcServer:
     async def collection_files(self, call: Call[CollectionQuery]) -> Stream:
         name = names.require(call.what.name, "name")
         self._catalog.collection(name)
-        return Stream(_lines(lambda after: self._catalog.collection_files(name, PAGE_ITEMS, after)))
+        return Stream(self._lines(lambda after: self._catalog.collection_files(name, PAGE_ITEMS, after)))
 
     async def dump(self, _: Call[NoQuery]) -> Stream:
-        return Stream(_lines(lambda after: self._catalog.files(PAGE_ITEMS, after)))
+        return Stream(self._lines(lambda after: self._catalog.files(PAGE_ITEMS, after)))
 
     async def register(self, call: Call[MappingsBody]) -> Written:
         return await self._writer.submit(call.what)
@@ -171,22 +173,21 @@ class LrcServer:
             nodes=sent.nodes,
         )
 
+    async def _lines(self, page: Callable[[str | None], FilesPage]) -> AsyncIterator[bytes]:
+        """A listing as NDJSON, a page at a time, each page read in a transaction of its own."""
+        after: str | None = None
+        while True:
+            found = await self._threads.run(partial(page, after))
+            if found.files:
+                yield _line.encode_lines(found.files)
+            if found.next is None:
+                return
+            after = found.next
+
 
 def _require_after(after: str | None) -> None:
     if after is not None:
         names.require(after, "after")
-
-
-async def _lines(page: Callable[[str | None], FilesPage]) -> AsyncIterator[bytes]:
-    """A listing as NDJSON, a page at a time, each page read in a transaction of its own."""
-    after: str | None = None
-    while True:
-        found = await asyncio.to_thread(page, after)
-        if found.files:
-            yield _line.encode_lines(found.files)
-        if found.next is None:
-            return
-        after = found.next
 
 
 def open_catalog(settings: LrcSettings) -> Catalog:
@@ -205,17 +206,18 @@ def open_catalog(settings: LrcSettings) -> Catalog:
 
 @asynccontextmanager
 async def compose(settings: LrcSettings) -> AsyncIterator[Daemon]:
-    """An LRC: the catalog, its one writer, the updater that feeds the index, and the routes over them."""
+    """An LRC: the catalog, those who read, write and send from it, and the routes over them."""
     metrics = Metrics()
     with open_catalog(settings) as catalog:
         async with (
-            Updater.running(catalog, settings, metrics) as updater,
+            Threads() as threads,
+            Updater.running(catalog, threads, settings, metrics) as updater,
             Writer(catalog, updater.changed) as writer,
         ):
             telemetry.event("lrc.open", site=catalog.site, store=settings.store, epoch=catalog.state().epoch)
             yield Daemon(
                 name=f"lrc {catalog.site}",
-                routes=LrcServer(catalog, writer, updater).routes(),
+                routes=LrcServer(catalog, threads, writer, updater).routes(),
                 metrics=metrics,
                 duties=[Duty("softstate", updater.run_once)],
                 not_ready=updater.not_ready,

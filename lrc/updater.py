@@ -10,12 +10,14 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import numpy as np
 
 from lrc.catalog import Catalog
 from lrc.settings import LrcSettings
 from lrc.softstate import Identity, Sender, SendSoftState, SlotBuild, build_slot
+from lrc.threads import Threads
 from reploc import service, telemetry
 from reploc.digest import Digests, slots_of
 from reploc.errors import ReplocError, Unavailable
@@ -32,8 +34,11 @@ SEND_S = 30.0
 class Updater:
     """The shell around one catalog's `Sender`. Its duty is `run_once`; everything else may be called at any time."""
 
-    def __init__(self, catalog: Catalog, settings: LrcSettings, metrics: Metrics, transport: Transport) -> None:
+    def __init__(
+        self, catalog: Catalog, threads: Threads, settings: LrcSettings, metrics: Metrics, transport: Transport
+    ) -> None:
         self._catalog = catalog
+        self._threads = threads
         self._settings = settings
         self._index = settings.index
         self._transport = transport
@@ -51,10 +56,12 @@ class Updater:
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, catalog: Catalog, settings: LrcSettings, metrics: Metrics) -> AsyncIterator[Updater]:
+    async def running(
+        cls, catalog: Catalog, threads: Threads, settings: LrcSettings, metrics: Metrics
+    ) -> AsyncIterator[Updater]:
         """An updater with connections of its own, which close with it."""
         transport = HttpTransport()
-        updater = cls(catalog, settings, metrics, transport)
+        updater = cls(catalog, threads, settings, metrics, transport)
         try:
             yield updater
         finally:
@@ -115,34 +122,40 @@ class Updater:
             await self._restart(sender)
         await self._build(sender)
         self._building = False
-        for send in sender.due(service.now()):
-            task = asyncio.create_task(self._send(sender, send))
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+        self._send_due(sender)
         with suppress(TimeoutError):
             async with asyncio.timeout(sender.next_due(service.now())):
                 await self._wake.wait()
         return 0.0
 
     async def _restart(self, sender: Sender) -> None:
-        epoch = await asyncio.to_thread(self._catalog.raise_epoch, sender.behind)
+        epoch = await self._threads.run(lambda: self._catalog.raise_epoch(sender.behind))
         telemetry.event("softstate.epoch-raised", site=self._catalog.site, epoch=epoch, known=sender.behind)
         sender.restart(epoch, service.now())
 
     async def _build(self, sender: Sender) -> None:
+        """Builds what is due. Messages leave on the way: a whole site may take longer to build than news may lack."""
         stale = sender.stale_slots(service.now())
         if not len(stale):
             return
         self._noted = 0
         for part in np.array_split(stale, range(SLOTS_PER_BUILD, len(stale), SLOTS_PER_BUILD)):
-            builds, position = await asyncio.to_thread(self._read_and_build, part.tolist(), sender.size_class)
+            build = partial(self._read_and_build, part.tolist(), sender.size_class)
+            builds, position = await self._threads.run(build)
             sender.rebuilt(builds, position)
             self._built.inc(len(builds))
+            self._send_due(sender)
 
     def _read_and_build(self, slots: list[int], size_class: int) -> tuple[list[SlotBuild], int]:
         read = self._catalog.digests(slots, self._index.slots)
         rate = self._index.error_rate
         return [build_slot(*of, size_class, rate) for of in zip(slots, read.digests, strict=True)], read.position
+
+    def _send_due(self, sender: Sender) -> None:
+        for send in sender.due(service.now()):
+            task = asyncio.create_task(self._send(sender, send))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
 
     async def _send(self, sender: Sender, send: SendSoftState) -> None:
         request = Request("POST", send.url, "/v1/softstate", SoftStateAnswer, body=send.message)

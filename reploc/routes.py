@@ -141,14 +141,12 @@ class Router:
             what = await entry.decode(request, query)
             outcome = await entry.route.handler(Call(what, request.headers, request.remote or ""))
             if isinstance(outcome, Stream):
-                return await _stream(request, outcome)
+                return await _stream(request, outcome, entry.route.path)
             return _encoded(outcome, request.headers)
         except errors.ReplocError as wrong:
             if wrong.status >= 500:
                 telemetry.event("request.failed", route=entry.route.path, code=wrong.code, detail=wrong.detail)
             return _problem(wrong)
-        except (ConnectionError, web.HTTPException):
-            raise
         except Exception as wrong:
             telemetry.failure("request.broke", wrong, route=entry.route.path)
             return _problem(errors.Internal("the service's log says more"))
@@ -214,6 +212,9 @@ async def _read(request: web.BaseRequest, bytes_max: int) -> bytes:
     """The whole body, decompressed, refused as soon as it is known to exceed its bound."""
     if (request.content_length or 0) > bytes_max:
         raise errors.TooLarge(f"the body has {request.content_length:,} bytes; at most {bytes_max:,} are taken")
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
     pieces, size = [], 0
     try:
         async for piece in request.content.iter_any():
@@ -221,8 +222,9 @@ async def _read(request: web.BaseRequest, bytes_max: int) -> bytes:
             if size > bytes_max:
                 raise errors.TooLarge(f"the body has over {bytes_max:,} bytes; no more are taken")
             pieces.append(piece)
-    except (web.RequestPayloadError, BadHttpMessage) as wrong:
-        raise errors.BodyInvalid(f"the body is cut short or broken: {wrong}") from wrong
+    except (web.RequestPayloadError, BadHttpMessage, ConnectionError) as wrong:
+        said = str(wrong).strip().rpartition("\n")[2].strip()
+        raise errors.BodyInvalid(f"the body is cut short or broken: {said}") from wrong
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
@@ -240,10 +242,18 @@ def _problem(wrong: errors.ReplocError) -> web.Response:
     return web.Response(body=_json.encode(wrong.problem()), status=wrong.status, headers={"Content-Type": PROBLEM})
 
 
-async def _stream(request: web.BaseRequest, outcome: Stream) -> web.StreamResponse:
+async def _stream(request: web.BaseRequest, outcome: Stream, path: str) -> web.StreamResponse:
+    """The response, sent. One that fails on the way breaks the connection: its end must not look like the end."""
     response = web.StreamResponse(headers={"Content-Type": outcome.media})
-    await response.prepare(request)
-    async for piece in outcome.pieces:
-        await response.write(piece)
-    await response.write_eof()
+    try:
+        await response.prepare(request)
+        async for piece in outcome.pieces:
+            await response.write(piece)
+        await response.write_eof()
+    except ConnectionError:
+        pass  # who asked has gone away
+    except Exception as wrong:
+        telemetry.failure("stream.broke", wrong, route=path)
+        if request.transport is not None:
+            request.transport.abort()
     return response

@@ -6,7 +6,9 @@ each other for ever.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from reploc import locations
 from reploc.concurrency import side_by_side
@@ -19,7 +21,7 @@ from reploc.wire import Locations, Members
 
 #: Says which node forwarded a question; its presence says that it was forwarded.
 HOP_HEADER = "Reploc-Forwarded-By"
-#: Seconds that another owner may take; the client that waits has its own deadline and other owners to ask.
+#: Seconds that all other owners together may take; the client that waits has its own deadline and owners to ask.
 FORWARD_S = 3.0
 
 
@@ -35,26 +37,39 @@ class Forward:
         """The names of the other nodes."""
         return [name for name in self._view.urls if name != self._node]
 
-    async def locations(self, lfns: Sequence[str]) -> Locations:
-        """What the other owners say of LFNs; of those that none could be asked about, that nothing is known."""
-        return locations.joined(await side_by_side(self._ask_part, self._view.parts(lfns)))
+    async def locations(self, lfns: Sequence[str], until: float) -> Locations:
+        """What the other owners say of LFNs by the moment `until` of the loop's clock, or in three seconds.
+
+        Of those that none could be asked about it says that nothing is known.
+        """
+        until = min(until, _time() + FORWARD_S)
+
+        async def ask(part: Part) -> Locations:
+            return await self._ask_part(part, until)
+
+        parts = self._view.parts(lfns)
+        return locations.joined(await side_by_side(ask, parts, limit=len(parts)))
 
     async def members(self, peer: str) -> Members:
         """Whom another node knows. Raises Unreachable and the like."""
-        return await self._client(peer).members()
+        return await self._client(peer, FORWARD_S).members()
 
-    async def _ask_part(self, part: Part) -> Locations:
-        said: Locations | None = None
-        for owner in part.owners:
-            if owner == self._node or (said is not None and not said.incomplete):
-                continue
-            try:
-                answer = await self._client(owner).locations(part.lfns if said is None else said.incomplete)
-            except ReplocError:
-                continue
-            said = answer if said is None else locations.merged(said, answer)
-        return locations.unanswered(part.lfns) if said is None else said
+    async def _ask_part(self, part: Part, until: float) -> Locations:
+        said = locations.unanswered(part.lfns)
+        others = [owner for owner in part.owners if owner != self._node]
+        for left, owner in zip(range(len(others), 0, -1), others, strict=True):
+            client = self._client(owner, max(until - _time(), 0.0) / left)
+            with suppress(ReplocError):
+                said = locations.merged(said, await client.locations(said.incomplete))
+            if not said.incomplete:
+                break
+        return said
 
-    def _client(self, peer: str) -> RliNodeClient:
+    def _client(self, peer: str, request_s: float) -> RliNodeClient:
         headers = {HOP_HEADER: self._node}
-        return RliNodeClient(self._view.urls[peer], request_s=FORWARD_S, transport=self._transport, headers=headers)
+        return RliNodeClient(self._view.urls[peer], request_s=request_s, transport=self._transport, headers=headers)
+
+
+def _time() -> float:
+    """Seconds of the running loop's clock."""
+    return asyncio.get_running_loop().time()

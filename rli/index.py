@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,6 +125,5 @@ class Index:
 
 def _by_lfn(lfns: Sequence[str], found: MayHold, names: list[str]) -> dict[str, list[str]]:
     """The names of each LFN's sites: the pairs are ordered by LFN, so that each has one run of them."""
-    ends = np.searchsorted(found.rows, np.arange(1, len(lfns) + 1)).tolist()
-    starts = [0, *ends[:-1]]
-    return {lfn: names[start:end] for lfn, start, end in zip(lfns, starts, ends, strict=True)}
+    ends = np.searchsorted(found.rows, np.arange(len(lfns) + 1)).tolist()
+    return {lfn: names[start:end] for lfn, (start, end) in zip(lfns, pairwise(ends), strict=True)}

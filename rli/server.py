@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ from rli.settings import RliSettings
 EXPIRE_S = 0.5
 #: Seconds between two questions to the other owners while this node does not know all senders yet.
 LEARN_S = 1.0
+#: The part of a resolved lookup's time that other nodes may take; the catalogs have the rest.
+INDEX_SHARE = 0.5
 
 
 class RliServer:
@@ -96,22 +99,24 @@ class RliServer:
         names.require_all(call.what.lfns)
         return (await self._resolved(call.what.lfns, call)).message()
 
-    async def _located(self, lfns: Sequence[str], call: Call[Any]) -> Locations:
-        """From what is held here; of slots that nothing is held of, from other owners, unless one of them asks."""
+    async def _located(self, lfns: Sequence[str], call: Call[Any], until: float = inf) -> Locations:
+        """From what is held here; of slots that nothing is held of, from other owners too, unless one of them asks."""
         digests = digest.of(lfns)
         helpless = self._index.helpless(digests)
         if not helpless.any() or HOP_HEADER in call.headers:
             return self._index.locations(lfns, digests, service.now())
         elsewhere = [lfns[at] for at in np.flatnonzero(helpless).tolist()]
-        here = np.flatnonzero(~helpless)
+        here = [lfns[at] for at in np.flatnonzero(~helpless).tolist()]
         self._forwarded.inc(len(elsewhere))
-        theirs = await self._forward.locations(elsewhere)
-        ours = self._index.locations([lfns[at] for at in here.tolist()], digests[here], service.now())
-        return locations.joined([ours, theirs])
+        theirs = await self._forward.locations(elsewhere, until)
+        now = service.now()
+        ours = self._index.locations(elsewhere, digests[helpless], now)
+        return locations.joined([self._index.locations(here, digests[~helpless], now), locations.merged(ours, theirs)])
 
     async def _resolved(self, lfns: Sequence[str], call: Call[ResolveQuery] | Call[ResolveBody]) -> resolve.Lookup:
-        until = asyncio.get_running_loop().time() + call.what.deadline_s
-        located = await self._located(lfns, call)
+        now, deadline_s = _time(), call.what.deadline_s
+        until = now + deadline_s
+        located = await self._located(lfns, call, now + deadline_s * INDEX_SHARE)
         return resolve.lookup(located, await ask_catalogs(self._transport, resolve.asks(located), until))
 
     # ---- soft state ----------------------------------------------------------------------------------------------
@@ -178,15 +183,24 @@ class RliServer:
         )
 
     def not_ready(self) -> str:
-        """Why the node's "nowhere" is not to be believed yet, or empty text."""
-        lacking = len(self._index.owned) - int(self._index.registry.complete(self._index.owned).sum())
-        return f"{lacking} of {len(self._index.owned)} slots are not complete" if lacking else ""
+        """Why the node's "nowhere" is not to be believed yet, or empty text. It does not wait for silent sites."""
+        registry = self._index.registry
+        if not registry.knows_all():
+            return "not all senders are known yet"
+        silent = {member.name for member in registry.members(service.now()) if member.state == "silent"}
+        awaited = [site for site in registry.missing_sites(self._index.owned) if site not in silent]
+        return f"the news of {len(awaited)} sites is awaited, first {awaited[0]}" if awaited else ""
 
     def _states(self) -> list[str]:
         return [member.state for member in self._index.registry.members(service.now())]
 
     def _silent(self) -> int:
         return self._states().count("silent")
+
+
+def _time() -> float:
+    """Seconds of the running loop's clock, which deadlines are told in."""
+    return asyncio.get_running_loop().time()
 
 
 def _flags(members: Members) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
