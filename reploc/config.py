@@ -8,6 +8,7 @@ type, bound, default and help stand beside each other, and `example` prints them
 from __future__ import annotations
 
 import difflib
+import inspect
 import json
 import tomllib
 from collections.abc import Iterator
@@ -83,32 +84,29 @@ def _table_type(hint: Any) -> type[Settings] | None:
 
 
 def example(kind: type[Settings]) -> str:
-    """The commented TOML of every setting with its default."""
-    lines = [f"# {line}".rstrip() for line in (kind.__doc__ or "").strip().splitlines()]
-    return "\n".join([*lines, "", *_example_rows(kind, "")]).rstrip() + "\n"
+    """The commented TOML of every setting with its default (JSON's forms of text, numbers and booleans are TOML's)."""
+    said = inspect.cleandoc(kind.__doc__ or "").splitlines()
+    return "\n".join([*(f"# {line}".rstrip() for line in said), "", *_example_rows(kind, kind(), "")]).rstrip() + "\n"
 
 
-def _example_rows(kind: type[Settings], prefix: str) -> Iterator[str]:
+def _example_rows(kind: type[Settings], values: Settings, prefix: str) -> Iterator[str]:
+    """A table's settings, and behind them the tables inside it, as TOML wants them."""
     hints = get_type_hints(kind, include_extras=True)
-    tables = []
+    tables: list[tuple[str, Settings]] = []
     for field in msgspec.structs.fields(kind):
-        hint = hints[field.name]
-        inner = _table_type(hint)
-        default = field.default if field.default is not msgspec.NODEFAULT else _made(field.default_factory)
-        if inner is not None and isinstance(default, Settings):
-            tables.append((field.encode_name, inner))
-            continue
-        yield f"# {_description(hint)}"
-        yield f"{field.encode_name} = {_toml(default)}" if default is not None else f"# {field.encode_name} ="
-        yield ""
-    for name, inner in tables:
-        yield f"# {(inner.__doc__ or '').strip().splitlines()[0]}"
-        yield f"[{prefix}{name}]"
-        yield from _example_rows(inner, f"{prefix}{name}.")
-
-
-def _made(factory: Any) -> Any:
-    return factory() if callable(factory) else None
+        value = getattr(values, field.name)
+        if isinstance(value, Settings):
+            tables.append((f"[{prefix}{field.encode_name}]", value))
+        elif _table_type(field.type):
+            tables += [(f"[[{prefix}{field.encode_name}]]", row) for row in value]
+        else:
+            yield f"# {_description(hints[field.name])}"
+            yield f"{field.encode_name} = {json.dumps(value, ensure_ascii=False)}"
+            yield ""
+    for heading, table in tables:
+        yield f"# {inspect.cleandoc(type(table).__doc__ or '').splitlines()[0]}"
+        yield heading
+        yield from _example_rows(type(table), table, f"{heading.strip('[]')}.")
 
 
 def _description(hint: Any) -> str:
@@ -116,8 +114,3 @@ def _description(hint: Any) -> str:
         if isinstance(meta, msgspec.Meta) and meta.description:
             return meta.description
     return ""
-
-
-def _toml(value: Any) -> str:
-    """A default as TOML writes it: JSON's forms agree for text, numbers, booleans and lists of them."""
-    return json.dumps(value, ensure_ascii=False)
