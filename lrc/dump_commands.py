@@ -137,8 +137,11 @@ async def _load(file: BinaryIO, catalog: AbstractAsyncContextManager[Access], mo
 
 
 def _size(file: BinaryIO) -> int | None:
-    """The bytes of a file that has an end to see, else None."""
-    return os.fstat(file.fileno()).st_size or None if file.seekable() else None
+    """The bytes of a file; None for a pipe, which has no end to see."""
+    try:
+        return os.fstat(file.fileno()).st_size or None
+    except OSError:
+        return None
 
 
 def _show(summary: Summary) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import stat
 import zlib
@@ -36,30 +35,33 @@ def measured(root: bytes, path: bytes, algorithm: Algorithm, read: BytesRead) ->
     # Not blocking, and not through a link: the file may have become a pipe or a link since it was listed.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        with io.FileIO(os.open(root.rstrip(b"/") + b"/" + path, flags)) as file:
+        file = os.open(root.rstrip(b"/") + b"/" + path, flags)
+        try:
             return _measured(file, algorithm, read)
+        finally:
+            os.close(file)
     except _Changed:
         return Trouble("changed", path, "changed while it was read")
     except OSError as wrong:
         return trouble(path, wrong)
 
 
-def _measured(file: io.FileIO, algorithm: Algorithm, read: BytesRead) -> Measured:
-    before = os.fstat(file.fileno())
+def _measured(file: int, algorithm: Algorithm, read: BytesRead) -> Measured:
+    before = os.fstat(file)
     if not stat.S_ISREG(before.st_mode):
         raise _Changed
     digits = _SUMS[algorithm](_blocks(file, before.st_size, read))
-    after = os.fstat(file.fileno())
+    after = os.fstat(file)
     if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
         raise _Changed
     return Measured(before.st_size, f"{algorithm}:{digits}")
 
 
-def _blocks(file: io.FileIO, size: int, read: BytesRead) -> Iterator[memoryview]:
+def _blocks(file: int, size: int, read: BytesRead) -> Iterator[memoryview]:
     """All of the file, in views that hold until the next one. Ends early for a file that grew, or would never end."""
     buffer = memoryview(bytearray(min(size + 1, BLOCK_BYTES)))
     total = 0
-    while count := file.readinto(buffer):
+    while count := os.readv(file, [buffer]):
         read(count)
         total += count
         if total > size:

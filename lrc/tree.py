@@ -67,16 +67,17 @@ class Walk:
     no LFN can have, is one Trouble, and nothing below it is seen.
     """
 
-    def __init__(self, root: bytes, naming: Naming) -> None:
+    def __init__(self, root: bytes, naming: Naming, depth_max: int = DEPTH_MAX) -> None:
         self.root = root
         self.passed = Passed()
         self._naming = naming
+        self._depth_max = depth_max
         self._levels: list[_Level] = []
 
     def __iter__(self) -> Iterator[Seen]:
         try:
-            if trouble := self._enter(b""):
-                yield trouble
+            if (seen := self._enter(b"")) is not None:
+                yield seen
             while self._levels:
                 seen = self._step(self._levels[-1])
                 if seen is not None:
@@ -90,8 +91,8 @@ class Walk:
         return self.root.rstrip(b"/") + b"/" + path
 
     def _enter(self, path: bytes) -> Trouble | None:
-        if len(self._levels) == DEPTH_MAX:
-            return Trouble("unreadable", path, f"lies deeper than {DEPTH_MAX} levels")
+        if len(self._levels) == self._depth_max:
+            return Trouble("unreadable", path, f"lies deeper than {self._depth_max} levels; nothing below it is seen")
         try:
             entries = os.scandir(self.full_path(path))
         except OSError as wrong:
