@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from reploc.config import Settings
 from reploc.names import require_site, require_url
@@ -31,15 +31,15 @@ class Node(Settings, frozen=True):
 
 
 class IndexSettings(Settings, frozen=True):
-    """The index, the same at every catalog and node: the framework's parameters G, P_L, R, S and C."""
+    """The index, the same at every catalog and node (the framework's parameters G, R and S)."""
 
     slots: Annotated[
         int,
         Meta(description="Equal parts of the digest space, a power of two; fixed for an index.", ge=1, le=SLOTS_MAX),
     ] = 256
     redundancy: Annotated[
-        int, Meta(description="R: how many index nodes hold each slot; at most as many as there are nodes.", ge=1)
-    ] = 2
+        int, Meta(description="R: how many index nodes hold each slot; two survive the loss of one.", ge=1)
+    ] = 1
     error_rate: Annotated[
         float, Meta(description="The false-positive rate promised for one site's filter.", gt=0, le=0.1)
     ] = 1e-5
@@ -61,9 +61,9 @@ class IndexSettings(Settings, frozen=True):
     forget_after_s: Annotated[
         float, Meta(description="A silent sender's name is remembered, and reported missing, for so long.", gt=0)
     ] = 604_800.0
-    nodes: Annotated[
-        list[Node], Meta(description="The index nodes: [[index.nodes]] tables with name and url.", max_length=NODES_MAX)
-    ] = []
+    nodes: Annotated[list[Node], Meta(description="The index nodes, a table each.", max_length=NODES_MAX)] = field(
+        default_factory=lambda: [Node(name="rli-1", url="http://127.0.0.1:39290")]
+    )
 
     def __post_init__(self) -> None:
         if self.slots & (self.slots - 1):

@@ -9,9 +9,6 @@ from msgspec import Meta, field
 from reploc.members import IndexSettings
 from reploc.service import DaemonSettings
 
-#: Words of address space that a node reserves for filters unless told otherwise; only what is used is taken.
-MATRIX_BYTES = 1 << 40
-
 
 class RliSettings(DaemonSettings, frozen=True):
     """A replica location index node. It keeps everything in memory and is filled again by the catalogs' soft state.
@@ -19,7 +16,7 @@ class RliSettings(DaemonSettings, frozen=True):
     Every setting stands here with its default; a line that is commented out has none.
     """
 
-    node: Annotated[str, Meta(description="The name of this node in index.nodes.")] = ""
+    node: Annotated[str, Meta(description="The name of this node in index.nodes.")] = "rli-1"
     listen: Annotated[str, Meta(description="HOST:PORT to listen on; port 0 takes a free one.")] = "127.0.0.1:39290"
     matrix_bytes_max: Annotated[
         int, Meta(description="Bytes that filters may take; beyond it a sender's new filters are refused.", ge=1 << 20)

@@ -110,8 +110,8 @@ class Story:
         await self._check_all(down=frozenset([site]))
         await self._until_expired(site)
         say(
-            f"   {shown_age(time.monotonic() - began)} after its death, those lookups included, no node names {site} any "
-            "more; it is listed as missing, for 'no news' is not 'no copies'"
+            f"   {shown_age(time.monotonic() - began)} after its death, those lookups included, no node names {site} "
+            "any more; it is listed as missing, for 'no news' is not 'no copies'"
         )
         await self._check_all(down=frozenset([site]))
 
