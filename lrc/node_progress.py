@@ -55,7 +55,9 @@ class NodeState:
         #: Slots whose turn of the full update has come, whether or not they changed.
         self._refresh: NDArray[np.bool_] = np.zeros(len(owned), dtype=bool)
         self._refreshed = 0
-        self._started = now
+        self._refresh_step_s = index.full_interval_s / len(owned)
+        #: Up to a step ago, by the names of site and node, so that the slots of many senders do not arrive together.
+        self._refresh_from = now - _fraction(f"{site} {node.name}") * self._refresh_step_s
         self._next_slot = 0
         self._messages = 0
         self._renew_at = now
@@ -89,25 +91,18 @@ class NodeState:
         """Makes a message due at once, whatever went wrong before."""
         self._pushed = True
 
-    @property
-    def _refresh_step_s(self) -> float:
-        return self._index.full_interval_s / len(self.owned)
-
-    @property
-    def _refresh_phase_s(self) -> float:
-        """Different for each site and node, so that the slots of many senders do not arrive together."""
-        return _fraction(f"{self._site} {self.name}") * self._refresh_step_s
-
     def _refresh_at(self) -> float:
-        return self._started + (self._refreshed + 1) * self._refresh_step_s - self._refresh_phase_s
+        return self._refresh_from + (self._refreshed + 1) * self._refresh_step_s
 
     def _mark_refresh(self, now: float) -> None:
         """Marks the slots whose turn has come: each once per full interval, in ascending order, evenly spread."""
+        if now < self._refresh_at():
+            return
         count = len(self.owned)
-        turns = int((now - self._started + self._refresh_phase_s) / self._refresh_step_s)
+        turns = max(self._refreshed + 1, int((now - self._refresh_from) / self._refresh_step_s))
         first = max(self._refreshed, turns - count)
         self._refresh[np.arange(first, turns) % count] = True
-        self._refreshed = max(self._refreshed, turns)
+        self._refreshed = turns
 
     # ---- what ----------------------------------------------------------------------------------------------------
 

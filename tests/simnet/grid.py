@@ -15,12 +15,14 @@ from simnet.site import Site, Store
 RENEWAL_S = 1.0
 EXPIRY_S = 3.0
 FULL_S = 4.0
+#: A full update that never comes, so that nothing is repaired by it.
+NEVER_S = 1e6
 #: The promise: after the last fault, two renewal intervals and one full update.
 CONVERGED_S = 2 * RENEWAL_S + FULL_S
 STEP_S = 0.25
 
 
-def settings(nodes: int, redundancy: int, slots: int) -> IndexSettings:
+def settings(nodes: int, redundancy: int, slots: int, full_s: float) -> IndexSettings:
     """An index whose intervals are short, and whose filters are small enough to change their class."""
     return IndexSettings(
         slots=slots,
@@ -29,7 +31,7 @@ def settings(nodes: int, redundancy: int, slots: int) -> IndexSettings:
         increment_interval_s=0.2,
         increment_changes=20,
         renewal_interval_s=RENEWAL_S,
-        full_interval_s=FULL_S,
+        full_interval_s=full_s,
         expiry_s=EXPIRY_S,
         forget_after_s=1000.0,
         nodes=[Node(name=f"rli{number}", url=f"http://rli{number}:1") for number in range(nodes)],
@@ -39,10 +41,10 @@ def settings(nodes: int, redundancy: int, slots: int) -> IndexSettings:
 class Grid:
     """Everything that a seed decides is drawn from `rng`."""
 
-    def __init__(self, seed: int, faults: Faults = CALM) -> None:
+    def __init__(self, seed: int, faults: Faults = CALM, full_s: float = FULL_S) -> None:
         self.rng = Random(seed)
         redundancy = self.rng.randint(1, 3)
-        self.index = settings(self.rng.randint(redundancy, 4), redundancy, self.rng.choice([8, 16]))
+        self.index = settings(self.rng.randint(redundancy, 4), redundancy, self.rng.choice([8, 16]), full_s)
         self.clock = Clock()
         self.network = Network(self.clock, self.rng, faults)
         self.nodes: dict[str, IndexNode] = {}

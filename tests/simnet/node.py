@@ -17,7 +17,7 @@ from simnet.site import Reply
 
 #: Seconds that it takes to write one summary beside what is served.
 WRITE_S_MAX = 0.02
-EXPIRE_EVERY_S = 0.1
+EXPIRE_EVERY_S = 0.2
 
 
 class IndexNode:

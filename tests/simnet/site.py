@@ -175,6 +175,7 @@ class Site:
 
     def _send(self, send: SendSoftState) -> None:
         pair, number, life = (self.name, send.node), send.message.message, self._life
+        outcomes: list[str] = []
 
         def reply(outcome: Outcome) -> None:
             if isinstance(outcome, ReplocError):
@@ -183,12 +184,14 @@ class Site:
                 self._network.carry(pair, outcome, answered)
 
         def answered(answer: SoftStateAnswer) -> None:
-            if life == self._life:
+            if life == self._life:  # a late or doubled answer is the sender's to pass over
+                outcomes.append("answered")
                 self.sender.answered(send.node, number, answer, self._clock.now)
                 self.run_once()
 
         def fail(error: str, retryable: bool) -> None:
-            if life == self._life:
+            if life == self._life and not outcomes:
+                outcomes.append("failed")
                 self.sender.failed(send.node, number, error, retryable=retryable, now=self._clock.now)
                 self.run_once()
 
