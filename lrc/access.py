@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from lrc.catalog import Catalog
+from lrc.writer import Writer
 from reploc import discovery, names
 from reploc.errors import ConfigInvalid
 from reploc.lrc_client import LrcClient
@@ -64,11 +65,11 @@ class DaemonAccess:
 
 
 class StoreAccess:
-    """A catalog in its store; work goes to threads, and writes one after the other."""
+    """A catalog in its store; reads go to threads, and writes to a writer that groups them as a daemon's does."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, writer: Writer) -> None:
         self._catalog = catalog
-        self._writing = asyncio.Lock()
+        self._writer = writer
 
     async def origin(self) -> Origin:
         state = self._catalog.state()
@@ -79,9 +80,7 @@ class StoreAccess:
         return await asyncio.to_thread(self._catalog.lookup_many, lfns)
 
     async def write(self, mappings: Sequence[MappingItem], mode: Mode = "put", *, update: bool = False) -> Written:
-        body = MappingsBody(mode, list(mappings), update=update)
-        async with self._writing:
-            return await asyncio.to_thread(self._catalog.write, body)
+        return await self._writer.submit(MappingsBody(mode, list(mappings), update=update))
 
     async def files(self) -> AsyncIterator[LfnReplica]:
         after: str | None = None
@@ -101,10 +100,18 @@ async def of_daemon(url: str) -> AsyncIterator[Access]:
 
 
 @asynccontextmanager
+async def of_catalog(catalog: Catalog) -> AsyncIterator[Access]:
+    """An open catalog, while the context lasts; every write has ended when it has."""
+    async with Writer(catalog) as writer:
+        yield StoreAccess(catalog, writer)
+
+
+@asynccontextmanager
 async def of_store(path: Path, *, read_only: bool) -> AsyncIterator[Access]:
     """The catalog in a store, while the context lasts. Raises StoreError: foreign, locked, of another version."""
     with Catalog.open(path, read_only=read_only) as catalog:
-        yield StoreAccess(catalog)
+        async with of_catalog(catalog) as access:
+            yield access
 
 
 def chosen(lrcs: tuple[str, ...], store: Path | None, *, read_only: bool) -> AbstractAsyncContextManager[Access]:

@@ -76,8 +76,8 @@ class Walk:
 
     def __iter__(self) -> Iterator[Seen]:
         try:
-            if (seen := self._enter(b"")) is not None:
-                yield seen
+            if (unentered := self._enter(b"")) is not None:
+                yield unentered
             while self._levels:
                 seen = self._step(self._levels[-1])
                 if seen is not None:

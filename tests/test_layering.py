@@ -25,6 +25,7 @@ PURE = {
     "reploc.softstate",
     "reploc.wire",
     "lrc.mappings",
+    "lrc.naming",
     "lrc.softstate",
     "rli.matrix",
     "rli.registry",

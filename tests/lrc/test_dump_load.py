@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrc import dump
-from lrc.access import StoreAccess
+from lrc.access import of_catalog
 from lrc.catalog import Catalog
 from lrc.check import check
 from lrc.dump import Line, Numbered
@@ -28,10 +28,10 @@ HEADER = {"format": "reploc-lrc-dump", "version": 1, "site": "OTHER", "position"
 
 def dumped(catalog: Catalog) -> bytes:
     async def run() -> bytes:
-        access = StoreAccess(catalog)
-        lines = [dump.header_line(await access.origin())]
-        async for piece, _ in dump.pieces(access):
-            lines.append(piece)
+        async with of_catalog(catalog) as access:
+            lines = [dump.header_line(await access.origin())]
+            async for piece, _ in dump.pieces(access):
+                lines.append(piece)
         return b"".join(lines)
 
     return asyncio.run(run())
@@ -47,8 +47,8 @@ def loaded(
     told = [] if seen is None else seen
 
     async def run() -> Summary:
-        load = Load(io.BytesIO(text), StoreAccess(catalog), mode, update, lambda *done: told.append(done))
-        return await load.run()
+        async with of_catalog(catalog) as access:
+            return await Load(io.BytesIO(text), access, mode, update, lambda *done: told.append(done)).run()
 
     return asyncio.run(run())
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
 
-from lrc.access import StoreAccess
+from lrc.access import of_catalog
 from lrc.catalog import Catalog
 from lrc.measure import BLOCK_BYTES, Measured, measured
 from lrc.naming import naming
@@ -51,7 +51,8 @@ def scanned(
     named = naming("/lfn/", uri(tree), **naming_options)  # type: ignore[arg-type]
 
     async def run() -> Summary:
-        return await Scan(os.fsencode(tree), named, StoreAccess(catalog), options, progress).run()
+        async with of_catalog(catalog) as access:
+            return await Scan(os.fsencode(tree), named, access, options, progress).run()
 
     return asyncio.run(run())
 
