@@ -17,7 +17,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 
-from reploc.errors import ConfigInvalid
+from reploc.errors import ConfigInvalid, NameInvalid
 
 T = TypeVar("T", bound="Settings")
 
@@ -43,6 +43,8 @@ def parse(kind: type[T], table: dict[str, Any], where: str) -> T:
         raise ConfigInvalid(f"{where}: unknown key {key!r}{advice}")
     try:
         return msgspec.convert(table, kind)
+    except NameInvalid as wrong:
+        raise ConfigInvalid(f"{where}: {wrong.detail}") from wrong
     except (msgspec.ValidationError, ValueError, TypeError) as wrong:
         what, _, at = str(wrong).partition(" - at `$")
         key = at.rstrip("`").lstrip(".")

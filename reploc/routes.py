@@ -250,10 +250,8 @@ async def _stream(request: web.BaseRequest, outcome: Stream, path: str) -> web.S
         async for piece in outcome.pieces:
             await response.write(piece)
         await response.write_eof()
-    except ConnectionError:
-        pass  # who asked has gone away
     except Exception as wrong:
-        telemetry.failure("stream.broke", wrong, route=path)
-        if request.transport is not None:
+        if request.transport is not None and not request.transport.is_closing():  # else who asked has gone away
+            telemetry.failure("stream.broke", wrong, route=path)
             request.transport.abort()
     return response

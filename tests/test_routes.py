@@ -42,6 +42,14 @@ async def broken(_: Call[NoQuery]) -> LfnReplica:
     raise ZeroDivisionError
 
 
+async def cut(_: Call[NoQuery]) -> Stream:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"0\n"
+        raise ConnectionResetError("the source of the pieces went away")
+
+    return Stream(pieces())
+
+
 async def lines(_: Call[NoQuery]) -> Stream:
     async def pieces() -> AsyncIterator[bytes]:
         for number in range(3):
@@ -57,6 +65,7 @@ def daemon() -> Daemon:
         get("/v1/unknown", unknown, NoQuery, "Knows nothing"),
         get("/v1/broken", broken, NoQuery, "Fails"),
         get("/v1/lines", lines, NoQuery, "Streams"),
+        get("/v1/cut", cut, NoQuery, "Breaks while it streams"),
     ]
     return Daemon("echo", routes, Metrics())
 
@@ -167,6 +176,13 @@ async def test_messagepack_goes_both_ways(url: str) -> None:
 async def test_a_stream_arrives_piece_by_piece(url: str) -> None:
     async with aiohttp.ClientSession() as session, session.get(url + "/v1/lines") as response:
         assert (await response.read(), response.content_type) == (b"0\n1\n2\n", "application/x-ndjson")
+
+
+async def test_a_stream_that_breaks_does_not_look_whole(url: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientError):
+            async with session.get(url + "/v1/cut") as response:
+                await response.read()
 
 
 async def test_every_daemon_answers_for_its_health_and_counts(url: str) -> None:

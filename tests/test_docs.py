@@ -1,0 +1,111 @@
+"""The docs are true: every route, command, setting file, module and error code that they name exists, and back."""
+
+import ast
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from lrc.settings import LrcSettings
+from reploc import config, errors
+from reploc.cli import cli
+from reploc.config import Settings
+from rli.settings import RliSettings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+
+
+def routes_in_code() -> set[str]:
+    """The routes as their services name them, read from the source so that no daemon is needed."""
+    found = set()
+    for path in ("lrc/server.py", "rli/server.py", "reploc/service.py"):
+        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("get", "post"):
+                first = node.args[0]
+                assert isinstance(first, ast.Constant)
+                found.add(f"{node.func.id.upper()} {first.value}")
+    return found
+
+
+def test_the_readme_names_every_route_and_no_other() -> None:
+    named = {re.sub(r"\?.*", "", route) for route in re.findall(r"`((?:GET|POST) /[^`{ ]*)", README)}
+    assert named == routes_in_code()
+
+
+def commands(group: click.Group, prefix: str) -> dict[str, click.Command]:
+    found: dict[str, click.Command] = {}
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            found |= commands(command, f"{prefix} {name}")
+        else:
+            found[f"{prefix} {name}"] = command
+    return found
+
+
+COMMANDS = commands(cli, "reploc")
+
+
+def test_every_command_that_the_readme_shows_exists_with_its_options() -> None:
+    shown = re.findall(r"^(reploc .+)$", README, re.MULTILINE)
+    assert len(shown) > 8
+    for line in shown:
+        words = line.split()
+        name = next(" ".join(words[:n]) for n in (3, 2) if " ".join(words[:n]) in COMMANDS)
+        options = {option for param in COMMANDS[name].params for option in param.opts}
+        assert {word for word in words if word.startswith("-")} <= options, line
+
+
+def test_every_command_says_what_it_does_and_its_exit_statuses() -> None:
+    for name, command in COMMANDS.items():
+        said = command.get_help(click.Context(command))
+        assert "Exit status" in said, name
+
+
+@pytest.mark.parametrize(("name", "kind"), [("lrc", LrcSettings), ("rli", RliSettings)])
+def test_the_files_under_configs_are_the_defaults(name: str, kind: type[Settings]) -> None:
+    path = ROOT / "configs" / f"{name}.toml"
+    assert path.read_text(encoding="utf-8") == config.example(kind)
+    assert config.load(kind, path) == kind()
+
+
+def test_the_architecture_names_every_module_in_its_room() -> None:
+    rooms = ARCHITECTURE.split("## The rooms")[1].split("```")[1]
+    named = {*re.findall(r"[a-z_]+", rooms)}
+    for package in ("reploc", "lrc", "rli"):
+        for path in (ROOT / package).rglob("*.py"):
+            if path.stem not in ("__init__", "__main__") and not path.stem.endswith("_command"):
+                assert path.stem.removesuffix("_commands") in named, path
+
+
+def test_every_file_that_the_docs_name_exists() -> None:
+    for text in (README, ARCHITECTURE, (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")):
+        for name in re.findall(r"`([a-z_]+/[a-z_/]+\.(?:py|toml))`", text):
+            assert (ROOT / name).exists(), name
+        for target in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (ROOT / target).exists(), target
+
+
+def test_the_drawing_of_the_error_tree_has_every_error() -> None:
+    drawing = errors.__doc__ or ""
+    for kind in errors.ReplocError.by_code.values():
+        assert kind.__name__ in drawing, kind.__name__
+
+
+def test_error_codes_are_unique_and_their_statuses_those_of_http() -> None:
+    tree = ast.parse((ROOT / "reploc/errors.py").read_text(encoding="utf-8"))
+    classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+    assert len(errors.ReplocError.by_code) == len(classes) - 2  # Problem and the root are no errors to be met
+    assert all(400 <= kind.status < 600 for kind in errors.ReplocError.by_code.values())
+
+
+def test_the_modules_that_docstrings_point_to_exist() -> None:
+    for package in ("reploc", "lrc", "rli"):
+        for path in (ROOT / package).rglob("*.py"):
+            for name in re.findall(r"`((?:reploc|lrc|rli|tests)/[a-z_/]+\.py)`", path.read_text(encoding="utf-8")):
+                assert (ROOT / name).exists(), f"{path}: {name}"
