@@ -179,6 +179,7 @@ class NodeState:
         self._error = error
         self._trouble = "unreachable" if retryable else "refused"
         self._current = False
+        self._renew_at = now
         if retryable:
             self._hold_back(now)
         else:

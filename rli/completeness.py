@@ -26,17 +26,21 @@ class Completeness:
         #: Whether a site number is in use, shape (numbers,), and what it holds, shape (numbers, slots).
         self._listed: Flags = np.zeros(0, dtype=bool)
         self._held: Flags = np.zeros((0, slots), dtype=bool)
+        #: How many sites are listed: always `_listed.sum()`.
+        self._sites = 0
         #: How many listed sites hold each slot: always `_held.sum(axis=0)`.
         self._holders: NDArray[np.int64] = np.zeros(slots, dtype=np.int64)
 
     def list_site(self, number: int) -> None:
-        """From now on the site is missing in every slot that is not held from it."""
+        """A site gets a free number: from now on it is missing in every slot that is not held from it."""
         self._grow(number + 1)
+        self._sites += 1
         self._listed[number] = True
 
     def unlist(self, number: int) -> None:
-        """Forgets the site; its number may be given again."""
+        """Forgets a listed site; its number is free again."""
         self.drop(number)
+        self._sites -= 1
         self._listed[number] = False
 
     def hold(self, number: int, slot: int) -> None:
@@ -64,7 +68,7 @@ class Completeness:
 
     def complete(self, slots: Slots) -> Flags:
         """Whether each slot is complete, shape of `slots`."""
-        complete: Flags = self.known[slots] & (self._holders[slots] == np.count_nonzero(self._listed))
+        complete: Flags = self.known[slots] & (self._holders[slots] == self._sites)
         return complete
 
     def missing(self, slots: Slots) -> Flags:

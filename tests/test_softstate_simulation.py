@@ -5,7 +5,6 @@ A failing run prints its seed: `Grid(seed, …)` plays it again, event by event.
 """
 
 import pytest
-
 from simnet.grid import CONVERGED_S, EXPIRY_S, NEVER_S, RENEWAL_S, Grid
 from simnet.network import Faults
 
