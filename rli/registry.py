@@ -116,7 +116,7 @@ class _Site:
     incarnation: int = 0
     #: The highest message number of this epoch.
     message: int = 0
-    #: The last position that was fully applied.
+    #: The position that is fully applied, 0 where nothing is.
     applied: int = 0
 
     def begin_epoch(self, message: SoftState) -> None:
@@ -292,6 +292,7 @@ class Registry:
         held_before = site.state is State.LIVE
         site.state = State.SILENT
         site.sequences[:] = 0
+        site.applied = 0
         self._completeness.drop(site.number)
         return [DropSite(site.name, site.number)] if held_before else []
 

@@ -26,8 +26,11 @@ PURE = {
     "reploc.wire",
     "lrc.mappings",
     "lrc.naming",
+    "lrc.node_progress",
+    "lrc.slot_lag",
     "lrc.softstate",
     "rli.matrix",
+    "rli.completeness",
     "rli.registry",
 }
 IMPURE = {"aiohttp", "asyncio", "lmdb", "logging", "os", "random", "socket", "subprocess", "threading", "time"}

@@ -10,7 +10,7 @@ from reploc.members import IndexSettings, Node
 from simnet.clock import Clock
 from simnet.network import CALM, Faults, Network
 from simnet.node import IndexNode
-from simnet.site import Site, Store
+from simnet.site import NOTICE_S_MAX, Site, Store
 
 RENEWAL_S = 1.0
 EXPIRY_S = 3.0
@@ -20,6 +20,8 @@ NEVER_S = 1e6
 #: The promise: after the last fault, two renewal intervals and one full update.
 CONVERGED_S = 2 * RENEWAL_S + FULL_S
 STEP_S = 0.25
+#: A site that has been up for so long has spoken, or tried to speak, to every node.
+SPOKEN_S = 2.0
 
 
 def settings(nodes: int, redundancy: int, slots: int, full_s: float) -> IndexSettings:
@@ -46,6 +48,8 @@ class Grid:
         redundancy = self.rng.randint(1, 3)
         self.index = settings(self.rng.randint(redundancy, 4), redundancy, self.rng.choice([8, 16]), full_s)
         self.clock = Clock()
+        #: How long a message may be on its way.
+        self.way_s = max(faults.delay_max_s, CALM.delay_max_s)
         self.network = Network(self.clock, self.rng, faults)
         self.nodes: dict[str, IndexNode] = {}
         for node in self.index.nodes:
@@ -117,6 +121,28 @@ class Grid:
         for node in self.nodes.values():
             if node.up:
                 node.check(history)
+                for site in self.sites.values():
+                    self._check_age(node, site)
+
+    def _check_age(self, node: IndexNode, site: Site) -> None:
+        """What a node calls applied holds every commit that is older than the age it tells, but for the way to it."""
+        number = node.registry.number(site.name)
+        if number is None or not (applied := node.registry.applied_position(site.name)):
+            return
+        age = float(node.registry.ages(np.array([number]), self.clock.now)[0])
+        known_by = self.clock.now - age - self.way_s - NOTICE_S_MAX
+        late = [position for position, moment in site.commits if moment < known_by and position > applied]
+        assert not late, f"{node.name} says that its news of {site.name} is {age} s old, but it lacks {late}"
+
+    def check_nothing_is_hidden(self) -> None:
+        """Where no message is lost: a node that calls a slot complete holds it from every site that is up."""
+        for node in self.nodes.values():
+            complete = node.owned[node.registry.complete(node.owned)].tolist() if node.up else []
+            for site in self.sites.values():
+                if complete and site.up and self.clock.now - site.started_at >= SPOKEN_S:
+                    number = node.registry.number(site.name)
+                    lacking = [slot for slot in complete if (number, slot) not in node.served]
+                    assert not lacking, f"{node.name} calls {lacking} complete without {site.name}"
 
     def check_converged(self) -> None:
         """Every owner of a slot is complete in it, and holds exactly the filter of what each catalog holds."""

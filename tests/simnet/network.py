@@ -20,7 +20,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 @dataclass(frozen=True)
 class Faults:
-    """How often each fault occurs, as a fraction; delays are even between 0 and `delay_max_s`."""
+    """How often each fault occurs, as a fraction of messages or, `spoiled`, of summaries; delays are even between 0 and `delay_max_s`."""
 
     lost: float = 0.0
     doubled: float = 0.0
@@ -60,13 +60,11 @@ class Network:
             deliver(msgspec.msgpack.decode(wire, type=kind))
 
     def _spoiled(self, message: T) -> T:
-        if not isinstance(message, SoftState) or not message.summaries:
+        if not isinstance(message, SoftState):
             return message
-        if self.rng.random() >= self.faults.spoiled:
-            return message
-        summaries = list(message.summaries)
-        at = self.rng.randrange(len(summaries))
-        summaries[at] = spoiled(summaries[at], self.rng)
+        summaries = [
+            spoiled(one, self.rng) if self.rng.random() < self.faults.spoiled else one for one in message.summaries
+        ]
         return msgspec.structs.replace(message, summaries=summaries)
 
 

@@ -52,13 +52,15 @@ class Site:
 
     def __init__(self, name: str, index: IndexSettings, network: Network, nodes: dict[str, Node], sender: str) -> None:
         self.name = name
-        self.url = f"http://{name}:1"
+        self.url = f"http://{sender}:1"
         self.store = Store(frozenset(), 0, 0)
         self.sender: Sender
         self.up = False
         self.started_at = 0.0
         #: Every summary that was ever built, as (slot, size class, bits).
         self.history: set[tuple[int, int, bytes]] = set()
+        #: Position and moment of each commit that the store holds.
+        self.commits: list[tuple[int, float]] = []
         self._sender_name = sender
         self._index = index
         self._network = network
@@ -97,6 +99,7 @@ class Site:
         """The store is again what it was, its epoch included."""
         self.stop()
         self.store = backup
+        self.commits = [commit for commit in self.commits if commit[0] <= backup.position]
 
     # ---- writes --------------------------------------------------------------------------------------------------
 
@@ -105,6 +108,7 @@ class Site:
         new, gone = added - self.store.names, removed & self.store.names
         position = self.store.position + 1
         self.store = Store((self.store.names | new) - gone, position, self.store.epoch)
+        self.commits.append((position, self._clock.now))
         slots_new, slots_gone = self._slots(new), self._slots(gone)
         if self.up:
             self._notices.append((slots_new, slots_gone, position))
