@@ -20,7 +20,10 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 @dataclass(frozen=True)
 class Faults:
-    """How often each fault occurs, as a fraction of messages or, `spoiled`, of summaries; delays are even between 0 and `delay_max_s`."""
+    """How often each fault occurs, as a fraction of messages or, where `spoiled`, of summaries.
+
+    Delays are even between 0 and `delay_max_s`.
+    """
 
     lost: float = 0.0
     doubled: float = 0.0

@@ -1,0 +1,62 @@
+"""What sender and node must compute alike: the hash of all sequences, and whether a summary is whole."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from reploc import bloom, digest, errors
+from reploc.softstate import vector_hash, verified_bits
+from reploc.wire import Summary
+
+RATE = 1e-3
+
+
+def vector(*sequences: int) -> np.ndarray:
+    return np.array(sequences, dtype=np.uint64)
+
+
+def whole() -> Summary:
+    digests = digest.of([f"lfn{n}" for n in range(9)])
+    shape = bloom.geometry(3, RATE)
+    bits = bloom.build(digests, shape)
+    return Summary(5, "bloom", 0, 1, 3, len(digests), bloom.checksum(bits), bits.tobytes())
+
+
+def test_a_vector_that_holds_nothing_hashes_to_nothing() -> None:
+    assert vector_hash(vector(0, 0, 0)) == 0
+
+
+def test_vectors_that_differ_in_one_slot_or_order_differ_in_their_hash() -> None:
+    vectors = [(1, 1, 1), (1, 1, 2), (1, 2, 1), (2, 1, 1), (1, 1, 0), (0, 1, 1), (1 << 40, 1, 1)]
+    assert len({vector_hash(vector(*one)) for one in vectors}) == len(vectors)
+
+
+def test_the_hash_is_a_sum_over_slots_so_that_it_can_be_kept_up_to_date() -> None:
+    parts = vector_hash(vector(3, 0, 0)) + vector_hash(vector(0, 4, 0)) + vector_hash(vector(0, 0, 5))
+    assert vector_hash(vector(3, 4, 5)) == parts % (1 << 64)
+
+
+def test_the_hash_of_a_known_vector_never_changes() -> None:
+    """Parties of different versions compare it."""
+    assert vector_hash(vector(1, 2, 3, 0, 5)) == 0x94595BCD2F5F54D8
+
+
+def test_a_whole_summary_gives_its_bits() -> None:
+    assert verified_bits(whole(), RATE).tobytes() == whole().bits
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"bits": whole().bits[:-1]}, "bytes long; its geometry needs"),
+        ({"bits": b""}, "bytes long"),
+        ({"bits": bytes([whole().bits[0] ^ 1]) + whole().bits[1:]}, "checksum of slot 5"),
+        ({"checksum": whole().checksum + 1}, "checksum of slot 5"),
+        ({"size_class": 4}, "bytes long"),
+        ({"size_class": 1000}, "size class 1000 is unknown"),
+    ],
+    ids=["cut", "empty", "a flipped bit", "another checksum", "another class", "an unknown class"],
+)
+def test_a_summary_that_is_not_whole_is_refused_in_words(fields: dict[str, object], said: str) -> None:
+    with pytest.raises(errors.SummaryInvalid, match=said):
+        verified_bits(msgspec.structs.replace(whole(), **fields), RATE)
