@@ -6,28 +6,28 @@ thread, and from other processes with `read_only`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Self
 
 import lmdb
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from lrc import index, layout, listings, mappings
+from lrc import index, layout, listings, loading, mappings
 from lrc.layout import State
 from lrc.listings import FilesPage
-from lrc.mappings import Faults, Holders, Overlay, WriteBody
+from lrc.loading import Load
+from lrc.mappings import Faults, Overlay, WriteBody
 from lrc.reads import CollectionNames, View, totals
 from lrc.store import MAP_BYTES, ROW_ERRORS, Store, translated
-from reploc import digest, names
+from reploc import names
 from reploc.digest import Digests
-from reploc.errors import CollectionUnknown, QueryInvalid, ReplocError, TooLarge
+from reploc.errors import CollectionUnknown, QueryInvalid, ReplocError
 from reploc.wire import (
     PAGE_ITEMS,
     SIZE_MAX,
@@ -35,16 +35,10 @@ from reploc.wire import (
     CollectionTotals,
     Exists,
     Names,
-    RenameBody,
     Replica,
     Replicas,
     Written,
 )
-
-#: Records that one renaming of PFNs may change in its one transaction: ten times a bulk request's items.
-RENAMED_RECORDS_MAX = 100_000
-
-_Load: TypeAlias = Callable[[View, Overlay, Sequence[str]], None]
 
 NO_DIGESTS: Digests = np.empty((0, 2), dtype=np.uint64)
 
@@ -244,100 +238,24 @@ class Catalog:
 
         A renaming of PFNs must be alone: it reads the index that earlier requests of a group would change.
         """
-        assert len(bodies) == 1 or not any(needs_own_commit(body) for body in bodies)
+        assert len(bodies) == 1 or not any(loading.needs_own_commit(body) for body in bodies)
         faults = [mappings.name_faults(body) for body in bodies]
         try:
-            return self._applied(bodies, faults, _load)
+            return self._applied(bodies, faults, loading.load)
         except index.DigestTaken:
-            return self._applied(bodies, faults, _load_with_taken)
+            return self._applied(bodies, faults, loading.load_with_taken)
 
-    def _applied(self, bodies: Sequence[WriteBody], faults: Sequence[Faults], load: _Load) -> Commit:
+    def _applied(self, bodies: Sequence[WriteBody], faults: Sequence[Faults], load: Load) -> Commit:
         with self.store.writing() as txn:
             view = View(self.store, txn, self._collections)
             overlay = Overlay()
-            outcomes = [_decided(view, overlay, load, *each) for each in zip(bodies, faults, strict=True)]
+            outcomes = [loading.decided(view, overlay, load, *each) for each in zip(bodies, faults, strict=True)]
             flushed = index.flush(self.store, txn, overlay)
             position = flushed.state.position if flushed else view.state().position
         answers = [one if isinstance(one, ReplocError) else Written(one.done, one.errors, position) for one in outcomes]
         if flushed is None:
             return Commit(answers, position, False, NO_DIGESTS, NO_DIGESTS)
         return Commit(answers, position, True, flushed.added, flushed.removed)
-
-
-def needs_own_commit(body: WriteBody) -> bool:
-    """Whether the request cannot share its commit with others."""
-    return isinstance(body, RenameBody) and body.what == "pfn"
-
-
-def _decided(
-    view: View, overlay: Overlay, load: _Load, body: WriteBody, faults: Faults
-) -> mappings.Outcome | ReplocError:
-    """What becomes of one request; an error where it would read too much."""
-    if clashing := _clashing(view, overlay, mappings.collections_of(body, faults)):
-        faults = mappings.collection_faults(body, clashing) | faults
-    try:
-        holders = _load_holders(view, mappings.pfns_of(body, faults))
-        load(
-            view, overlay, [*mappings.lfns_of(body, faults), *(lfn for lfns in holders.values() for lfn in lfns or ())]
-        )
-    except TooLarge as error:
-        return error
-    return mappings.apply(overlay, body, faults, holders)
-
-
-def _load(view: View, overlay: Overlay, lfns: Sequence[str]) -> None:
-    """Take into the overlay what the catalog knows of those LFNs that it does not hold yet.
-
-    Whether a new LFN's digest stands for another is left to the flush, which finds out without a look of its own.
-    """
-    unknown = _load_known(view, overlay, lfns)
-    overlay.load_unknown(unknown, digest.stored(digest.of(unknown)))
-
-
-def _load_with_taken(view: View, overlay: Overlay, lfns: Sequence[str]) -> None:
-    """The same, and which new LFNs have the digest of another: once in a catalog's life, or an attack."""
-    unknown = _load_known(view, overlay, lfns)
-    digests = digest.stored(digest.of(unknown))
-    there = view.has_digests(digests)
-    overlay.load_unknown(unknown, digests, [lfn for lfn, taken in zip(unknown, there, strict=True) if taken])
-
-
-def _load_known(view: View, overlay: Overlay, lfns: Sequence[str]) -> list[str]:
-    """Take in the LFNs that the catalog knows; the others."""
-    before = overlay.before
-    wanted = [lfn for lfn in dict.fromkeys(lfns) if lfn not in before]
-    unknown = []
-    for lfn, stored in zip(wanted, view.stored_many(wanted), strict=True):
-        if stored is None:
-            unknown.append(lfn)
-        else:
-            overlay.load(view.record(lfn, stored))
-    return unknown
-
-
-def _clashing(view: View, overlay: Overlay, collections: Iterable[str]) -> set[str]:
-    """The collections of long names whose key is another's, in the catalog or in the overlay."""
-    found = set()
-    for name in collections:
-        key = layout.key(name)
-        if layout.is_whole(key):
-            continue
-        holder = view.collection_under(key)
-        if overlay.collection_keys.setdefault(key, holder.name if holder else name) != name:
-            found.add(name)
-    return found
-
-
-def _load_holders(view: View, pfns: Sequence[str]) -> Holders:
-    """The LFNs under each PFN, None from where the request would change too many records."""
-    holders: Holders = {}
-    room = RENAMED_RECORDS_MAX
-    for pfn in pfns:
-        if pfn not in holders:
-            lfns = list(islice(view.holders(pfn), room + 1))
-            holders[pfn] = lfns if len(lfns) <= room else None
-            room = max(0, room - len(lfns))
-    return holders
 
 
 def _require_slots(slots: int, numbers: Sequence[int]) -> None:

@@ -126,6 +126,8 @@ decode_collection = msgspec.msgpack.Decoder(StoredCollection).decode
 
 
 def format_value(version: int = LAYOUT_VERSION) -> bytes:
+    """What the "format" row of a store of this layout version holds."""
+    """The row that says whose store this is, and of which version."""
     return MAGIC + b"\0" + version.to_bytes(4, "big")
 
 
@@ -136,6 +138,8 @@ def format_version(value: bytes) -> int | None:
 
 
 def size_sum(total: int) -> bytes:
+    """A sum of sizes as StoredCollection keeps it."""
+    """A sum of sizes as a stored collection keeps it: more than 64 bits may be needed."""
     return total.to_bytes(16, "big")
 
 
@@ -171,4 +175,5 @@ def slot_keys(slot: int, slots: int) -> list[bytes]:
 
 
 def id_key(collection_id: int) -> bytes:
+    """The key of a collection's id in `collection_name` and `member`."""
     return collection_id.to_bytes(8, "big")

@@ -20,8 +20,8 @@ from reploc.digest import Digests
 from reploc.errors import StoreDamaged, TooLarge
 from reploc.wire import SIZE_MAX, CollectionTotals, LfnReplica, Replica
 
-#: Bytes of stored records that one bulk read or write may decode: 10,000 usual records are 3 MB, and records of
-#: 1,000 PFNs would otherwise fill the memory.
+#: Bytes of stored records that one bulk read or one group of writes may decode: 10,000 usual records are 3 MB, and
+#: records of 1,000 PFNs would otherwise fill the memory.
 RECORDS_BYTES_MAX = 128 << 20
 #: Names kept of collection ids; beyond it the memory starts afresh. 65,536 names are about 10 MB.
 COLLECTION_NAMES_MAX = 65_536
@@ -52,6 +52,7 @@ class View:
         self.store = store
         self.txn = txn
         self._collections = collections
+        self._records_bytes = 0
 
     def cursor(self, table: layout.Table) -> Cursor:
         return self.txn.cursor(self.store.tables[table.name])
@@ -72,8 +73,9 @@ class View:
         """The record of each LFN, in their order. TooLarge where the records are more than one request may read."""
         get, table, decode = self.txn.get, self.store.tables["lfn"], layout.decode_record
         values = [get(key, None, table) for key in layout.keys(lfns)]
-        if sum(map(len, filter(None, values))) > RECORDS_BYTES_MAX:
-            raise TooLarge(f"the records of these LFNs exceed {RECORDS_BYTES_MAX >> 20} MiB; ask for fewer at once")
+        self._records_bytes += sum(map(len, filter(None, values)))
+        if self._records_bytes > RECORDS_BYTES_MAX:
+            raise TooLarge(f"the records of these LFNs exceed {RECORDS_BYTES_MAX >> 20} MiB; name fewer at once")
         found = [None if value is None else decode(value) for value in values]
         return [
             None if one is None or (one.lfn is not None and one.lfn != lfn) else one

@@ -16,11 +16,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self, TypeAlias
 
-from lrc.catalog import Catalog, Commit, needs_own_commit
+from lrc.catalog import Catalog, Commit
+from lrc.loading import needs_own_commit
 from lrc.mappings import WriteBody
 from reploc import telemetry
 from reploc.digest import Digests
-from reploc.errors import Internal, ReplocError, StoreFull, Unavailable
+from reploc.errors import Internal, ReplocError, StoreFull, TooLarge, Unavailable
 from reploc.wire import BATCH_ITEMS_MAX, RenameBody, Written
 
 #: Items of one group: those of the largest request. A group of that size is durable in about a fifth of a second.
@@ -132,7 +133,13 @@ class Writer:
             telemetry.failure("write-failed", wrong)
             return [wrong if isinstance(wrong, ReplocError) else Internal(f"the write failed: {wrong!r}")]
         self._tell(commit)
-        return commit.answers
+        if len(group) == 1:
+            return commit.answers
+        # What was too much for the group may be little enough alone.
+        return [
+            self._written([waiting])[0] if isinstance(answer, TooLarge) else answer
+            for waiting, answer in zip(group, commit.answers, strict=True)
+        ]
 
     def _tell(self, commit: Commit) -> None:
         if self._listener is None or not commit.changed:

@@ -14,7 +14,7 @@ from lrc.check import check
 from lrc.writer import Writer
 from reploc import digest
 from reploc.digest import Digests
-from reploc.errors import StoreFull, Unavailable
+from reploc.errors import StoreFull, TooLarge, Unavailable
 from reploc.wire import DeleteBody, DeleteItem, MappingItem, MappingsBody, RenameBody, RenameItem, Written
 
 News = tuple[list[bytes], list[bytes], int]
@@ -128,6 +128,28 @@ async def test_a_queue_that_is_full_says_so_and_takes_more_later(catalog: Catalo
         recorder.open.set()
         await asyncio.gather(*waiting)
         assert (await writer.submit(one("/last"))).done == 1
+
+
+async def test_what_is_too_much_for_a_read_or_a_group_is_written_one_by_one(catalog: Catalog) -> None:
+    pfns = [f"a:{number:03}" + "x" * 4_080 for number in range(1_000)]
+    heavy = [f"/heavy-{number}" for number in range(34)]
+    for lfn in heavy:
+        catalog.write(MappingsBody("put", [MappingItem(lfn, pfn) for pfn in pfns]))
+    with pytest.raises(TooLarge, match="exceed 128 MiB; name fewer at once"):
+        catalog.lookup_many(heavy)
+    with pytest.raises(TooLarge):
+        catalog.write(DeleteBody([DeleteItem(lfn) for lfn in heavy]))
+    assert catalog.state().lfns == 34
+    recorder = Recorder()
+    async with Writer(catalog, recorder) as writer:
+        recorder.open.clear()
+        first = asyncio.create_task(writer.submit(one("/first")))
+        await until(lambda: len(recorder.news) == 1)
+        deletions = [asyncio.create_task(writer.submit(DeleteBody([DeleteItem(lfn)]))) for lfn in heavy]
+        await until(lambda: writer.queued_items == 35)
+        recorder.open.set()
+        assert [answer.done for answer in await asyncio.gather(first, *deletions)] == [1] * 35
+    assert catalog.lfns().lfns == ["/first"]
 
 
 async def test_closing_makes_durable_what_waits_and_takes_no_more(catalog: Catalog) -> None:
