@@ -9,12 +9,13 @@ from msgspec import Struct
 
 from lrc import check, server
 from lrc.catalog import Catalog
-from lrc.dump_commands import dump, load
-from lrc.scan_command import scan
 from lrc.settings import LrcSettings
-from reploc import config, service, terminal
-from reploc.options import CommandGroup, json_option
-from reploc.terminal import Exit
+from lrc.tools.dump_commands import dump, load
+from lrc.tools.scan_command import scan
+from reploc import config, service
+from reploc.commands import terminal
+from reploc.commands.options import CommandGroup, json_option
+from reploc.commands.terminal import Exit
 
 SERVE_STATUSES = """\b
 Exit status:

@@ -19,10 +19,10 @@ from lrc.settings import LrcSettings
 from lrc.softstate import Identity, Sender, SendSoftState, SlotBuild, build_slot
 from lrc.threads import Threads
 from reploc import service, telemetry
+from reploc.client.transport import HttpTransport, Request, Transport
 from reploc.digest import Digests, slots_of
 from reploc.errors import ReplocError, Unavailable
 from reploc.telemetry import Metrics
-from reploc.transport import HttpTransport, Request, Transport
 from reploc.wire import SenderStatus, SoftStateAnswer
 
 #: Slots that one visit to a thread builds: a fifth of a second's work at a million names, so that progress shows.

@@ -12,12 +12,12 @@ from importlib.metadata import EntryPoint, entry_points
 import click
 
 from reploc import __version__
+from reploc.commands.lookup import locate, lookup
+from reploc.commands.options import CommandGroup
+from reploc.commands.register import register, unregister
+from reploc.commands.status import status
 from reploc.demo.command import demo
 from reploc.errors import ConfigInvalid
-from reploc.lookup_commands import locate, lookup
-from reploc.options import CommandGroup
-from reploc.register_commands import register, unregister
-from reploc.status_command import status
 
 ENTRY_POINTS = "reploc.commands"
 

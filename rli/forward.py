@@ -10,13 +10,13 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
-from reploc import locations
-from reploc.concurrency import side_by_side
+from reploc.client import locations
+from reploc.client.concurrency import side_by_side
+from reploc.client.locations import Part, View
+from reploc.client.node import RliNodeClient
+from reploc.client.transport import Transport
 from reploc.errors import ReplocError
-from reploc.locations import Part, View
 from reploc.members import IndexSettings
-from reploc.node_client import RliNodeClient
-from reploc.transport import Transport
 from reploc.wire import Locations, Members
 
 #: Says which node forwarded a question; its presence says that it was forwarded.

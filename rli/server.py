@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from reploc import __version__, digest, locations, names, resolve, service, telemetry
-from reploc.catalogs import ask_catalogs
+from reploc import __version__, digest, names, service, telemetry
+from reploc.client import locations, resolve
+from reploc.client.catalogs import ask_catalogs
+from reploc.client.transport import HttpTransport, Transport
 from reploc.errors import ReplocError
 from reploc.routes import Call, NoQuery, Route, get, post
 from reploc.service import Daemon, Duty
 from reploc.telemetry import Metrics
-from reploc.transport import HttpTransport, Transport
 from reploc.wire import (
     LfnQuery,
     LfnsBody,

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import click
 
-from reploc.concurrency import side_by_side
+from reploc.client.concurrency import side_by_side
+from reploc.commands.terminal import Exit, say
 from reploc.demo import files, listing
 from reploc.demo.grid import NODES, SITES, Grid
 from reploc.demo.processes import finished
 from reploc.demo.story import Story, heading
 from reploc.demo.truth import Expected, listed, opened
-from reploc.terminal import Exit, say
 from reploc.wire import MappingItem
 
 EXIT_STATUSES = """\b

@@ -10,8 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from reploc.client.transport import HttpTransport, Request
 from reploc.errors import Internal, Unreachable
-from reploc.transport import HttpTransport, Request
 from reploc.wire import Health
 
 #: The `reploc` command of this very interpreter, installed or not.

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from reploc.client import RliNodeClient
+from reploc.client.locations import Located
+from reploc.client.resolve import Lookup
+from reploc.commands.terminal import say, shown_age
 from reploc.demo.files import DATASET, LFN_PREFIX, adler32
 from reploc.demo.grid import NODES, REST_S, SITES, Grid
 from reploc.demo.processes import LOOK_S
 from reploc.demo.truth import Expected, Opened, Verdict, judged, local_path
 from reploc.errors import DeadlineExceeded
-from reploc.locations import Located
-from reploc.resolve import Lookup
-from reploc.terminal import say, shown_age
 from reploc.wire import DeleteItem, MappingItem
 
 #: Names that one request for lookups carries.

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from reploc.client.resolve import Lookup
 from reploc.demo.files import adler32
-from reploc.resolve import Lookup
 
 
 @dataclass(frozen=True)

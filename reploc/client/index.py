@@ -1,0 +1,222 @@
+"""The client of the whole index: routes LFNs to the owners of their slots, and resolves them at the catalogs.
+
+The list of members comes from any node that answers, and is believed for a minute or until a node fails. Each LFN goes
+to an owner of its slot; where that one fails, or is not complete for the LFN, to the next. The rules are in
+`reploc/client/locations.py` and `reploc/client/resolve.py`; here they are carried out, within a deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Self
+
+from reploc import names
+from reploc.client import locations, resolve
+from reploc.client.catalogs import ask_catalogs
+from reploc.client.concurrency import REQUESTS, side_by_side
+from reploc.client.locations import Located, Part, View
+from reploc.client.node import RliNodeClient
+from reploc.client.resolve import Lookup
+from reploc.client.retry import Retrying
+from reploc.client.transport import HttpTransport, Transport
+from reploc.errors import AnswerInvalid, DeadlineExceeded, ReplocError, Unreachable
+from reploc.wire import DEADLINE_S, Locations
+
+#: Seconds that a list of members is believed: the list changes when an operator changes it.
+MEMBERS_S = 60.0
+#: Seconds after a failure in which a node is asked last: a restart takes about as long.
+AILING_S = 10.0
+#: Seconds that one node may take while another one could be asked instead.
+ATTEMPT_S = 5.0
+#: The part of a resolved lookup's time that the index may take; the catalogs have the rest.
+INDEX_SHARE = 0.5
+#: Requests that one call keeps under way over all index nodes.
+PARTS = 4 * REQUESTS
+
+
+class RliClient:
+    """The index that the nodes at `urls` belong to; close it, or use it as an async context.
+
+    One address that answers is enough, more are for the days when it does not. A `transport` that is given is its
+    giver's to close.
+    """
+
+    def __init__(self, urls: Sequence[str], *, transport: Transport | None = None) -> None:
+        if not urls:
+            raise Unreachable("no index node is known", hint="name one with --rli, REPLOC_RLI or a settings file")
+        self.urls = tuple(names.require_url(url) for url in urls)
+        self._transport = transport or HttpTransport()
+        self._owned = transport is None
+        self._view: View | None = None
+        self._view_until = 0.0
+        self._ailing_until: dict[str, float] = {}
+        self._fetching = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        if self._owned:
+            await self._transport.close()
+
+    async def view(self, deadline_s: float = DEADLINE_S) -> View:
+        """Who owns which slot, fetched unless it is known. Raises Unreachable: no node could say."""
+        return await self._current_view(_time() + deadline_s)
+
+    async def locate(self, lfns: Sequence[str], deadline_s: float = DEADLINE_S) -> Located:
+        """Which sites may hold each of the LFNs, within `deadline_s` seconds.
+
+        What is lacking is named in the answer. Raises NameInvalid, and where not one LFN could be asked about
+        Unreachable or DeadlineExceeded.
+        """
+        return await self._locate(lfns, _time() + deadline_s)
+
+    async def lookup(self, lfns: Sequence[str], deadline_s: float = DEADLINE_S) -> Lookup:
+        """Verified copies of each of the LFNs, within `deadline_s` seconds; raises what `locate` raises.
+
+        A catalog that does not answer in time is named in the answer.
+        """
+        now = _time()
+        located = await self._locate(lfns, now + deadline_s * INDEX_SHARE)
+        answers = await ask_catalogs(self._transport, resolve.asks(located.said), now + deadline_s)
+        return replace(resolve.lookup(located.said, answers), nodes=located.nodes)
+
+    # ---- the index
+
+    async def _locate(self, lfns: Sequence[str], until: float) -> Located:
+        names.require_all(lfns)
+        if not lfns:
+            return Located(locations.joined([]), frozenset(), {})
+        distinct = list(dict.fromkeys(lfns))
+        view = await self._current_view(until)
+        failed: dict[str, ReplocError] = {}
+        answers = await self._ask_owners(view, distinct, until, failed)
+        lacking = [lfn for part, said in answers if said is None for lfn in part.lfns]
+        if lacking and (fresh := await self._changed_view(view, until)):
+            answers = [(part, said) for part, said in answers if said is not None]
+            answers += await self._ask_owners(fresh, lacking, until, failed)
+        said = [locations.unanswered(part.lfns) if said is None else said for part, said in answers]
+        answered = frozenset(lfn for part, said in answers if said is not None for lfn in part.lfns)
+        if not answered:
+            raise _nothing_said("no owner of the slots answered", failed)
+        return Located(locations.joined(said), answered, {node: _words(wrong) for node, wrong in failed.items()})
+
+    async def _ask_owners(
+        self, view: View, lfns: Sequence[str], until: float, failed: dict[str, ReplocError]
+    ) -> list[tuple[Part, Locations | None]]:
+        """What the owners say of each part, None where none could be asked; `failed` takes the nodes that did not."""
+
+        async def ask(part: Part) -> tuple[Part, Locations | None]:
+            return part, await self._ask_part(view, part, until, failed)
+
+        return await side_by_side(ask, view.parts(lfns), PARTS)
+
+    async def _ask_part(self, view: View, part: Part, until: float, failed: dict[str, ReplocError]) -> Locations | None:
+        said: Locations | None = None
+        owners = sorted(part.owners, key=self._ailing)
+        for number, owner in enumerate(owners):
+            lfns = part.lfns if said is None else said.incomplete
+            left = len(owners) - number
+            only = left == 1 and said is None
+            try:
+                answer = await self._ask_node(view.urls[owner], lfns, _attempt_s(until, left), persist=only)
+            except ReplocError as wrong:
+                if not _another_may_know(wrong):
+                    raise
+                failed[owner] = wrong
+                self._failed(owner)
+                continue
+            said = answer if said is None else locations.merged(said, answer)
+            if not said.incomplete:
+                break
+        return said
+
+    async def _ask_node(self, url: str, lfns: Sequence[str], request_s: float, *, persist: bool) -> Locations:
+        transport = Retrying(self._transport) if persist else self._transport
+        return await RliNodeClient(url, request_s=request_s, transport=transport).locations(lfns)
+
+    # ---- who belongs to it
+
+    async def _current_view(self, until: float) -> View:
+        await self._take_turn(until)
+        try:
+            if self._view is None or _time() >= self._view_until:
+                self._view = await self._fetch_view(until)
+                self._view_until = _time() + MEMBERS_S
+            return self._view
+        finally:
+            self._fetching.release()
+
+    async def _take_turn(self, until: float) -> None:
+        """Waits until no other call fetches the members."""
+        try:
+            async with asyncio.timeout_at(until):
+                await self._fetching.acquire()
+        except TimeoutError as wrong:
+            raise DeadlineExceeded("no index node said in time who belongs to the index") from wrong
+
+    async def _changed_view(self, old: View, until: float) -> View | None:
+        """A view fetched anew, where it differs from the old one."""
+        self._view_until = 0.0
+        try:
+            fresh = await self._current_view(until)
+        except ReplocError:
+            return None
+        return fresh if fresh != old else None
+
+    async def _fetch_view(self, until: float) -> View:
+        failed: dict[str, ReplocError] = {}
+        known = self._view.urls.values() if self._view else ()
+        urls = sorted(dict.fromkeys([*self.urls, *known]), key=self._ailing)
+        for number, url in enumerate(urls):
+            node = RliNodeClient(url, request_s=_attempt_s(until, len(urls) - number), transport=self._transport)
+            try:
+                return locations.view(await node.members())
+            except ReplocError as wrong:
+                if not _another_may_know(wrong):
+                    raise
+                failed[url] = wrong
+                self._failed(url)
+        raise _nothing_said("no index node could say who belongs to the index", failed)
+
+    def _ailing(self, who: str) -> bool:
+        """Whether a node, by name or address, failed a moment ago."""
+        return self._ailing_until.get(who, 0.0) > _time()
+
+    def _failed(self, who: str) -> None:
+        self._ailing_until[who] = _time() + AILING_S
+        self._view_until = 0.0
+
+
+def _time() -> float:
+    """Seconds of the running loop's clock."""
+    return asyncio.get_running_loop().time()
+
+
+def _attempt_s(until: float, left: int) -> float:
+    """Seconds for one node when `left` can be asked one after the other: a fair share of what remains."""
+    share = max(until - _time(), 0.0) / left
+    return min(share, ATTEMPT_S) if left > 1 else share
+
+
+def _another_may_know(wrong: ReplocError) -> bool:
+    """Whether an error is the node's own trouble; what the request itself got wrong, no other node gets right."""
+    return wrong.status >= 500
+
+
+def _words(wrong: ReplocError) -> str:
+    return f"{wrong.code}: {wrong.detail}"
+
+
+def _nothing_said(what: str, failed: dict[str, ReplocError]) -> ReplocError:
+    """The error when nobody could be asked: DeadlineExceeded where time alone was lacking, else Unreachable."""
+    detail = f"{what}: " + "; ".join(f"{who}: {wrong.detail}" for who, wrong in failed.items())
+    late = all(isinstance(wrong, DeadlineExceeded) for wrong in failed.values())
+    if not late and all(isinstance(wrong, AnswerInvalid) for wrong in failed.values()):
+        return AnswerInvalid(detail)
+    return DeadlineExceeded(detail) if late else Unreachable(detail)

@@ -1,0 +1,157 @@
+"""What index nodes say about many LFNs: who is to be asked, and how the answers of several nodes become one.
+
+An LFN's slot has several owners. One complete answer settles an LFN; otherwise the next owner is asked too, the sites
+of all answers are put together, and the LFN is complete as soon as one of them was. `Locations` is the wire type; all
+functions here return new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from reploc import digest, names
+from reploc.client.batches import ITEMS, cut
+from reploc.errors import AnswerInvalid, IndexMismatch, NameInvalid
+from reploc.ring import Ring
+from reploc.wire import SLOTS_MAX, Location, Locations, Members, SiteLocation, SiteNews
+
+
+@dataclass(frozen=True)
+class Part:
+    """LFNs that have the same owners, first choice first; few enough for one request."""
+
+    owners: tuple[str, ...]
+    lfns: list[str]
+
+
+@dataclass(frozen=True)
+class View:
+    """The index as one of its nodes describes it: who owns which slot, and where each node answers."""
+
+    ring: Ring
+    urls: dict[str, str]
+
+    def parts(self, lfns: Sequence[str]) -> list[Part]:
+        """The LFNs by owners, in requests of at most `batches.ITEMS`. They must be valid names."""
+        named = np.array(lfns, dtype=object)
+        return [
+            Part(owners, list(batch))
+            for owners, indexes in self.ring.parts(digest.of(lfns)).items()
+            for batch in cut(named[indexes].tolist(), ITEMS)
+        ]
+
+
+@dataclass(frozen=True)
+class Located:
+    """What the index knows of the LFNs asked for.
+
+    `locations` has every LFN; `answered` those that at least one owner spoke about. `nodes` says why each node that
+    could not be asked could not: node name → error.
+    """
+
+    said: Locations
+    answered: frozenset[str]
+    nodes: dict[str, str]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is lacking for any of the LFNs."""
+        return not self.said.incomplete
+
+    def of(self, lfn: str) -> Location:
+        """What is known of one of the LFNs. `missing` may name a site that is missing for another LFN only."""
+        complete = lfn not in self._incomplete
+        return Location(
+            lfn=lfn,
+            complete=complete,
+            missing=[] if complete else self.said.missing,
+            sites=[SiteLocation(site, *_news(self.said.sites[site])) for site in self.said.locations[lfn]],
+        )
+
+    @cached_property
+    def _incomplete(self) -> frozenset[str]:
+        return frozenset(self.said.incomplete)
+
+
+def view(members: Members) -> View:
+    """The view that a node's list of members describes.
+
+    Raises AnswerInvalid: it describes no index; IndexMismatch: the node assigns slots otherwise than this program.
+    """
+    nodes = {member.name: member.url for member in members.members if member.kind == "rli"}
+    if not nodes:
+        raise AnswerInvalid(f"node {members.node!r} lists no index nodes")
+    if not 0 < members.slots <= SLOTS_MAX or members.slots & (members.slots - 1) or members.redundancy < 1:
+        raise AnswerInvalid(
+            f"node {members.node!r} says {members.slots} slots and redundancy {members.redundancy}; "
+            f"expected a power of two up to {SLOTS_MAX:,} and at least 1"
+        )
+    try:
+        urls = {name: names.require_url(url) for name, url in nodes.items()}
+    except NameInvalid as wrong:
+        raise AnswerInvalid(f"node {members.node!r} lists a node whose {wrong.detail}") from wrong
+    ring = Ring(tuple(urls), members.slots, members.redundancy)
+    if ring.version != members.ring:
+        raise IndexMismatch(
+            f"node {members.node!r} has ring {members.ring}; from its list of members it is {ring.version}"
+        )
+    return View(ring, urls)
+
+
+def checked(answer: Locations, asked: Sequence[str], who: str) -> Locations:
+    """The answer itself. Raises AnswerInvalid: it leaves out LFNs, or names sites that it does not describe."""
+    if lacking := [lfn for lfn in asked if lfn not in answer.locations]:
+        raise AnswerInvalid(f"{who}: answered for {len(asked) - len(lacking)} of {len(asked)} LFNs")
+    if nameless := set().union(*answer.locations.values()) - answer.sites.keys():
+        raise AnswerInvalid(f"{who}: says no address for site {min(nameless)!r}")
+    return answer
+
+
+def merged(first: Locations, second: Locations) -> Locations:
+    """Two answers about the same slots as one; `second` may speak about fewer LFNs than `first`."""
+    incomplete = set(first.incomplete) - (second.locations.keys() - set(second.incomplete))
+    locations = dict(first.locations)
+    for lfn, sites in second.locations.items():
+        locations[lfn] = list(dict.fromkeys([*locations.get(lfn, ()), *sites]))
+    return Locations(
+        locations=locations,
+        incomplete=[lfn for lfn in first.incomplete if lfn in incomplete],
+        missing=sorted({*first.missing, *second.missing}) if incomplete else [],
+        sites=_fresher([first, second]),
+    )
+
+
+def unanswered(lfns: Iterable[str]) -> Locations:
+    """What is known of LFNs that no owner could be asked about: nothing, and that is said."""
+    lacking = list(lfns)
+    return Locations({lfn: [] for lfn in lacking}, lacking, [], {})
+
+
+def joined(answers: Sequence[Locations]) -> Locations:
+    """Answers about different LFNs as one."""
+    locations: dict[str, list[str]] = {}
+    incomplete: list[str] = []
+    missing: set[str] = set()
+    for answer in answers:
+        locations.update(answer.locations)
+        incomplete.extend(answer.incomplete)
+        missing.update(answer.missing if answer.incomplete else ())
+    return Locations(locations, incomplete, sorted(missing), _fresher(answers))
+
+
+def _fresher(answers: Sequence[Locations]) -> dict[str, SiteNews]:
+    """Each site as the node with the youngest news of it describes it."""
+    sites: dict[str, SiteNews] = {}
+    for answer in answers:
+        for site, news in answer.sites.items():
+            if site not in sites or news.age_s < sites[site].age_s:
+                sites[site] = news
+    return sites
+
+
+def _news(news: SiteNews) -> tuple[str, float]:
+    return news.lrc, news.age_s

@@ -1,0 +1,246 @@
+"""The client of one local replica catalog: every operation, for any number of items.
+
+Bulk operations are cut into batches (`reploc/client/batches.py`); an error of an item comes back in the answer under
+the caller's own index, an error of the service is raised. What earlier batches did then stays done: `put` and `add` may
+simply be done again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Literal, Self, TypeVar
+
+from msgspec import Struct
+
+from reploc import names
+from reploc.client.batches import ITEMS, cut, joined
+from reploc.client.concurrency import side_by_side
+from reploc.client.retry import Retrying
+from reploc.client.transport import HttpTransport, Request, Transport
+from reploc.errors import LfnUnknown, TooLarge
+from reploc.wire import (
+    BATCH_ITEMS_MAX,
+    PAGE_ITEMS,
+    Collections,
+    CollectionTotals,
+    DeleteBody,
+    DeleteItem,
+    Exists,
+    LfnReplica,
+    LfnsBody,
+    LrcStatus,
+    MappingItem,
+    MappingsBody,
+    Mode,
+    Names,
+    Nothing,
+    RenameBody,
+    RenameItem,
+    Replicas,
+    SenderStatus,
+    Written,
+)
+
+T = TypeVar("T")
+
+#: Seconds that one request may take, its retries included.
+REQUEST_S = 30.0
+
+
+class LrcClient:
+    """The catalog at the base address `url`; close it, or use it as an async context.
+
+    Each request, with its retries, takes at most `request_s` seconds, and then raises DeadlineExceeded. Any method may
+    raise what the service raises, Unreachable, or AnswerInvalid. A `transport` that is given is its giver's to close.
+    """
+
+    def __init__(self, url: str, *, request_s: float = REQUEST_S, transport: Transport | None = None) -> None:
+        self.url = names.require_url(url)
+        self._request_s = request_s
+        self._transport = transport or Retrying(HttpTransport())
+        self._owned = transport is None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        if self._owned:
+            await self._transport.close()
+
+    # ---- writing
+
+    async def write(
+        self, mappings: Sequence[MappingItem], mode: Mode = "put", *, atomic: bool = False, update: bool = False
+    ) -> Written:
+        """Registers mappings. `atomic`: all or none, in one request of at most 10,000 (TooLarge)."""
+        size = _batch_size(mappings, atomic)
+        again = mode != "create"
+
+        async def send(batch: Sequence[MappingItem]) -> Written:
+            body = MappingsBody(mode, list(batch), atomic=atomic, update=update)
+            return await self._post("/v1/mappings", body, Written, idempotent=again)
+
+        return joined(await side_by_side(send, cut(mappings, size)), size)
+
+    async def create(self, mappings: Sequence[MappingItem], *, atomic: bool = False) -> Written:
+        """Registers new LFNs; one that exists is the error `lfn-exists`."""
+        return await self.write(mappings, "create", atomic=atomic)
+
+    async def add(self, mappings: Sequence[MappingItem], *, atomic: bool = False, update: bool = False) -> Written:
+        """Adds PFNs to known LFNs; one that is unknown is the error `lfn-unknown`."""
+        return await self.write(mappings, "add", atomic=atomic, update=update)
+
+    async def put(self, mappings: Sequence[MappingItem], *, atomic: bool = False, update: bool = False) -> Written:
+        """Registers mappings whether their LFNs are known or not; one that is there already is success."""
+        return await self.write(mappings, "put", atomic=atomic, update=update)
+
+    async def delete(self, mappings: Sequence[DeleteItem], *, atomic: bool = False) -> Written:
+        """Deletes mappings, or whole LFNs where no PFN is given."""
+        size = _batch_size(mappings, atomic)
+
+        async def send(batch: Sequence[DeleteItem]) -> Written:
+            body = DeleteBody(list(batch), atomic=atomic)
+            return await self._post("/v1/mappings/delete", body, Written, idempotent=False)
+
+        return joined(await side_by_side(send, cut(mappings, size)), size)
+
+    async def rename(
+        self, what: Literal["lfn", "pfn"], renames: Sequence[RenameItem], *, atomic: bool = False
+    ) -> Written:
+        """Renames LFNs or PFNs, in the order given: one may take the name that an earlier one gave up."""
+        size = _batch_size(renames, atomic)
+
+        async def send(batch: Sequence[RenameItem]) -> Written:
+            body = RenameBody(what, list(batch), atomic=atomic)
+            return await self._post("/v1/mappings/rename", body, Written, idempotent=False)
+
+        return joined(await side_by_side(send, cut(renames, size), limit=1), size)
+
+    # ---- reading
+
+    async def lookup(self, lfn: str) -> LfnReplica:
+        """What the catalog knows of one LFN. Raises LfnUnknown."""
+        return await self._get("/v1/replicas", LfnReplica, lfn=names.require(lfn))
+
+    async def find(self, lfn: str) -> LfnReplica | None:
+        """The same, or None where the catalog does not hold the LFN."""
+        try:
+            return await self.lookup(lfn)
+        except LfnUnknown:
+            return None
+
+    async def replicas(self, lfns: Sequence[str]) -> Replicas:
+        """What the catalog knows of many LFNs; `unknown` holds those that it does not know."""
+
+        async def send(batch: Sequence[str]) -> Replicas:
+            return await self._post("/v1/replicas", LfnsBody(list(batch)), Replicas)
+
+        answers = await side_by_side(send, cut(_names(lfns)))
+        found = Replicas({}, [])
+        for answer in answers:
+            found.replicas.update(answer.replicas)
+            found.unknown.extend(answer.unknown)
+        return found
+
+    async def exists(self, lfns: Sequence[str]) -> Exists:
+        """Which of many LFNs the catalog holds."""
+
+        async def send(batch: Sequence[str]) -> Exists:
+            return await self._post("/v1/exists", LfnsBody(list(batch)), Exists)
+
+        answers = await side_by_side(send, cut(_names(lfns)))
+        return Exists(
+            [lfn for each in answers for lfn in each.known], [lfn for each in answers for lfn in each.unknown]
+        )
+
+    async def lfns_page(
+        self,
+        *,
+        pattern: str | None = None,
+        pfn: str | None = None,
+        limit: int = PAGE_ITEMS,
+        after: str | None = None,
+    ) -> Names:
+        """One page of the LFNs that match a glob or that a PFN stands under: at most `limit`, behind `after`."""
+        return await self._get("/v1/lfns", Names, pattern=pattern, pfn=pfn, limit=str(limit), after=after)
+
+    async def lfns(self, *, pattern: str | None = None, pfn: str | None = None) -> AsyncIterator[str]:
+        """All LFNs that match a glob or that a PFN stands under, page after page."""
+        after: str | None = None
+        while True:
+            page = await self.lfns_page(pattern=pattern, pfn=pfn, after=after)
+            for lfn in page.lfns:
+                yield lfn
+            if (after := page.next) is None:
+                return
+
+    async def collections_page(
+        self, pattern: str = "*", *, limit: int = PAGE_ITEMS, after: str | None = None
+    ) -> Collections:
+        """One page of the collections that match a glob, with their totals."""
+        return await self._get("/v1/collections", Collections, pattern=pattern, limit=str(limit), after=after)
+
+    async def collections(self, pattern: str = "*") -> AsyncIterator[CollectionTotals]:
+        """All collections that match a glob, page after page."""
+        after: str | None = None
+        while True:
+            page = await self.collections_page(pattern, after=after)
+            for totals in page.collections:
+                yield totals
+            if (after := page.next) is None:
+                return
+
+    async def collection(self, name: str) -> CollectionTotals:
+        """The totals of one collection. Raises CollectionUnknown."""
+        return await self._get("/v1/collection", CollectionTotals, name=names.require(name, "collection"))
+
+    def collection_files(self, name: str) -> AsyncIterator[LfnReplica]:
+        """The files of one collection as the catalog streams them. Raises CollectionUnknown."""
+        query = {"name": names.require(name, "collection")}
+        request = Request("GET", self.url, "/v1/collection/files", LfnReplica, query)
+        return self._transport.stream(request, self._request_s)
+
+    def dump(self) -> AsyncIterator[LfnReplica]:
+        """Everything that the catalog holds, streamed."""
+        return self._transport.stream(Request("GET", self.url, "/v1/dump", LfnReplica), self._request_s)
+
+    # ---- the service itself
+
+    async def push(self) -> SenderStatus:
+        """Makes the catalog send what it owes the index now, and says what it then still owes."""
+        return await self._post("/v1/softstate/push", Nothing(), SenderStatus)
+
+    async def soft_state(self) -> SenderStatus:
+        """What the catalog sends to the index, and what each node is owed."""
+        return await self._get("/v1/softstate", SenderStatus)
+
+    async def status(self) -> LrcStatus:
+        """Who the catalog is and what it holds."""
+        return await self._get("/v1/status", LrcStatus)
+
+    def _until(self) -> float:
+        return asyncio.get_running_loop().time() + self._request_s
+
+    async def _get(self, path: str, kind: type[T], **query: str | None) -> T:
+        given = {key: value for key, value in query.items() if value is not None}
+        return await self._transport.ask(Request("GET", self.url, path, kind, given), self._until())
+
+    async def _post(self, path: str, body: Struct, kind: type[T], *, idempotent: bool = True) -> T:
+        request = Request("POST", self.url, path, kind, body=body, idempotent=idempotent)
+        return await self._transport.ask(request, self._until())
+
+
+def _names(lfns: Sequence[str]) -> Sequence[str]:
+    names.require_all(lfns)
+    return lfns
+
+
+def _batch_size(items: Sequence[object], atomic: bool) -> int:
+    """Items per request; TooLarge where all must be in one and do not fit."""
+    if atomic and len(items) > BATCH_ITEMS_MAX:
+        raise TooLarge(f"{len(items):,} items cannot be atomic: at most {BATCH_ITEMS_MAX:,} fit in one request")
+    return BATCH_ITEMS_MAX if atomic else ITEMS
