@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: demo test lint soak loadtest figures clean help
+.PHONY: demo test lint soak loadtest figures wrk clean help
 
 help:
 	@echo "make demo      the grid on this machine, on real files, in under three minutes"
@@ -29,8 +29,13 @@ lint: $(VENV)/.tested
 loadtest: $(VENV)/.load
 	$(BIN)/python -m loadtests.mixed
 
-figures: $(VENV)/.load
+figures: $(VENV)/.load wrk
 	$(BIN)/python -m loadtests.figures
+
+# The load generator of `figures` is a program in C, from Debian; where it may not be installed, someone is told.
+wrk:
+	@command -v wrk >/dev/null || apt-get install --yes --quiet wrk || \
+		{ echo "wrk is missing and could not be installed; as root: apt-get install wrk" >&2; exit 1; }
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("reploc needs Python 3.11 or newer; say make PYTHON=python3.11") if sys.version_info < (3, 11) else None'

@@ -1,0 +1,173 @@
+"""Requests over raw sockets: prebuilt bytes on keep-alive connections, one in flight on each, in an own process.
+
+A client library in Python costs more than the servers do. So requests are bytes that were made before the clock runs,
+an answer is cut out by its Content-Length, and only its status and length are looked at while the clock runs. Before,
+every request is asked once and its answer checked whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle
+from typing import TypeVar, cast
+
+import numpy as np
+import uvloop
+
+T = TypeVar("T")
+
+JSON = "application/json"
+MSGPACK = "application/msgpack"
+#: Seconds beyond the time given after which a run is broken off.
+PATIENCE_S = 60.0
+_END = b"\r\n\r\n"
+
+
+class AnswerWrong(Exception):
+    """A server did not answer as it should."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """Requests to one port, dealt to connections in turn; without `seconds` each once, else round and round."""
+
+    port: int
+    requests: Sequence[bytes]
+    connections: int
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """How many answers came in how many seconds, and how long each took, in milliseconds."""
+
+    answers: int
+    seconds: float
+    mean_ms: float
+    p99_ms: float
+    worst_ms: float
+    bodies: tuple[bytes, ...] = field(default=(), repr=False)
+
+    @property
+    def rate(self) -> float:
+        return self.answers / self.seconds
+
+
+def post(path: str, body: bytes, media: str = JSON) -> bytes:
+    """A POST whose body is of a media type and whose answer shall be of the same."""
+    head = f"POST {path} HTTP/1.1\r\nHost: loopback\r\nContent-Type: {media}\r\nAccept: {media}\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def exchanged(load: Load, *, keep: bool = False) -> Answered:
+    """Runs a load in a process of its own; with `keep` the bodies come back, in the order of the requests.
+
+    Raises AnswerWrong for a status other than 200, a connection that closed, or no end in time.
+    """
+    return in_a_process(_run, load, keep)
+
+
+def in_a_process(work: Callable[..., T], *arguments: object) -> T:
+    """A function's value, computed in a fresh process that shares nothing with this one."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(work, arguments)
+
+
+def _run(load: Load, keep: bool) -> Answered:
+    return uvloop.run(_exchange(load, keep))
+
+
+async def _exchange(load: Load, keep: bool) -> Answered:
+    lanes = [_Lane(load, number, keep) for number in range(min(load.connections, len(load.requests)))]
+    loop = asyncio.get_running_loop()
+    for lane in lanes:
+        await loop.create_connection(lambda lane=lane: lane, "127.0.0.1", load.port)  # type: ignore[misc]
+    started = time.perf_counter()
+    until = None if load.seconds is None else started + load.seconds
+    async with asyncio.timeout(PATIENCE_S + (load.seconds or 0)):
+        await asyncio.gather(*(lane.start(until) for lane in lanes))
+    seconds = time.perf_counter() - started
+    for lane in lanes:
+        lane.close()
+    took = np.array([one for lane in lanes for one in lane.took]) * 1e3
+    bodies = {number: body for lane in lanes for number, body in lane.bodies}
+    kept = tuple(bodies[number] for number in range(len(bodies)))
+    return Answered(len(took), seconds, float(took.mean()), float(np.quantile(took, 0.99)), float(took.max()), kept)
+
+
+class _Lane(asyncio.Protocol):
+    """One connection with its share of the requests."""
+
+    def __init__(self, load: Load, number: int, keep: bool) -> None:
+        share = range(number, len(load.requests), load.connections)
+        self._requests = load.requests
+        self._turns = iter(share) if load.seconds is None else cycle(share)
+        self._keep = keep
+        self._pending = b""
+        self._missing = 0
+        self._pieces: list[bytes] = []
+        self._sent_at = 0.0
+        self._turn = 0
+        self._until: float | None = None
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.took: list[float] = []
+        self.bodies: list[tuple[int, bytes]] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(f"the connection closed: {exc}")
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def start(self, until: float | None) -> asyncio.Future[None]:
+        self._until = until
+        self._send()
+        return self._done
+
+    def _send(self) -> None:
+        if self._done.done():
+            return
+        turn = next(self._turns, None)
+        now = time.perf_counter()
+        if turn is None or (self._until is not None and now >= self._until):
+            self._done.set_result(None)
+            return
+        self._turn, self._sent_at = turn, now
+        self._transport.write(self._requests[turn])
+
+    def data_received(self, data: bytes) -> None:
+        if not self._missing:
+            data = self._head(self._pending + data)
+        self._pieces.append(data)
+        self._missing -= len(data)
+        if self._missing == 0 and not self._pending:
+            self.took.append(time.perf_counter() - self._sent_at)
+            if self._keep:
+                self.bodies.append((self._turn, b"".join(self._pieces)))
+            self._pieces.clear()
+            self._send()
+
+    def _head(self, data: bytes) -> bytes:
+        """Takes the head off an answer; what is there of its body."""
+        head, end, body = data.partition(_END)
+        if not end:
+            self._pending = data
+            return b""
+        self._pending = b""
+        if not head.startswith(b"HTTP/1.1 200 "):
+            self._fail(data[:500].decode(errors="replace"))
+        lower = head.lower()
+        at = lower.index(b"content-length:") + len(b"content-length:")
+        self._missing = int(lower[at:].split(b"\r\n", 1)[0])
+        return body
+
+    def _fail(self, why: str) -> None:
+        if not self._done.done():
+            self._done.set_exception(AnswerWrong(why))

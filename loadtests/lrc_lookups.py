@@ -1,0 +1,96 @@
+"""Lookups at a catalog: single ones over HTTP, and a thousand at once in JSON and in MessagePack.
+
+python -m loadtests.lrc_lookups [--quick] [--names N]
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from loadtests import filled_store, servers, world
+from loadtests.exchange import JSON, MSGPACK, Load, exchanged, post
+from loadtests.figure import Figure, Result
+from loadtests.program import Scale, run, said, workspace
+from loadtests.servers import Server
+from loadtests.wrk import Walk
+from reploc.wire import LfnsBody, Replicas
+
+AT = "10,000,000 mappings"
+SINGLE = Figure("LRC, one LFN per request", "requests/s", "more", 15_000, AT)
+BULK_JSON = Figure("LRC, bulk lookup of 1,000 in JSON", "LFN/s", "more", 150_000, AT)
+BULK_MSGPACK = Figure("LRC, bulk lookup of 1,000 in MessagePack", "LFN/s", "more", 250_000, AT)
+
+BATCH = 1_000
+#: Distinct batches that are asked for in turn.
+BATCHES = 64
+#: Connections with one bulk request in flight on each: while one answer travels the next one is made.
+CONNECTIONS = 4
+NAMES, QUICK_NAMES = 10_000_000, 1_000_000
+
+_FORMS: dict[str, tuple[Callable[[object], bytes], Callable[..., Replicas]]] = {
+    JSON: (msgspec.json.encode, msgspec.json.decode),
+    MSGPACK: (msgspec.msgpack.encode, msgspec.msgpack.decode),
+}
+
+
+def measure(scale: Scale) -> Iterator[Result]:
+    """The three figures, on a store of `scale.names` mappings."""
+    rng = random.Random(scale.seed)
+    with workspace() as folder:
+        store = filled(scale, folder)
+        with servers.running(servers.catalog(folder, "site-a", store, servers.index_of(1))) as server:
+            yield _single(server, scale, rng)
+            for figure, media in ((BULK_JSON, JSON), (BULK_MSGPACK, MSGPACK)):
+                yield _bulk(figure, media, server, scale, rng)
+
+
+def filled(scale: Scale, folder: Path) -> Path:
+    """The store given, filled unless it is there; or one that goes with the folder."""
+    store = scale.store or folder / "store"
+    if not store.exists():
+        said(f"filling a store with {scale.names:,} mappings")
+        filled_store.fill(store, "site-a", scale.names)
+    return store
+
+
+def _single(server: Server, scale: Scale, rng: random.Random) -> Result:
+    walk = Walk(server.port, "/v1/replicas", scale.names)
+    walk.run(1, rng)
+    before = server.cpu_s
+    walks = [walk.run(scale.run_s, rng) for _ in range(scale.runs)]
+    answers, seconds = sum(one.answers for one in walks), sum(one.seconds for one in walks)
+    note = f"p99 {max(one.p99_ms for one in walks):.1f} ms; {server.share(before, seconds, answers)}"
+    return Result(SINGLE, _scale(scale), tuple(one.rate for one in walks), note=note)
+
+
+def _bulk(figure: Figure, media: str, server: Server, scale: Scale, rng: random.Random) -> Result:
+    encode, decode = _FORMS[media]
+    batches = list(world.drawn(rng, scale.names, BATCH, BATCHES))
+    requests = [post("/v1/replicas", encode(LfnsBody([world.lfn(one) for one in batch])), media) for batch in batches]
+    checked = exchanged(Load(server.port, requests, CONNECTIONS), keep=True)
+    for batch, body in zip(batches, checked.bodies, strict=True):
+        _require_right(decode(body, type=Replicas), batch)
+    before = server.cpu_s
+    runs = [exchanged(Load(server.port, requests, CONNECTIONS, scale.run_s)) for _ in range(scale.runs)]
+    lfns, seconds = BATCH * sum(one.answers for one in runs), sum(one.seconds for one in runs)
+    rates = tuple(one.rate * BATCH for one in runs)
+    return Result(figure, _scale(scale), rates, note=server.share(before, seconds, lfns))
+
+
+def _require_right(answer: Replicas, numbers: list[int]) -> None:
+    assert not answer.unknown, f"{answer.unknown[0]} is not in the catalog"
+    for number in numbers:
+        found = answer.replicas[world.lfn(number)]
+        assert (found.size, found.pfns) == (world.size(number), [world.pfn(number)]), number
+
+
+def _scale(scale: Scale) -> str:
+    return f"{scale.names:,} mappings"
+
+
+if __name__ == "__main__":
+    run("Lookups at a catalog.", measure, NAMES, QUICK_NAMES)

@@ -1,0 +1,109 @@
+"""Durable writes at a catalog: one mapping per request from 64 clients, and a thousand at once.
+
+    python -m loadtests.lrc_writes [--quick] [--names N] [--store DIR]
+
+Every write creates a new LFN, so that one that was there already would show as an error; every answer is checked.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from loadtests import servers, world
+from loadtests.exchange import JSON, MSGPACK, Answered, Load, exchanged, post
+from loadtests.figure import Figure, Result
+from loadtests.lrc_lookups import NAMES, QUICK_NAMES, filled
+from loadtests.program import Scale, run, workspace
+from reploc.wire import MappingItem, MappingsBody, Written
+
+SINGLE = Figure("LRC, durable put, one mapping per request, 64 clients", "requests/s", "more", 8_000)
+BULK_EMPTY = Figure("LRC, durable bulk of 1,000 into an empty catalog", "mappings/s", "more", 100_000)
+BULK_FULL = Figure("LRC, durable bulk of 1,000", "mappings/s", "more", 30_000, "10,000,000 mappings")
+
+BATCH = 1_000
+CLIENTS = 64
+#: Clients of bulk requests: one's is decoded while another's is written.
+BULK_CLIENTS = 4
+SINGLES, QUICK_SINGLES = 30_000, 6_000
+BATCHES, QUICK_BATCHES = 200, 60
+#: Batches at a full catalog are fewer, as each is slower.
+FULL_BATCHES, QUICK_FULL_BATCHES = 100, 30
+
+
+def measure(scale: Scale) -> Iterator[Result]:
+    """The three figures; the last on a store of `scale.names` mappings."""
+    singles = QUICK_SINGLES if scale.quick else SINGLES
+    batches = QUICK_BATCHES if scale.quick else BATCHES
+    with workspace() as folder:
+        yield _into_empty(SINGLE, folder, scale, _singles(singles), CLIENTS, f"{singles:,} into an empty catalog")
+        yield _into_empty(BULK_EMPTY, folder, scale, _blocks(batches), BULK_CLIENTS, f"{batches * BATCH:,} mappings")
+        yield _into_full(folder, scale)
+
+
+def _into_empty(
+    figure: Figure, folder: Path, scale: Scale, requests: Sequence[bytes], clients: int, what: str
+) -> Result:
+    """A run per new catalog."""
+    items = BATCH if figure is BULK_EMPTY else 1
+    rates, notes = [], []
+    for number in range(scale.runs):
+        store = folder / f"empty-{clients}-{number}"
+        process = servers.catalog(folder, f"site-{clients}-{number}", store, servers.index_of(1))
+        with servers.running(process) as server:
+            before = server.cpu_s
+            answered = exchanged(Load(server.port, requests, clients), keep=True)
+            notes.append(server.share(before, answered.seconds, answered.answers * items))
+        _require_done(answered, items)
+        rates.append(answered.rate * items)
+    return Result(figure, what, tuple(rates), note=f"p99 {answered.p99_ms:.0f} ms; {notes[-1]}")
+
+
+def _into_full(folder: Path, scale: Scale) -> Result:
+    rng = random.Random(scale.seed)
+    batches = QUICK_FULL_BATCHES if scale.quick else FULL_BATCHES
+    numbers = rng.sample(range(scale.names), batches * BATCH * scale.runs)
+    requests = [_bulk([world.later_mapping(one) for one in part]) for part in _parts(numbers)]
+    store = filled(scale, folder)
+    rates = []
+    with servers.running(servers.catalog(folder, "site-a", store, servers.index_of(1))) as server:
+        before = server.cpu_s
+        for start in range(0, len(requests), batches):
+            answered = exchanged(Load(server.port, requests[start : start + batches], BULK_CLIENTS), keep=True)
+            _require_done(answered, BATCH)
+            rates.append(answered.rate * BATCH)
+        note = server.share(before, len(numbers) / (sum(rates) / len(rates)), len(numbers))
+    what = f"{scale.names:,} mappings"
+    return Result(BULK_FULL, what, tuple(rates), note=f"names spread over the whole catalog; {note}")
+
+
+def _singles(count: int) -> list[bytes]:
+    return [post("/v1/mappings", world.registration(number), JSON) for number in range(count)]
+
+
+def _blocks(batches: int) -> list[bytes]:
+    """A block of files per request, as production registers them."""
+    return [_bulk([world.mapping(number) for number in part]) for part in _parts(range(batches * BATCH))]
+
+
+def _parts(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (numbers[start : start + BATCH] for start in range(0, len(numbers), BATCH))
+
+
+def _bulk(mappings: list[MappingItem]) -> bytes:
+    return post("/v1/mappings", msgspec.msgpack.encode(MappingsBody("create", mappings)), MSGPACK)
+
+
+def _require_done(answered: Answered, items: int) -> None:
+    """Every mapping of every request is registered."""
+    decode = msgspec.json.decode if items == 1 else msgspec.msgpack.decode
+    for body in answered.bodies:
+        written = decode(body, type=Written)
+        assert written.done == items and not written.errors, written.errors[:1]
+
+
+if __name__ == "__main__":
+    run("Durable writes at a catalog.", measure, NAMES, QUICK_NAMES)

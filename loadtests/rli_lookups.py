@@ -1,0 +1,135 @@
+"""Lookups at an index node that a thousand sites have told what they hold: single ones, and a thousand at once.
+
+    python -m loadtests.rli_lookups [--quick] [--names N]
+
+Beside it, in the same run, the loop that anyone would write first: a pybloom-live filter per site, asked one after the
+other. Its cost per LFN hangs on the number of sites alone, so that its filters hold few names and it is asked few.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator
+
+import msgspec
+from pybloom_live import BloomFilter
+
+from loadtests import servers, world
+from loadtests.exchange import JSON, MSGPACK, Load, exchanged, in_a_process, post
+from loadtests.figure import Figure, Result
+from loadtests.program import Scale, run, said, workspace
+from loadtests.servers import Server
+from loadtests.sites import Sites
+from loadtests.wrk import Walk
+from reploc.wire import LfnsBody, Locations
+
+AT = "1,000 sites"
+PEER = "pybloom-live, site by site"
+SINGLE = Figure("RLI, one LFN per request", "requests/s", "more", 12_000, AT, PEER)
+SINGLE_P99 = Figure("RLI, one LFN per request, p99", "ms", "less", 10, AT)
+BULK_JSON = Figure("RLI, bulk lookup of 1,000 in JSON", "LFN/s", "more", 120_000, AT, PEER)
+BULK_MSGPACK = Figure("RLI, bulk lookup of 1,000 in MessagePack", "LFN/s", "more", 200_000, AT, PEER)
+MEMORY = Figure("RLI, memory", "MB", "less", None, AT)
+
+SITES = 1_000
+BATCH = 1_000
+BATCHES = 64
+CONNECTIONS = 4
+NAMES, QUICK_NAMES = 10_000_000, 1_000_000
+#: Nothing expires while the figures are taken, ...
+LASTING_S = 86_400.0
+#: ... and a second owner, up for as long as this, vouches that there are no other senders.
+VOUCHING_S = 1.0
+#: Names that the peer holds and is asked for.
+PEER_NAMES, PEER_ASKED = 20_000, 300
+#: Answers may name a site too many at this rate in all: a thousand sites at 1e-5 each, with room for chance.
+STRAY_RATE_MAX = 0.03
+
+_FORMS: dict[str, tuple[Callable[[object], bytes], Callable[..., Locations]]] = {
+    JSON: (msgspec.json.encode, msgspec.json.decode),
+    MSGPACK: (msgspec.msgpack.encode, msgspec.msgpack.decode),
+}
+
+
+def measure(scale: Scale) -> Iterator[Result]:
+    """All figures, at a node that knows 1,000 sites."""
+    rng = random.Random(scale.seed)
+    sites = Sites(SITES, scale.names)
+    peer = in_a_process(pybloom_rate, Sites(SITES, PEER_NAMES), PEER_ASKED)
+    lasting = servers.index_of(2, expiry_s=LASTING_S, forget_after_s=LASTING_S, renewal_interval_s=LASTING_S)
+    vouching = msgspec.structs.replace(lasting, expiry_s=VOUCHING_S, renewal_interval_s=VOUCHING_S)
+    with (
+        workspace() as folder,
+        servers.running(servers.node(folder, "node-2", vouching)),
+        servers.running(servers.node(folder, "node-1", lasting)) as server,
+    ):
+        said(f"telling a node what {SITES:,} sites hold of {scale.names:,} LFNs")
+        asyncio.run(sites.told_to(server.url, "node-1", lasting))
+        yield from _single(server, scale, rng, peer)
+        for figure, media in ((BULK_JSON, JSON), (BULK_MSGPACK, MSGPACK)):
+            yield _bulk(figure, media, server, sites, scale, rng, peer)
+        yield Result(MEMORY, _scale(scale), (server.resident_bytes / 1e6,), note="resident, of the whole process")
+
+
+def _single(server: Server, scale: Scale, rng: random.Random, peer: float) -> Iterator[Result]:
+    walk = Walk(server.port, "/v1/locations", scale.names)
+    walk.run(1, rng)
+    before = server.cpu_s
+    walks = [walk.run(scale.run_s, rng) for _ in range(scale.runs)]
+    answers, seconds = sum(one.answers for one in walks), sum(one.seconds for one in walks)
+    note = server.share(before, seconds, answers)
+    yield Result(SINGLE, _scale(scale), tuple(one.rate for one in walks), peer, note)
+    yield Result(SINGLE_P99, _scale(scale), tuple(one.p99_ms for one in walks))
+
+
+def _bulk(
+    figure: Figure, media: str, server: Server, sites: Sites, scale: Scale, rng: random.Random, peer: float
+) -> Result:
+    encode, decode = _FORMS[media]
+    batches = list(world.drawn(rng, scale.names, BATCH, BATCHES))
+    requests = [post("/v1/locations", encode(LfnsBody([world.lfn(one) for one in batch])), media) for batch in batches]
+    checked = exchanged(Load(server.port, requests, CONNECTIONS), keep=True)
+    strays = sum(
+        _strays(decode(body, type=Locations), batch, sites) for batch, body in zip(batches, checked.bodies, strict=True)
+    )
+    assert strays <= STRAY_RATE_MAX * BATCH * BATCHES, f"{strays} sites too many in {BATCH * BATCHES} answers"
+    before = server.cpu_s
+    runs = [exchanged(Load(server.port, requests, CONNECTIONS, scale.run_s)) for _ in range(scale.runs)]
+    lfns, seconds = BATCH * sum(one.answers for one in runs), sum(one.seconds for one in runs)
+    note = server.share(before, seconds, lfns)
+    return Result(figure, _scale(scale), tuple(one.rate * BATCH for one in runs), peer, note)
+
+
+def _strays(answer: Locations, numbers: list[int], sites: Sites) -> int:
+    """How many sites the answer names that do not hold the LFN; every one that does must be there."""
+    assert not answer.incomplete, f"{len(answer.incomplete)} LFNs are not complete; missing {answer.missing[:3]}"
+    strays = 0
+    for number in numbers:
+        found, right = set(answer.locations[world.lfn(number)]), set(sites.of(number))
+        assert right <= found, f"{world.lfn(number)} is at {right}, found at {found}"
+        strays += len(found - right)
+    return strays
+
+
+def pybloom_rate(sites: Sites, asked: int) -> float:
+    """LFNs a second that the loop over one pybloom-live filter per site answers."""
+    filters = {sites.name(site): BloomFilter(2 * sites.names * 3 // sites.count, 1e-5) for site in range(sites.count)}
+    for number in range(sites.names):
+        for site in sites.of(number):
+            filters[site].add(world.lfn(number))
+    started = time.perf_counter()
+    for number in range(asked):
+        name = world.lfn(number)
+        found = [site for site, filter_ in filters.items() if name in filter_]
+        assert set(found) >= set(sites.of(number))
+    return asked / (time.perf_counter() - started)
+
+
+def _scale(scale: Scale) -> str:
+    return f"{SITES:,} sites, {scale.names:,} LFNs at 3 each"
+
+
+if __name__ == "__main__":
+    run("Lookups at an index node.", measure, NAMES, QUICK_NAMES)

@@ -1,0 +1,131 @@
+"""The servers of a load test: catalogs and index nodes as processes of their own, as `reploc … serve` runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from reploc.client.transport import HttpTransport, Request
+from reploc.demo.processes import Process, free_port
+from reploc.errors import ReplocError, Unreachable
+from reploc.members import IndexSettings, Node
+from reploc.wire import Health
+
+#: Seconds that a server may take to build its first summaries: a catalog of ten million names needs about ten.
+READY_S = 120.0
+LOOK_S = 0.02
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def index_of(nodes: int, **settings: Any) -> IndexSettings:
+    """An index of so many nodes on free ports of the loopback, each slot at two of them where there are two."""
+    listed = [Node(name=f"node-{number}", url=f"http://127.0.0.1:{free_port()}") for number in range(1, nodes + 1)]
+    return IndexSettings(nodes=listed, redundancy=min(2, max(1, nodes)), **settings)
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server process: where it answers, and what it has used of the machine."""
+
+    process: Process
+
+    @property
+    def url(self) -> str:
+        return self.process.url
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 0
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor seconds that it has used, in its own code and in the kernel's."""
+        fields = self._read("stat").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+    def share(self, before_s: float, seconds: float, count: int) -> str:
+        """What so many answers have cost since the server had used `before_s`, and how busy one processor was."""
+        used = self.cpu_s - before_s
+        return f"server {used / seconds:.0%} of a core, {used / count * 1e6:,.1f} µs each"
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of memory that are its own: not those of a store that it has mapped."""
+        lines = dict(line.split(":", 1) for line in self._read("status").splitlines())
+        return int(lines["RssAnon"].split()[0]) << 10
+
+    def _read(self, what: str) -> str:
+        running = self.process.running
+        assert running is not None, "the server has been stopped"
+        return Path(f"/proc/{running.pid}/{what}").read_text(encoding="utf-8")
+
+
+def catalog(folder: Path, site: str, store: Path, index: IndexSettings) -> Process:
+    """The command of a catalog on a free port, with its settings and log in the folder."""
+    port = free_port()
+    head = {"site": site, "store": str(store), "listen": f"127.0.0.1:{port}"}
+    return _process("lrc", f"lrc-{site}", folder, head, index, f"http://127.0.0.1:{port}")
+
+
+def node(folder: Path, name: str, index: IndexSettings) -> Process:
+    """The command of an index node where the index says that it is."""
+    url = index.urls[name]
+    return _process("rli", name, folder, {"node": name, "listen": urlsplit(url).netloc}, index, url)
+
+
+@contextmanager
+def running(process: Process, *, ready: bool = True) -> Iterator[Server]:
+    """A server while the context lasts; once it is `ready` to do its work, or else as soon as it answers."""
+    process.start()
+    try:
+        asyncio.run(_answering(process, ready))
+        yield Server(process)
+    finally:
+        process.stop()
+
+
+async def _answering(process: Process, ready: bool) -> None:
+    await process.answering()
+    if not ready:
+        return
+    transport = HttpTransport()
+    loop = asyncio.get_running_loop()
+    until = loop.time() + READY_S
+    try:
+        while loop.time() < until:
+            try:
+                await transport.ask(Request("GET", process.url, "/readyz", Health), loop.time() + 1.0)
+                return
+            except ReplocError:
+                await asyncio.sleep(LOOK_S)
+    finally:
+        await transport.close()
+    raise Unreachable(f"{process.name} was not ready within {READY_S:.0f} s")
+
+
+def _process(kind: str, name: str, folder: Path, head: dict[str, str], index: IndexSettings, url: str) -> Process:
+    settings = folder / f"{name}.toml"
+    settings.write_text(_toml(head, index), encoding="utf-8")
+    return Process(name, [kind, "serve", "--config", str(settings)], url, folder / f"{name}.log")
+
+
+def _toml(head: dict[str, str], index: IndexSettings) -> str:
+    """Settings as TOML writes them: JSON's forms agree for text and numbers."""
+    fields = {name: value for name, value in msgspec.structs.asdict(index).items() if name != "nodes"}
+    lines = [f"{key} = {_value(value)}" for key, value in head.items()]
+    lines += ["[index]", *(f"{key} = {_value(value)}" for key, value in fields.items())]
+    for listed in index.nodes:
+        lines += ["[[index.nodes]]", f"name = {_value(listed.name)}", f"url = {_value(listed.url)}"]
+    return "\n".join([*lines, ""])
+
+
+def _value(value: str | float) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,98 @@
+"""Many sites as an index node hears them: senders under the product's own rules, without the catalogs behind them.
+
+LFN number n of the world stands at `REPLICAS` of the sites, spread evenly over them, and its place follows from n
+alone, so that any answer can be checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadtests import world
+from lrc.softstate import Identity, Sender, build_slot
+from reploc import digest
+from reploc.client.node import RliNodeClient
+from reploc.digest import Digests, slots_of
+from reploc.members import IndexSettings
+
+REPLICAS = 3
+#: Names whose digests are made at once: bounds the memory that their text takes.
+_CHUNK = 1 << 18
+#: Multiplies a number so that neighbours are far apart (Knuth, The Art of Computer Programming 3, section 6.4).
+_SPREAD = 2_654_435_761
+
+
+@dataclass(frozen=True)
+class Sites:
+    """`count` sites that hold `names` LFNs, each at `REPLICAS` of them."""
+
+    count: int
+    names: int
+
+    def name(self, site: int) -> str:
+        return f"site-{site:04d}.example.org"
+
+    def of(self, number: int) -> list[str]:
+        """The sites that hold LFN `number`, ascending."""
+        first = number * _SPREAD % (1 << 32) % self.count
+        return sorted(self.name((first + shift) % self.count) for shift in self._shifts())
+
+    def digests(self) -> Iterator[Digests]:
+        """The digests of what each site holds, site by site, shape (n, 2) each."""
+        everything = np.concatenate(
+            [_digests(range(at, min(at + _CHUNK, self.names))) for at in range(0, self.names, _CHUNK)]
+        )
+        firsts = (
+            np.arange(self.names, dtype=np.uint64) * np.uint64(_SPREAD) % np.uint64(1 << 32) % np.uint64(self.count)
+        )
+        order = np.argsort(firsts, kind="stable")
+        bounds = np.searchsorted(firsts[order], np.arange(self.count + 1))
+        for site in range(self.count):
+            starts = [(site - shift) % self.count for shift in self._shifts()]
+            yield everything[np.concatenate([order[bounds[start] : bounds[start + 1]] for start in starts])]
+
+    def _shifts(self) -> list[int]:
+        return [step * self.count // REPLICAS for step in range(REPLICAS)]
+
+    async def told_to(self, url: str, node: str, index: IndexSettings) -> None:
+        """Tells the node everything that all sites hold, one site's news under way while the next one's is made."""
+        async with RliNodeClient(url) as client:
+            under_way = None
+            for site, digests in enumerate(self.digests()):
+                news = await asyncio.to_thread(self._news, site, digests, index)
+                if under_way is not None:
+                    await under_way
+                under_way = asyncio.create_task(_send(client, news, node))
+            if under_way is not None:
+                await under_way
+
+    def _news(self, site: int, digests: Digests, index: IndexSettings) -> Sender:
+        """A sender with all its slots built."""
+        slots = slots_of(digests, index.slots)
+        counts: NDArray[np.int64] = np.bincount(slots, minlength=index.slots).astype(np.int64)
+        name = self.name(site)
+        identity = Identity(name, f"http://{name}:39280", f"sender of {name}", incarnation=1)
+        sender = Sender(identity, 1, index, counts, position=1, now=time.monotonic())
+        parts = np.split(digests[np.argsort(slots, kind="stable")], np.cumsum(counts)[:-1])
+        rate = index.error_rate
+        sender.rebuilt((build_slot(slot, part, sender.size_class, rate) for slot, part in enumerate(parts)), position=1)
+        return sender
+
+
+async def _send(client: RliNodeClient, sender: Sender, node: str) -> None:
+    """Sends what is owed to one node until nothing is."""
+    while sends := [send for send in sender.due(time.monotonic()) if send.node == node]:
+        answer = await client.soft_state(sends[0].message)
+        sender.answered(node, sends[0].message.message, answer, time.monotonic())
+        if answer.current:
+            return
+
+
+def _digests(numbers: range) -> Digests:
+    return digest.of([world.lfn(number) for number in numbers])
