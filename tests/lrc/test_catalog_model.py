@@ -215,5 +215,5 @@ def every_page(page: Callable[[str | None], tuple[list[T], str | None]]) -> list
 
 TestCatalogAgainstModel = CatalogAgainstModel.TestCase
 TestCatalogAgainstModel.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
