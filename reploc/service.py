@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import signal
+import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -89,7 +90,10 @@ def _loopback(host: str) -> bool:
 
 
 def run(compose: AbstractAsyncContextManager[Daemon], settings: DaemonSettings) -> None:
-    """Composes the daemon and serves it until told to stop. Raises what keeps it from starting."""
+    """Composes the daemon and serves it until told to stop. Raises what keeps it from starting.
+
+    The port is taken first, so that a daemon that cannot have it leaves everything as it was.
+    """
     telemetry.set_up(settings.log_level, settings.log_format)
     uvloop.run(_until_signalled(compose, settings))
 
@@ -99,23 +103,25 @@ async def _until_signalled(compose: AbstractAsyncContextManager[Daemon], setting
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with compose as daemon, listening(daemon, settings):
-        await stop.wait()
-        telemetry.event("daemon.stopping", daemon=daemon.name)
+    with _bound(settings) as port:
+        async with compose as daemon, listening(daemon, settings, port):
+            await stop.wait()
+            telemetry.event("daemon.stopping", daemon=daemon.name)
 
 
 @asynccontextmanager
-async def listening(daemon: Daemon, settings: DaemonSettings) -> AsyncIterator[str]:
-    """Serves a composed daemon while the context lasts; its value is the base URL.
+async def listening(daemon: Daemon, settings: DaemonSettings, port: socket.socket | None = None) -> AsyncIterator[str]:
+    """Serves a composed daemon while the context lasts, on a port taken before if there is one; the base URL.
 
     Raises ConfigInvalid: the port is in use, or the address is none of this machine's.
     """
-    host, port = address(settings.listen, insecure=settings.insecure)
     router = Router([*daemon.routes, *_common_routes(daemon)], daemon.metrics)
     runner = web.ServerRunner(router.server(), shutdown_timeout=DRAIN_S)
     await runner.setup()
     try:
-        await _bind(runner, host, port)
+        with _refusals(settings.listen):
+            await web.SockSite(runner, port or _bound(settings)).start()
+        host, _ = address(settings.listen, insecure=settings.insecure)
         url = f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
         daemon.on_listening(url)
         telemetry.event("daemon.listening", daemon=daemon.name, url=url)
@@ -126,12 +132,29 @@ async def listening(daemon: Daemon, settings: DaemonSettings) -> AsyncIterator[s
         await runner.cleanup()
 
 
-async def _bind(runner: web.ServerRunner, host: str, port: int) -> None:
+def _bound(settings: DaemonSettings) -> socket.socket:
+    """A socket that has the address of the settings, and does not listen yet."""
+    host, port = address(settings.listen, insecure=settings.insecure)
+    with _refusals(settings.listen):
+        family, kind, protocol, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(found)
+        except OSError:
+            bound.close()
+            raise
+        return bound
+
+
+@contextmanager
+def _refusals(listen: str) -> Iterator[None]:
+    """What the system says against an address, as an error of the settings."""
     try:
-        await web.TCPSite(runner, host, port).start()
+        yield
     except OSError as wrong:
         said = wrong.strerror or str(wrong)
-        raise errors.ConfigInvalid(f"listen: cannot listen on {host}:{port}: {said}") from wrong
+        raise errors.ConfigInvalid(f"listen: cannot listen on {listen}: {said}") from wrong
 
 
 @asynccontextmanager
