@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 #: Bytes of one stored digest.
 DIGEST_BYTES = 16
 
+_MIX_SHIFT, _HALF = np.uint64(33), np.uint64(32)
+_MIX_FIRST, _MIX_SECOND = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
+
 #: Shape (n, 2), dtype uint64: column 0 is h1, column 1 is h2.
 Digests: TypeAlias = NDArray[np.uint64]
 
@@ -53,9 +56,22 @@ def slots_of(digests: Digests, slots: int) -> NDArray[np.intp]:
 
 def mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """A full 64-bit finaliser: every input bit reaches every output bit (MurmurHash3's own, on whole arrays)."""
-    mixed = words ^ (words >> np.uint64(33))
-    mixed *= np.uint64(0xFF51AFD7ED558CCD)
-    mixed ^= mixed >> np.uint64(33)
-    mixed *= np.uint64(0xC4CEB9FE1A85EC53)
-    mixed ^= mixed >> np.uint64(33)
+    mixed = _mixed(words)
+    mixed ^= mixed >> _MIX_SHIFT
+    return mixed
+
+
+def mix_high(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The upper 32 bits of each mixed word, which the finaliser's last step would not change."""
+    mixed = _mixed(words)
+    mixed >>= _HALF
+    return mixed
+
+
+def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser without its last step."""
+    mixed = words ^ (words >> _MIX_SHIFT)
+    mixed *= _MIX_FIRST
+    mixed ^= mixed >> _MIX_SHIFT
+    mixed *= _MIX_SECOND
     return mixed

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reploc.bloom import Bits, check_fit, positions
+from reploc.bloom import Bits, check_fit, hashes
 from reploc.digest import Digests, slots_of
 from reploc.errors import SummaryInvalid
 from rli.arena import RESERVE_BYTES, WORD_BYTES, Arena, Words
@@ -34,8 +34,6 @@ _GATHER_WORDS = 1 << 18
 _CHUNK_MIN, _CHUNK_MAX = 16, 2048
 #: So few digests are looked up one by one: a batch has a fixed cost of about as many.
 _SINGLES_MAX = 3
-#: The position in a slice of 2³² bits is the whole reduced hash; in a shorter slice it is that, scaled.
-_WHOLE = 1 << 32
 _HALF = np.uint64(32)
 #: A place is a class above the bits of a column number, a pair a digest's row above those of a site number.
 _COLUMN_BITS = _SITE_BITS = 32
@@ -205,10 +203,10 @@ class Matrix:
         """The pairs of one chunk in order."""
         regions = self._regions
         slots = slots_of(digests, self.slots)
-        hashes = np.ascontiguousarray(positions(digests, self._slices, _WHOLE).T)
+        hashed = hashes(digests, self._slices).T
         pairs = [_NO_PAIRS]
         for size_class, length, slice_rows in zip(regions.classes, regions.slice_bits, regions.slice_rows, strict=True):
-            rows = hashes * length
+            rows = hashed * length
             rows >>= _HALF
             rows += slice_rows[:, None]
             starts = regions.first_row[size_class].take(slots)
@@ -236,7 +234,7 @@ class Matrix:
         """The pairs of a single digest: the same as `_match`, with the fewest calls."""
         regions = self._regions
         slot = int(slots_of(digests, self.slots)[0])
-        rows = positions(digests, self._slices, _WHOLE) * regions.slice_bits
+        rows = hashes(digests, self._slices) * regions.slice_bits
         rows >>= _HALF
         rows += regions.slice_rows
         sites: list[int] = []

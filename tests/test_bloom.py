@@ -142,6 +142,13 @@ def test_checksums_of_disjoint_sets_of_bits_add_up(one: set[int], other: set[int
     assert total == (bloom.checksum(packed(one)) + bloom.checksum(packed(other - one))) % (1 << 64)
 
 
+def test_the_checksum_of_a_long_filter_is_the_sum_over_its_set_bits() -> None:
+    bits = np.random.default_rng(1).integers(0, 256, 40_000, dtype=np.uint8)
+    numbers = np.flatnonzero(np.unpackbits(bits, bitorder="little")).astype(np.uint64)
+    values = digest.mix(numbers + np.uint64(0x9E3779B97F4A7C15))
+    assert bloom.checksum(bits) == int(values.sum(dtype=np.uint64))
+
+
 def test_a_class_or_rate_that_cannot_be_is_refused() -> None:
     for size_class, rate in [(-1, RATE), (bloom.CLASS_MAX + 1, RATE), (0, 0.0), (0, 1.0)]:
         with pytest.raises(SummaryInvalid):

@@ -38,3 +38,8 @@ def test_slots_are_filled_evenly_by_sequential_names() -> None:
     counts = np.bincount(digest.slots_of(digest.of([f"lfn{i:09d}" for i in range(64_000)]), 64), minlength=64)
     assert counts.min() > 850
     assert counts.max() < 1150
+
+
+def test_the_upper_half_of_mixed_words_is_that_of_the_whole_ones() -> None:
+    words = np.random.default_rng(1).integers(0, 1 << 64, 1_000, dtype=np.uint64)
+    assert np.array_equal(digest.mix_high(words), digest.mix(words) >> np.uint64(32))
