@@ -8,7 +8,7 @@ from msgspec import Meta, field
 
 from reploc.members import IndexSettings
 from reploc.names import require_site, require_url
-from reploc.service import DaemonSettings
+from reploc.service import DaemonSettings, is_everywhere
 
 
 class LrcSettings(DaemonSettings, frozen=True):
@@ -32,3 +32,5 @@ class LrcSettings(DaemonSettings, frozen=True):
             require_site(self.site)
         if self.url:
             require_url(self.url)
+        elif is_everywhere(self.listen):
+            raise ValueError(f"url is empty, but listen is {self.listen!r}; expected the address that clients reach")

@@ -162,11 +162,14 @@ class Updater:
         number = send.message.message
         try:
             answer = await self._transport.ask(request, self._loop.time() + SEND_S)
+            sender.answered(send.node, number, answer, service.now())
+            self._messages.labels(send.node, "answered").inc()
         except ReplocError as wrong:
             self._messages.labels(send.node, wrong.code).inc()
             telemetry.event("softstate.failed", node=send.node, code=wrong.code, detail=wrong.detail)
             sender.failed(send.node, number, wrong.detail, retryable=wrong.retryable, now=service.now())
-        else:
-            self._messages.labels(send.node, "answered").inc()
-            sender.answered(send.node, number, answer, service.now())
+        except Exception as wrong:
+            self._messages.labels(send.node, "broke").inc()
+            telemetry.failure("softstate.broke", wrong, node=send.node)
+            sender.failed(send.node, number, repr(wrong), retryable=True, now=service.now())
         self._wake.set()

@@ -80,6 +80,14 @@ def address(listen: str, *, insecure: bool) -> tuple[str, int]:
     return host, int(port)
 
 
+def is_everywhere(listen: str) -> bool:
+    """Whether HOST:PORT stands for all addresses of the machine, so that nobody can be sent there."""
+    try:
+        return ipaddress.ip_address(listen.rpartition(":")[0].strip("[]")).is_unspecified
+    except ValueError:
+        return False
+
+
 def _loopback(host: str) -> bool:
     if host == "localhost":
         return True

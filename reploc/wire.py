@@ -36,6 +36,7 @@ SOFT_STATE_VERSION = 1
 
 Size: TypeAlias = Annotated[int, Meta(ge=0, le=SIZE_MAX)]
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=SIZE_MAX)]
+Slot: TypeAlias = Annotated[int, Meta(ge=0, lt=SLOTS_MAX)]
 #: 64 unsigned bits, compared only; it may exceed what JSON readers keep exactly, and travels as MessagePack alone.
 Word: TypeAlias = Annotated[int, Meta(ge=0)]
 Limit: TypeAlias = Annotated[int, Meta(ge=1, le=PAGE_ITEMS_MAX)]
@@ -190,7 +191,7 @@ class Summary(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     `checksum` is `reploc.bloom.checksum` of `bits`, which are the packed bits of geometry(size_class).
     """
 
-    slot: Annotated[int, Meta(ge=0, lt=SLOTS_MAX)]
+    slot: Slot
     kind: Literal["bloom"]
     from_seq: Count
     to_seq: Annotated[int, Meta(ge=1, le=SIZE_MAX)]
@@ -228,7 +229,7 @@ class SoftState(Struct, frozen=True, forbid_unknown_fields=True):
 class SlotAnswer(Struct, frozen=True, array_like=True):
     """`ok`: the node now holds this sequence or a later one. `resend`: it does not, and `reason` says why."""
 
-    slot: int
+    slot: Slot
     status: Literal["ok", "resend"]
     reason: str = ""
 
@@ -242,12 +243,12 @@ class SoftStateAnswer(Answer, frozen=True):
     holds in this epoch, and the sender finds what is owed. `applied` is the position that it has fully applied.
     """
 
-    epoch: int
+    epoch: Count
     current: bool
-    applied: int
+    applied: Count
     outdated: bool = False
     slots: list[SlotAnswer] = []
-    held: list[tuple[int, int]] | UnsetType = UNSET
+    held: list[tuple[Slot, Count]] | UnsetType = UNSET
 
 
 class NodeProgress(Answer, frozen=True):

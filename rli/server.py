@@ -13,6 +13,7 @@ import numpy as np
 from reploc import __version__, digest, names, service, telemetry
 from reploc.client import locations, resolve
 from reploc.client.catalogs import ask_catalogs
+from reploc.client.concurrency import side_by_side
 from reploc.client.transport import HttpTransport, Transport
 from reploc.errors import ReplocError
 from reploc.routes import Call, NoQuery, Route, get, post
@@ -139,15 +140,17 @@ class RliServer:
 
     async def learn(self) -> float:
         """Asks the other owners whom they hear: soon while this node does not know all senders, later as a check."""
-        for peer in self._forward.peers():
-            try:
-                members = await self._forward.members(peer)
-            except ReplocError:
-                continue
-            if members.ring == self._settings.index.ring.version:
-                self._index.registry.learn(_flags(members), members.members, service.now())
+        await side_by_side(self._learn_from, self._forward.peers())
         known = bool(self._index.registry.knows_all())
         return self._settings.index.renewal_interval_s if known else LEARN_S
+
+    async def _learn_from(self, peer: str) -> None:
+        try:
+            members = await self._forward.members(peer)
+        except ReplocError:
+            return
+        if members.ring == self._settings.index.ring.version:
+            self._index.registry.learn(_flags(members), members.members, service.now())
 
     # ---- about the node ------------------------------------------------------------------------------------------
 

@@ -13,12 +13,12 @@ import lrc.server
 import rli.server
 from lrc.settings import LrcSettings
 from reploc import service
+from reploc.client.index import RliClient
+from reploc.client.lrc import LrcClient
+from reploc.client.resolve import Lookup
 from reploc.demo.processes import free_port
 from reploc.errors import ReplocError
-from reploc.lrc_client import LrcClient
 from reploc.members import IndexSettings, Node
-from reploc.resolve import Lookup
-from reploc.rli_client import RliClient
 from reploc.service import Daemon, DaemonSettings
 from reploc.wire import DeleteItem, MappingItem
 from rli.settings import RliSettings

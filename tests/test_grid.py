@@ -7,8 +7,8 @@ import pytest
 from grid import grid, node, until
 from msgspec.structs import replace
 
-from reploc.lrc_client import LrcClient
-from reploc.node_client import RliNodeClient
+from reploc.client.lrc import LrcClient
+from reploc.client.node import RliNodeClient
 from reploc.wire import LrcStatus
 
 LFNS = [f"/lfn/{number}" for number in range(60)]

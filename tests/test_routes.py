@@ -50,6 +50,14 @@ async def cut(_: Call[NoQuery]) -> Stream:
     return Stream(pieces())
 
 
+async def broken_lines(_: Call[NoQuery]) -> Stream:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"0\n"
+        raise ZeroDivisionError
+
+    return Stream(pieces())
+
+
 async def lines(_: Call[NoQuery]) -> Stream:
     async def pieces() -> AsyncIterator[bytes]:
         for number in range(3):
@@ -65,6 +73,7 @@ def daemon() -> Daemon:
         get("/v1/unknown", unknown, NoQuery, "Knows nothing"),
         get("/v1/broken", broken, NoQuery, "Fails"),
         get("/v1/lines", lines, NoQuery, "Streams"),
+        get("/v1/broken-lines", broken_lines, NoQuery, "Fails on the way"),
         get("/v1/cut", cut, NoQuery, "Breaks while it streams"),
     ]
     return Daemon("echo", routes, Metrics())
@@ -183,6 +192,23 @@ async def test_a_stream_that_breaks_does_not_look_whole(url: str) -> None:
         with pytest.raises(aiohttp.ClientError):
             async with session.get(url + "/v1/cut") as response:
                 await response.read()
+
+
+async def test_a_stream_that_fails_on_the_way_does_not_look_whole(url: str) -> None:
+    async with aiohttp.ClientSession() as session, session.get(url + "/v1/broken-lines") as response:
+        assert response.status == 200
+        with pytest.raises(aiohttp.ClientError):
+            await response.read()
+    assert (await ask(url + "/healthz"))[1]["status"] == "ok"
+
+
+async def test_who_asks_before_sending_a_body_is_told_to_go_on(url: str) -> None:
+    """Tools wait a second for it before they send a large body."""
+    async with aiohttp.ClientSession() as session:
+        async with session.post(url + "/v1/echo", json={"lfns": ["a"]}, expect100=True) as response:
+            assert response.status == 200
+        async with session.post(url + "/v1/echo", data=b"a" * 10_001, expect100=True) as response:
+            assert response.status == 413
 
 
 async def test_every_daemon_answers_for_its_health_and_counts(url: str) -> None:

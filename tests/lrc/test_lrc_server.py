@@ -8,15 +8,17 @@ from urllib.parse import quote
 
 import pytest
 from plain_http import MSGPACK, ask, broken_off, raw
+from service_doubles import serving
 
 from lrc import server
 from lrc.catalog import Catalog
 from lrc.check import check
 from lrc.settings import LrcSettings
-from reploc import service
+from reploc import config, service
 from reploc.errors import ConfigInvalid, StoreLocked
 from reploc.members import IndexSettings, Node
-from reploc.wire import BATCH_ITEMS_MAX, BODY_BYTES_MAX
+from reploc.routes import Call, post
+from reploc.wire import BATCH_ITEMS_MAX, BODY_BYTES_MAX, SlotAnswer, SoftState, SoftStateAnswer
 
 LONGEST = ["/" + "a" * 4095, "/" + "é" * 2047 + "a", "/" + "𝄞" * 1023 + "abc"]
 ADLER = "adler32:0000002a"
@@ -419,6 +421,38 @@ async def test_the_store_belongs_to_one_daemon_and_one_site(tmp_path: Path) -> N
             pass
     async with server.compose(settings(tmp_path, site="")) as daemon:
         assert daemon.name == "lrc SITE"
+
+
+def test_an_address_that_stands_for_all_is_announced_to_nobody(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match=r"url is empty, but listen is '0\.0\.0\.0:80'"):
+        config.parse(LrcSettings, {"listen": "0.0.0.0:80"}, "file")
+    assert config.parse(LrcSettings, {"listen": "0.0.0.0:80", "url": "http://a:80"}, "file")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        SoftStateAnswer(epoch=1, current=False, applied=0, held=[(0, -1)]),
+        SoftStateAnswer(epoch=1 << 63, current=False, applied=0, outdated=True),
+        SoftStateAnswer(epoch=-1, current=False, applied=0, slots=[SlotAnswer(1 << 63, "ok")]),
+    ],
+)
+async def test_a_node_that_talks_nonsense_is_named_and_asked_again(tmp_path: Path, answer: SoftStateAnswer) -> None:
+    heard = asyncio.Queue[SoftState]()
+
+    async def soft_state(call: Call[SoftState]) -> SoftStateAnswer:
+        heard.put_nowait(call.what)
+        return answer
+
+    async with serving([post("/v1/softstate", soft_state, SoftState, "")]) as node:
+        index = IndexSettings(slots=4, redundancy=1, renewal_interval_s=0.1, nodes=[Node(name="n", url=node)])
+        told = settings(tmp_path, index=index)
+        async with server.compose(told) as daemon, service.listening(daemon, told) as url:
+            messages = [await asyncio.wait_for(heard.get(), 20) for _ in range(3)]
+            assert [message.epoch for message in messages] == [1, 1, 1]
+            (progress,) = (await ask(url + "/v1/softstate"))[1]["nodes"]
+            assert progress["state"] == "refused"
+            assert "not what was asked for" in progress["error"]
 
 
 async def test_a_daemon_that_is_stopped_in_the_middle_of_long_reads_ends_well(tmp_path: Path) -> None:
