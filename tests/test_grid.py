@@ -102,7 +102,7 @@ async def _ready(url: str) -> bool:
 
 
 async def test_every_lookup_is_right_while_a_node_is_away_and_fills_again(tmp_path: Path) -> None:
-    async with grid(tmp_path, nodes=4, redundancy=2) as world:
+    async with grid(tmp_path, nodes=4, redundancy=2, expiry_s=3.0) as world:
         await world.site("A", LFNS)
         await world.site("B", LFNS[::2])
         await world.settled(LFNS)
@@ -178,7 +178,7 @@ async def test_a_catalog_that_stays_away_expires_and_is_named_missing(tmp_path: 
 
 async def test_lookups_stay_right_while_a_site_grows_through_its_size_classes(tmp_path: Path) -> None:
     """From a few names to thousands and back: every acknowledged and indexed name is found at every moment."""
-    async with grid(tmp_path, error_rate=1e-3) as world:
+    async with grid(tmp_path, error_rate=1e-3, expiry_s=3.0) as world:
         a = await world.site("A", LFNS)
         await world.settled(LFNS)
         classes = set()

@@ -31,7 +31,7 @@ class World:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.index = index_settings(2, redundancy=2)
+        self.index = index_settings(2, redundancy=2, expiry_s=4.0)
         self.store = path / "store"
         self.nodes = [node_process(path, self.index, name) for name in self.index.urls]
         self.lrc = lrc_process(path, self.index)
