@@ -54,6 +54,11 @@ def slots_of(digests: Digests, slots: int) -> NDArray[np.intp]:
     return (digests[:, 0] >> np.uint64(64 - bits)).astype(np.intp)
 
 
+def slot_of(digest: Digests, slots: int) -> int:
+    """The same for a single digest, shape (1, 2), without the cost of an array."""
+    return digest.item(0, 0) >> 65 - slots.bit_length()
+
+
 def mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """A full 64-bit finaliser: every input bit reaches every output bit (MurmurHash3's own, on whole arrays)."""
     mixed = _mixed(words)

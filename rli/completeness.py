@@ -71,6 +71,10 @@ class Completeness:
         complete: Flags = self.known[slots] & (self._holders[slots] == self._sites)
         return complete
 
+    def is_complete(self, slot: int) -> bool:
+        """Whether one slot is complete."""
+        return self.known.item(slot) and self._holders.item(slot) == self._sites
+
     def missing(self, slots: Slots) -> Flags:
         """Which listed sites each slot is not held from, shape (n, numbers)."""
         missing: Flags = self._listed & ~self._held[:, slots].T

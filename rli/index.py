@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reploc import digest
-from reploc.digest import Digests, slots_of
+from reploc.digest import Digests, slot_of, slots_of
 from reploc.errors import ReplocError
 from reploc.members import IndexSettings
 from reploc.softstate import verified_bits
@@ -90,15 +90,14 @@ class Index:
     def location(self, lfn: str, now: float) -> Location:
         """Which sites may hold one LFN."""
         digests = digest.of([lfn])
-        slots = slots_of(digests, self.settings.slots)
-        numbers = self.matrix.query(digests).sites
-        complete = bool(self.registry.complete(slots)[0])
-        ages = self.registry.ages(numbers, now)
+        slot = slot_of(digests, self.settings.slots)
+        registry = self.registry
+        complete = registry.is_complete(slot)
         sites = [
-            SiteLocation(self.registry.name(number), self.registry.url(number), round(age, 3))
-            for number, age in zip(numbers.tolist(), ages.tolist(), strict=True)
+            SiteLocation(registry.name(number), registry.url(number), round(registry.age(number, now), 3))
+            for number in self.matrix.sites_of(digests)
         ]
-        return Location(lfn, complete, [] if complete else self.registry.missing_sites(slots), sites)
+        return Location(lfn, complete, [] if complete else registry.missing_sites(np.array([slot])), sites)
 
     def locations(self, lfns: Sequence[str], digests: Digests, now: float) -> Locations:
         """Which sites may hold each of many LFNs; `digests` are theirs, shape (n, 2)."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reploc.bloom import Bits, check_fit, hashes
-from reploc.digest import Digests, slots_of
+from reploc.digest import Digests, slot_of, slots_of
 from reploc.errors import SummaryInvalid
 from rli.arena import RESERVE_BYTES, WORD_BYTES, Arena, Words
 from rli.regions import LIVE_ROW, SITES_ROW, WORD_COLUMNS, Regions
@@ -141,12 +141,25 @@ class Matrix:
         if not len(digests) or not self._regions.classes:
             return MayHold(_NO_PAIRS, _NO_PAIRS)
         if len(digests) <= _SINGLES_MAX:
-            pairs = [self._match_one(digests[at : at + 1], at) for at in range(len(digests))]
+            pairs = [_pairs(at, self.sites_of(digests[at : at + 1])) for at in range(len(digests))]
         else:
             chunk = self._chunk(len(digests))
             pairs = [self._match(digests[at : at + chunk], at) for at in range(0, len(digests), chunk)]
         found = pairs[0] if len(pairs) == 1 else np.concatenate(pairs)
         return MayHold(found >> _SITE_BITS, found & SITE_MAX)
+
+    def sites_of(self, digest: Digests) -> list[int]:
+        """Which sites may hold a single digest, shape (1, 2), ascending: what `query` says, with the fewest calls."""
+        regions = self._regions
+        slot = slot_of(digest, self.slots)
+        rows = hashes(digest, self._slices) * regions.slice_bits
+        rows >>= _HALF
+        rows += regions.slice_rows
+        sites: list[int] = []
+        for size_class, bit_rows in zip(regions.classes, rows.view(np.int64), strict=True):
+            if width := regions.width.item(size_class, slot):
+                sites += self._match_region(width, regions.first_row.item(size_class, slot), bit_rows)
+        return sorted(sites)
 
     def _check(self, slot: int, site: int) -> None:
         if not 0 <= slot < self.slots:
@@ -230,19 +243,6 @@ class Matrix:
         pairs: Pairs = (members[digest] + first) << _SITE_BITS | sites
         return pairs
 
-    def _match_one(self, digests: Digests, first: int) -> Pairs:
-        """The pairs of a single digest: the same as `_match`, with the fewest calls."""
-        regions = self._regions
-        slot = int(slots_of(digests, self.slots)[0])
-        rows = hashes(digests, self._slices) * regions.slice_bits
-        rows >>= _HALF
-        rows += regions.slice_rows
-        sites: list[int] = []
-        for size_class, bit_rows in zip(regions.classes, rows.view(np.int64), strict=True):
-            if width := regions.width.item(size_class, slot):
-                sites += self._match_region(width, regions.first_row.item(size_class, slot), bit_rows)
-        return np.array([first << _SITE_BITS | site for site in sorted(sites)], dtype=np.int64)
-
     def _match_region(self, width: int, start: int, rows: Places) -> list[int]:
         """The sites of one region whose filters have all these bits set."""
         table = self._regions.rows_of(width)
@@ -256,6 +256,10 @@ class Matrix:
             sites.append(self._regions.site_numbers.item(number + lowest.bit_length()))
             columns ^= lowest
         return sites
+
+
+def _pairs(row: int, sites: list[int]) -> Pairs:
+    return np.array([row << _SITE_BITS | site for site in sites], dtype=np.int64)
 
 
 def _distinct(widths: NDArray[np.int32]) -> list[int]:

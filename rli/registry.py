@@ -362,6 +362,10 @@ class Registry:
         """Whether the node may say "nowhere" for each slot, shape of `slots`. One array read each."""
         return self._completeness.complete(slots)
 
+    def is_complete(self, slot: int) -> bool:
+        """The same for one slot."""
+        return self._completeness.is_complete(slot)
+
     def missing(self, slots: Slots) -> Flags:
         """Which sites each slot is not held from, shape (n, numbers): column = site number. For slots not complete."""
         return self._completeness.missing(slots)
@@ -375,6 +379,10 @@ class Registry:
     def ages(self, numbers: NDArray[np.intp], now: float) -> NDArray[np.float64]:
         """How long ago each site's catalog stood as the node shows it, at most; seconds, shape (n,)."""
         return np.maximum(now - self._news_at[numbers], 0.0)
+
+    def age(self, number: int, now: float) -> float:
+        """The same for one site."""
+        return max(now - self._news_at.item(number), 0.0)
 
     def name(self, number: int) -> str:
         return self._at(number).name

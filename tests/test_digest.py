@@ -34,6 +34,12 @@ def test_the_order_of_stored_bytes_is_the_order_of_slots(names: list[str], bits:
     assert all(0 <= slot < 1 << bits for slot in slots)
 
 
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.integers(0, 16))
+def test_the_slot_of_one_is_the_slot_among_many(name: str, bits: int) -> None:
+    digests = digest.of([name])
+    assert digest.slot_of(digests, 1 << bits) == digest.slots_of(digests, 1 << bits)[0]
+
+
 def test_slots_are_filled_evenly_by_sequential_names() -> None:
     counts = np.bincount(digest.slots_of(digest.of([f"lfn{i:09d}" for i in range(64_000)]), 64), minlength=64)
     assert counts.min() > 850
