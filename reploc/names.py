@@ -20,6 +20,7 @@ NAME_BYTES_MAX = 4096
 #: A site's name appears in every answer and metric label; a DNS name fits.
 SITE_CHARS_MAX = 253
 
+#: What a name may not hold. No text for which `isprintable` is true holds any of it, and that is found out faster.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SITE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _MAGIC = re.compile(r"[*?\[]")
@@ -32,7 +33,7 @@ def fault(name: str) -> str | None:
     """What is wrong with a name, in words that name the limit, or None where it is a name."""
     if not name:
         return "is empty; expected 1 to 4,096 bytes of UTF-8"
-    if found := _CONTROL.search(name):
+    if not name.isprintable() and (found := _CONTROL.search(name)):
         what = "half a surrogate pair" if "\ud800" <= found[0] <= "\udfff" else "a control character"
         return f"holds {what} (U+{ord(found[0]):04X}) at character {found.start()}"
     if len(name) * 4 > NAME_BYTES_MAX and (size := len(name.encode())) > NAME_BYTES_MAX:
@@ -42,7 +43,9 @@ def fault(name: str) -> str | None:
 
 def faults(names: Sequence[str]) -> dict[int, str]:
     """The same for many: index → what is wrong, empty where all are names. One scan when nothing is wrong."""
-    if all(names) and not _CONTROL.search("".join(names)) and 4 * max(map(len, names), default=0) <= NAME_BYTES_MAX:
+    joined = "".join(names)
+    plain = joined.isprintable() or not _CONTROL.search(joined)
+    if plain and all(names) and 4 * max(map(len, names), default=0) <= NAME_BYTES_MAX:
         return {}
     return {index: wrong for index, name in enumerate(names) if (wrong := fault(name))}
 
