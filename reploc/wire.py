@@ -31,6 +31,9 @@ FRAME_BYTES_MAX = 4 << 20
 SENDER_CHARS_MAX = 64
 #: Thirty years: an age beyond it is a broken clock, and infinity no JSON.
 AGE_S_MAX = 1e9
+#: Starts of one sender: with one a second it is reached after nine million years. A node that claims more is not
+#: believed, so that it cannot leave a sender without an epoch above its own.
+EPOCH_MAX = 1 << 48
 #: The version of the soft-state protocol. A node refuses another.
 SOFT_STATE_VERSION = 1
 
@@ -217,7 +220,7 @@ class SoftState(Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     slots: Annotated[int, Meta(ge=1, le=SLOTS_MAX)]
     error_rate: float
-    epoch: Annotated[int, Meta(ge=1, le=SIZE_MAX)]
+    epoch: Annotated[int, Meta(ge=1, le=EPOCH_MAX)]
     incarnation: Word
     message: Annotated[int, Meta(ge=1, le=SIZE_MAX)]
     position: Count
@@ -243,7 +246,7 @@ class SoftStateAnswer(Answer, frozen=True):
     holds in this epoch, and the sender finds what is owed. `applied` is the position that it has fully applied.
     """
 
-    epoch: Count
+    epoch: Annotated[int, Meta(ge=0, le=EPOCH_MAX)]
     current: bool
     applied: Count
     outdated: bool = False

@@ -176,9 +176,9 @@ class Registry:
     def wanted(self, decision: Decision, summary: Summary) -> bool:
         """Whether an accepted summary is still to be swapped in; no when other news came while it was written."""
         site = self._sites.get(decision.message.site)
-        if site is None or site.state is not State.LIVE or not site.is_of(decision.message):
+        if site is None or site.number != decision.number or site.state is not State.LIVE:
             return False
-        return bool(summary.to_seq >= site.sequences[summary.slot])
+        return site.is_of(decision.message) and bool(summary.to_seq >= site.sequences[summary.slot])
 
     def applied(self, decision: Decision, summary: Summary) -> bool:
         """Whether a summary that was verified and written aside is to be swapped in; if so, it now counts as held.

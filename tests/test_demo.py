@@ -8,11 +8,11 @@ import pytest
 from click.testing import CliRunner
 
 from reploc.cli import cli
+from reploc.client.resolve import Lookup
 from reploc.demo import files, listing
 from reploc.demo.grid import SITES
 from reploc.demo.truth import Expected, judged, listed, opened
 from reploc.errors import ConfigInvalid
-from reploc.resolve import Lookup
 from reploc.wire import SiteReplica
 
 LFN = "/demo/a"

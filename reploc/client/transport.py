@@ -14,6 +14,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any, Generic, Literal, NoReturn, Protocol, TypeVar
 
 import aiohttp
@@ -153,9 +154,10 @@ class HttpTransport:
         return self._session
 
 
-def _encoded(request: Request[Any]) -> bytes | None:
+def _encoded(request: Request[Any]) -> BytesIO | None:
+    """The body, which aiohttp sends in pieces, so that a large one does not hold up the loop."""
     try:
-        return None if request.body is None else _msgpack.encode(request.body)
+        return None if request.body is None else BytesIO(_msgpack.encode(request.body))
     except UnicodeEncodeError as wrong:
         raise errors.NameInvalid(f"{request}: a name cannot be written as UTF-8: {wrong.reason}") from wrong
 
