@@ -99,6 +99,28 @@ class Index:
         ]
         return Location(lfn, complete, [] if complete else registry.missing_sites(np.array([slot])), sites)
 
+    def each_location(self, lfns: Sequence[str], now: float) -> list[Location]:
+        """Which sites may hold each of some LFNs, an answer for each of them."""
+        if len(lfns) == 1:
+            return [self.location(lfns[0], now)]
+        digests = digest.of(lfns)
+        slots = slots_of(digests, self.settings.slots)
+        found = self.matrix.query(digests)
+        registry = self.registry
+        numbers, which = np.unique(found.sites, return_inverse=True)
+        sites = [
+            SiteLocation(registry.name(number), registry.url(number), round(registry.age(number, now), 3))
+            for number in numbers.tolist()
+        ]
+        named = [sites[at] for at in which.tolist()]
+        ends = pairwise(np.searchsorted(found.rows, np.arange(len(lfns) + 1)).tolist())
+        return [
+            Location(lfn, complete, [] if complete else registry.missing_sites(slots[at : at + 1]), named[start:end])
+            for at, (lfn, complete, (start, end)) in enumerate(
+                zip(lfns, registry.complete(slots).tolist(), ends, strict=True)
+            )
+        ]
+
     def locations(self, lfns: Sequence[str], digests: Digests, now: float) -> Locations:
         """Which sites may hold each of many LFNs; `digests` are theirs, shape (n, 2)."""
         slots = slots_of(digests, self.settings.slots)

@@ -38,6 +38,7 @@ from reploc.wire import (
 from rli.forward import HOP_HEADER, Forward
 from rli.index import Index
 from rli.settings import RliSettings
+from rli.turn import Turn
 
 #: Seconds between two looks for senders without news: expiry is promised to the second or so.
 EXPIRE_S = 0.5
@@ -54,6 +55,7 @@ class RliServer:
         self._index = index
         self._settings = settings
         self._transport = transport
+        self._turn = Turn(lambda lfns: index.each_location(lfns, service.now()))
         self._forward = Forward(settings.index, settings.node, transport)
         self._started = service.now()
         self._taken = metrics.counter("reploc_softstate_summaries", "Summaries that senders sent, by site", "site")
@@ -82,7 +84,7 @@ class RliServer:
 
     async def location(self, call: Call[LfnQuery]) -> Location:
         lfn = names.require(call.what.lfn)
-        found = self._index.location(lfn, service.now())
+        found = await self._turn.ask(lfn)
         if found.complete or found.sites or HOP_HEADER in call.headers:
             return found
         said = await self._located([lfn], call)

@@ -52,6 +52,7 @@ async def test_one_lfn_and_many_get_the_same_answer() -> None:
     asked = [*lfns, lfns[0]]
     together = many(index, asked, 45.0)
     assert list(together.locations) == lfns
+    assert index.each_location(asked, 45.0) == [index.location(lfn, 45.0) for lfn in asked]
     for lfn in lfns:
         alone = index.location(lfn, 45.0)
         assert [site.site for site in alone.sites] == together.locations[lfn]
@@ -63,6 +64,7 @@ async def test_one_lfn_and_many_get_the_same_answer() -> None:
 
 async def test_no_lfns_are_no_answer_and_no_trouble() -> None:
     index = made()
+    assert index.each_location([], 31.0) == []
     assert many(index, []) == Locations({}, [], [], {})
     await heard(index, SenderDouble(SETTINGS, names=["/a"]))
     assert many(index, []) == Locations({}, [], [], {})
