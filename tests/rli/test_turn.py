@@ -38,7 +38,7 @@ async def test_an_error_reaches_everyone_who_asked_and_the_next_turn_is_a_new_on
 
 
 async def test_one_who_goes_away_does_not_disturb_the_others() -> None:
-    turn = Turn(lambda names: list(names))
+    turn: Turn[str] = Turn(list)
     leaving, staying = asyncio.ensure_future(turn.ask("a")), asyncio.ensure_future(turn.ask("b"))
     await asyncio.sleep(0)
     leaving.cancel()
