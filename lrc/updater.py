@@ -27,6 +27,9 @@ from reploc.wire import SenderStatus, SoftStateAnswer
 
 #: Slots that one visit to a thread builds: a fifth of a second's work at a million names, so that progress shows.
 SLOTS_PER_BUILD = 32
+#: After a build the next one waits for so many times as long as it took, so that at most a third of a processor builds:
+#: many writes touch every slot at once, and would else be held up by summaries that are out of date when they are done.
+REST_AFTER_BUILD = 2.0
 #: Seconds that a node may take for one message of at most four megabytes.
 SEND_S = 30.0
 
@@ -48,6 +51,7 @@ class Updater:
         self._noted = 0
         self._sending: set[asyncio.Task[None]] = set()
         self._building = True
+        self._rest_until = 0.0
         self._messages = metrics.counter(
             "reploc_softstate_messages", "Soft-state messages to index nodes, by what came of them", "node", "outcome"
         )
@@ -90,6 +94,7 @@ class Updater:
     def push(self) -> None:
         """Makes everything owed due at once."""
         self._required().push()
+        self._rest_until = 0.0
         self._wake.set()
 
     def _required(self) -> Sender:
@@ -124,7 +129,8 @@ class Updater:
         self._building = False
         self._send_due(sender)
         with suppress(TimeoutError):
-            async with asyncio.timeout(sender.next_due(service.now())):
+            now = service.now()
+            async with asyncio.timeout(max(sender.next_due(now), self._rest_until - now)):
                 await self._wake.wait()
         return 0.0
 
@@ -135,7 +141,8 @@ class Updater:
 
     async def _build(self, sender: Sender) -> None:
         """Builds what is due. Messages leave on the way: a whole site may take longer to build than news may lack."""
-        stale = sender.stale_slots(service.now())
+        began = service.now()
+        stale = sender.stale_slots(began) if began >= self._rest_until else ()
         if not len(stale):
             return
         self._noted = 0
@@ -145,6 +152,8 @@ class Updater:
             sender.rebuilt(builds, position)
             self._built.inc(len(builds))
             self._send_due(sender)
+        ended = service.now()
+        self._rest_until = ended + REST_AFTER_BUILD * (ended - began)
 
     def _read_and_build(self, slots: list[int], size_class: int) -> tuple[list[SlotBuild], int]:
         read = self._catalog.digests(slots, self._index.slots)
