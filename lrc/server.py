@@ -35,6 +35,7 @@ from reploc.wire import (
     Limit,
     LrcStatus,
     MappingsBody,
+    Name,
     Names,
     Nothing,
     RenameBody,
@@ -49,24 +50,24 @@ _line = msgspec.json.Encoder()
 class NamesQuery(Body, frozen=True):
     """LFNs by PFN or by glob pattern, a page at a time."""
 
-    pfn: str | None = None
-    pattern: str | None = None
+    pfn: Name | None = None
+    pattern: Name | None = None
     limit: Limit = PAGE_ITEMS
-    after: str | None = None
+    after: Name | None = None
 
 
 class CollectionsQuery(Body, frozen=True):
     """Collections by glob pattern, a page at a time."""
 
-    pattern: Annotated[str, Meta(min_length=1)] = "*"
+    pattern: Annotated[Name, Meta(min_length=1)] = "*"
     limit: Limit = PAGE_ITEMS
-    after: str | None = None
+    after: Name | None = None
 
 
 class CollectionQuery(Body, frozen=True):
     """One collection."""
 
-    name: str
+    name: Name
 
 
 class LrcServer:
@@ -132,12 +133,12 @@ class LrcServer:
     async def collection(self, call: Call[CollectionQuery]) -> CollectionTotals:
         return self._catalog.collection(names.require(call.what.name, "name"))
 
-    async def collection_files(self, call: Call[CollectionQuery]) -> Stream:
+    async def collection_files(self, call: Call[CollectionQuery]) -> Stream[LfnReplica]:
         name = names.require(call.what.name, "name")
         self._catalog.collection(name)
         return Stream(self._lines(lambda after: self._catalog.collection_files(name, PAGE_ITEMS, after)))
 
-    async def dump(self, _: Call[NoQuery]) -> Stream:
+    async def dump(self, _: Call[NoQuery]) -> Stream[LfnReplica]:
         return Stream(self._lines(lambda after: self._catalog.files(PAGE_ITEMS, after)))
 
     async def register(self, call: Call[MappingsBody]) -> Written:

@@ -22,6 +22,7 @@ from reploc import errors, telemetry
 from reploc.wire import BODY_BYTES_MAX, Body
 
 T = TypeVar("T")
+L = TypeVar("L")
 
 JSON = "application/json"
 MSGPACK = "application/msgpack"
@@ -61,14 +62,28 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
-    """An answer sent piece by piece; the next piece is made when the last one has been taken."""
+class Stream(Generic[L]):
+    """An answer of lines of type L, sent piece by piece; the next piece is made when the last one has been taken."""
 
     pieces: AsyncIterator[bytes]
     media: str = NDJSON
 
 
-Outcome: TypeAlias = msgspec.Struct | Reply | Stream
+@dataclass(frozen=True)
+class Also:
+    """An answer that a `Reply` gives beside the handler's messages, for the OpenAPI document.
+
+    `kind` is the type of a body that is a message, `headers` are (name, what it says).
+    """
+
+    summary: str
+    status: int = 200
+    media: str = ""
+    kind: type[msgspec.Struct] | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Outcome: TypeAlias = msgspec.Struct | Reply | Stream[Any]
 Handler: TypeAlias = Callable[[Call[T]], Awaitable[Outcome]]
 
 
@@ -83,11 +98,12 @@ class Route(Generic[T]):
     summary: str
     takes_body: bool
     body_bytes_max: int = BODY_BYTES_MAX
+    also: tuple[Also, ...] = ()
 
 
-def get(path: str, handler: Handler[T], kind: type[T], summary: str) -> Route[T]:
+def get(path: str, handler: Handler[T], kind: type[T], summary: str, *also: Also) -> Route[T]:
     """A route that is read with a query string of the given type."""
-    return Route("GET", path, kind, handler, summary, takes_body=False)
+    return Route("GET", path, kind, handler, summary, takes_body=False, also=also)
 
 
 def post(path: str, handler: Handler[T], kind: type[T], summary: str, body_bytes_max: int = BODY_BYTES_MAX) -> Route[T]:
@@ -242,7 +258,7 @@ def _problem(wrong: errors.ReplocError) -> web.Response:
     return web.Response(body=_json.encode(wrong.problem()), status=wrong.status, headers={"Content-Type": PROBLEM})
 
 
-async def _stream(request: web.BaseRequest, outcome: Stream, path: str) -> web.StreamResponse:
+async def _stream(request: web.BaseRequest, outcome: Stream[Any], path: str) -> web.StreamResponse:
     """The response, sent. One that fails on the way breaks the connection: its end must not look like the end."""
     response = web.StreamResponse(headers={"Content-Type": outcome.media})
     try:

@@ -41,7 +41,15 @@ Size: TypeAlias = Annotated[int, Meta(ge=0, le=SIZE_MAX)]
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=SIZE_MAX)]
 Slot: TypeAlias = Annotated[int, Meta(ge=0, lt=SLOTS_MAX)]
 #: 64 unsigned bits, compared only; it may exceed what JSON readers keep exactly, and travels as MessagePack alone.
-Word: TypeAlias = Annotated[int, Meta(ge=0)]
+Word: TypeAlias = Annotated[int, Meta(ge=0, extra_json_schema={"maximum": (1 << 64) - 1})]
+#: A name whose bounds `reploc/names.py` checks, for many at once and in bytes; here readers are told of them.
+Name: TypeAlias = Annotated[
+    str,
+    Meta(
+        description="UTF-8 text of 1 to 4,096 bytes without control characters.",
+        extra_json_schema={"minLength": 1, "maxLength": 4096, "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$"},
+    ),
+]
 Limit: TypeAlias = Annotated[int, Meta(ge=1, le=PAGE_ITEMS_MAX)]
 
 
@@ -128,11 +136,11 @@ class Written(Answer, frozen=True):
 class LfnQuery(Body, frozen=True):
     """One LFN."""
 
-    lfn: str
+    lfn: Name
 
 
 class LfnsBody(Body, frozen=True):
-    lfns: Annotated[list[str], Meta(max_length=BATCH_ITEMS_MAX)]
+    lfns: Annotated[list[Name], Meta(max_length=BATCH_ITEMS_MAX)]
 
 
 class Replica(Answer, frozen=True):
@@ -370,14 +378,14 @@ class Members(Answer, frozen=True):
 class ResolveBody(Body, frozen=True):
     """Which LFNs to look up at their catalogs, and how long the answer may take."""
 
-    lfns: Annotated[list[str], Meta(max_length=BATCH_ITEMS_MAX)]
+    lfns: Annotated[list[Name], Meta(max_length=BATCH_ITEMS_MAX)]
     deadline_s: Annotated[float, Meta(gt=0, le=DEADLINE_S_MAX)] = DEADLINE_S
 
 
 class ResolveQuery(Body, frozen=True):
     """The same for one LFN."""
 
-    lfn: str
+    lfn: Name
     deadline_s: Annotated[float, Meta(gt=0, le=DEADLINE_S_MAX)] = DEADLINE_S
 
 
