@@ -11,6 +11,7 @@ import asyncio
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import cycle
 from typing import TypeVar, cast
@@ -73,8 +74,8 @@ def exchanged(load: Load, *, keep: bool = False) -> Answered:
 
 def in_a_process(work: Callable[..., T], *arguments: object) -> T:
     """A function's value, computed in a fresh process that shares nothing with this one."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(work, arguments)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
 
 
 def _run(load: Load, keep: bool) -> Answered:

@@ -74,10 +74,17 @@ def _run(program: Program, folder: Path, *, quick: bool, seed: int) -> tuple[Res
     command = [sys.executable, "-m", f"loadtests.{program.name}", "--seed", str(seed), "--out", str(out)]
     command += ["--quick"] if quick else []
     command += ["--store", str(folder / program.store)] if program.store else []
-    try:
-        subprocess.run(command, cwd=machine.ROOT, timeout=PROGRAM_S, check=True)
-    except subprocess.SubprocessError as wrong:
-        said(f"{program.name} broke: {wrong}")
+    with subprocess.Popen(command, cwd=machine.ROOT) as running:
+        try:
+            status = running.wait(PROGRAM_S)
+        except BaseException as wrong:
+            said(f"{program.name} is told to stop: {wrong!r}")
+            running.terminate()
+            status = running.wait()
+            if not isinstance(wrong, subprocess.TimeoutExpired):
+                raise
+    if status:
+        said(f"{program.name} broke with status {status}")
         return None
     return read_results(out)
 

@@ -18,11 +18,13 @@ from loadtests.exchange import JSON, MSGPACK, Answered, Load, exchanged, post
 from loadtests.figure import Figure, Result
 from loadtests.lrc_lookups import NAMES, QUICK_NAMES, filled
 from loadtests.program import Scale, run, workspace
+from loadtests.servers import Server
 from reploc.wire import MappingItem, MappingsBody, Written
 
 SINGLE = Figure("LRC, durable put, one mapping per request, 64 clients", "requests/s", "more", 8_000)
 BULK_EMPTY = Figure("LRC, durable bulk of 1,000 into an empty catalog", "mappings/s", "more", 100_000)
-BULK_FULL = Figure("LRC, durable bulk of 1,000", "mappings/s", "more", 30_000, "10,000,000 mappings")
+BULK_FULL = Figure("LRC, durable bulk of 1,000, a block each", "mappings/s", "more", 30_000, "10,000,000 mappings")
+BULK_SPREAD = Figure("LRC, durable bulk of 1,000 spread over all names", "mappings/s", "more")
 
 BATCH = 1_000
 CLIENTS = 64
@@ -35,13 +37,13 @@ FULL_BATCHES, QUICK_FULL_BATCHES = 100, 30
 
 
 def measure(scale: Scale) -> Iterator[Result]:
-    """The three figures; the last on a store of `scale.names` mappings."""
+    """Every figure; those of a full catalog on a store of `scale.names` mappings."""
     singles = QUICK_SINGLES if scale.quick else SINGLES
     batches = QUICK_BATCHES if scale.quick else BATCHES
     with workspace() as folder:
         yield _into_empty(SINGLE, folder, scale, _singles(singles), CLIENTS, f"{singles:,} into an empty catalog")
         yield _into_empty(BULK_EMPTY, folder, scale, _blocks(batches), BULK_CLIENTS, f"{batches * BATCH:,} mappings")
-        yield _into_full(folder, scale)
+        yield from _into_full(folder, scale)
 
 
 def _into_empty(
@@ -62,22 +64,32 @@ def _into_empty(
     return Result(figure, what, tuple(rates), note=f"p99 {answered.p99_ms:.0f} ms; {notes[-1]}")
 
 
-def _into_full(folder: Path, scale: Scale) -> Result:
+def _into_full(folder: Path, scale: Scale) -> Iterator[Result]:
+    """New files beside those that are there: a thousand of one block in a request, and then of any blocks."""
     rng = random.Random(scale.seed)
-    batches = QUICK_FULL_BATCHES if scale.quick else FULL_BATCHES
-    numbers = rng.sample(range(scale.names), batches * BATCH * scale.runs)
-    requests = [_bulk([world.later_mapping(one) for one in part]) for part in _parts(numbers)]
+    batches = (QUICK_FULL_BATCHES if scale.quick else FULL_BATCHES) * scale.runs
+    blocks = rng.sample(range(scale.names // BATCH), batches)
+    in_blocks = [number for block in blocks for number in range(block * BATCH, (block + 1) * BATCH)]
+    others = sorted(set(range(scale.names)).difference(in_blocks))
+    spread = rng.sample(others, batches * BATCH)
     store = filled(scale, folder)
-    rates = []
     with servers.running(servers.catalog(folder, "site-a", store, servers.index_of(1))) as server:
-        before = server.cpu_s
-        for start in range(0, len(requests), batches):
-            answered = exchanged(Load(server.port, requests[start : start + batches], BULK_CLIENTS), keep=True)
-            _require_done(answered, BATCH)
-            rates.append(answered.rate * BATCH)
-        note = server.share(before, len(numbers) / (sum(rates) / len(rates)), len(numbers))
-    what = f"{scale.names:,} mappings"
-    return Result(BULK_FULL, what, tuple(rates), note=f"names spread over the whole catalog; {note}")
+        yield _registered(BULK_FULL, server, in_blocks, scale)
+        yield _registered(BULK_SPREAD, server, spread, scale)
+
+
+def _registered(figure: Figure, server: Server, numbers: Sequence[int], scale: Scale) -> Result:
+    """The rates of registering these files, in as many runs as the scale says."""
+    requests = [_bulk([world.later_mapping(number) for number in part]) for part in _parts(numbers)]
+    each = len(requests) // scale.runs
+    before, seconds, rates = server.cpu_s, 0.0, []
+    for start in range(0, len(requests), each):
+        answered = exchanged(Load(server.port, requests[start : start + each], BULK_CLIENTS), keep=True)
+        _require_done(answered, BATCH)
+        rates.append(answered.rate * BATCH)
+        seconds += answered.seconds
+    note = server.share(before, seconds, len(numbers))
+    return Result(figure, f"{scale.names:,} mappings", tuple(rates), note=note)
 
 
 def _singles(count: int) -> list[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -54,6 +55,8 @@ def run(what: str, measure: Measure, names: int, quick_names: int) -> None:
     parser.add_argument("--seconds", type=int, help="how long a scenario lasts")
     parser.add_argument("--out", type=Path, help="also write the results here, as JSON")
     options = parser.parse_args()
+    # A program that is told to stop ends as one that broke: its servers are stopped on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     count = options.names or (quick_names if options.quick else names)
     results = []
     for result in measure(Scale(count, options.quick, options.seed, options.store, options.seconds)):
