@@ -41,8 +41,8 @@ from reploc.wire import (
     Summary,
 )
 
-#: Bytes of a summary beside its bits: eight MessagePack fields of at most nine bytes.
-SUMMARY_HEADER_BYTES = 80
+#: Bytes of a summary beside its body: six MessagePack fields of at most nine bytes.
+SUMMARY_HEADER_BYTES = 54
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ class Sender:
         room = FRAME_BYTES_MAX
         for at in node.turns(self._sequences[node.owned], self._built(node)):
             summary = self._whole(int(node.owned[at]))
-            room -= len(summary.bits) + SUMMARY_HEADER_BYTES
+            room -= len(summary.body) + SUMMARY_HEADER_BYTES
             if room < 0 and summaries:
                 break
             carried.append(at)
@@ -244,15 +244,14 @@ class Sender:
         """A slot's whole filter, which needs no base; increments would choose another kind here."""
         build = self._builds[slot]
         assert build is not None, f"slot {slot} was chosen before it was built"
+        bits = np.frombuffer(build.bits, dtype=np.uint8)
         return Summary(
             slot=slot,
             kind="bloom",
             from_seq=0,
             to_seq=int(self._sequences[slot]),
-            size_class=build.size_class,
-            names=build.names,
             checksum=build.checksum,
-            bits=build.bits,
+            body=bloom.to_container(bits, bloom.geometry(build.size_class, self._index.error_rate), build.names),
         )
 
     # ---- answers -------------------------------------------------------------------------------------------------

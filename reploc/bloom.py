@@ -20,11 +20,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from io import BytesIO
-from struct import calcsize, error, unpack
+from struct import calcsize, pack, unpack
 
 import numpy as np
-from bitarray import bitarray
 from numpy.typing import NDArray
 from pybloom_live import BloomFilter
 
@@ -43,6 +41,8 @@ _CHUNK = 1024
 #: Bits whose mixed values for checksums are kept in one array, of 1 MB, and how many such arrays are kept: enough for
 #: slots of 300,000 names.
 _VALUES, _VALUES_PARTS = 1 << 17, 64
+#: Bytes of a container before its bits.
+CONTAINER_HEADER_BYTES = calcsize(BloomFilter.FILE_FMT)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
 
@@ -79,12 +79,27 @@ def geometry(size_class: int, error_rate: float) -> Geometry:
         raise SummaryInvalid(f"size class {size_class} is unknown; expected 0 to {CLASS_MAX}")
     if not 0 < error_rate < 1:
         raise SummaryInvalid(f"error rate {error_rate} is not between 0 and 1")
-    capacity = math.ceil(_CAPACITY_FIRST * 2 ** (size_class / 2))
+    capacity = _capacity(size_class)
     shape = BloomFilter(capacity, error_rate)
     slices, slice_bits = shape.num_slices, shape.bits_per_slice
     filled = error_rate ** (1 / slices)
     names_max = math.floor(math.log1p(-filled) / math.log1p(-1 / slice_bits)) if slice_bits > 1 else 0
     return Geometry(capacity, error_rate, slices, slice_bits, names_max)
+
+
+def _capacity(size_class: int) -> int:
+    return math.ceil(_CAPACITY_FIRST * 2 ** (size_class / 2))
+
+
+_CLASS_OF_CAPACITY = {_capacity(size_class): size_class for size_class in range(CLASS_MAX + 1)}
+
+
+def class_of(shape: Geometry) -> int:
+    """The capacity class of a filter. Raises SummaryInvalid where it is of none."""
+    size_class = _CLASS_OF_CAPACITY.get(shape.capacity)
+    if size_class is None:
+        raise SummaryInvalid(f"no size class has capacity {shape.capacity}")
+    return size_class
 
 
 def class_for(names: int, error_rate: float, current: int | None = None) -> int:
@@ -166,22 +181,18 @@ def _values(part: int) -> NDArray[np.uint64]:
 
 def to_container(bits: Bits, shape: Geometry, count: int) -> bytes:
     """The filter as the bytes that pybloom-live writes to a file."""
-    filter_ = BloomFilter(1, shape.error_rate)
-    filter_._setup(shape.error_rate, shape.slices, shape.slice_bits, shape.capacity, count)
-    filter_.bitarray = bitarray(endian="little")
-    filter_.bitarray.frombytes(bits.tobytes())
-    out = BytesIO()
-    filter_.tofile(out)
-    return out.getvalue()
+    header = pack(BloomFilter.FILE_FMT, shape.error_rate, shape.slices, shape.slice_bits, shape.capacity, count)
+    return header + bits.tobytes()
 
 
 def from_container(data: bytes) -> tuple[Bits, Geometry, int]:
-    """A container's (bits, geometry, count). Raises SummaryInvalid where its bits do not fit its header."""
-    header = calcsize(BloomFilter.FILE_FMT)
-    try:
-        error_rate, slices, slice_bits, capacity, count = unpack(BloomFilter.FILE_FMT, data[:header])
-    except error as wrong:
-        raise SummaryInvalid(f"filter header is {len(data)} bytes long; expected {header}") from wrong
+    """A container's (bits, geometry, count). Raises SummaryInvalid where its bits do not fit its header.
+
+    The count may exceed the capacity: such a filter is right, though it errs more often.
+    """
+    if len(data) < CONTAINER_HEADER_BYTES:
+        raise SummaryInvalid(f"filter header is {len(data)} bytes long; expected {CONTAINER_HEADER_BYTES}")
+    error_rate, slices, slice_bits, capacity, count = unpack(BloomFilter.FILE_FMT, data[:CONTAINER_HEADER_BYTES])
     expected = _expected_shape(capacity, error_rate)
     if (slices, slice_bits) != expected:
         raise SummaryInvalid(
@@ -189,10 +200,8 @@ def from_container(data: bytes) -> tuple[Bits, Geometry, int]:
             f"{expected[0]} of {expected[1]}"
         )
     shape = Geometry(capacity, error_rate, slices, slice_bits, capacity)
-    bits = np.frombuffer(data, dtype=np.uint8, offset=header)
+    bits = np.frombuffer(data, dtype=np.uint8, offset=CONTAINER_HEADER_BYTES)
     check_fit(bits, shape)
-    if count > capacity:
-        raise SummaryInvalid(f"filter header counts {count} names where {capacity} fit")
     return bits, shape, count
 
 

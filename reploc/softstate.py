@@ -6,6 +6,8 @@ keep it up to date slot by slot. Sequence 0 means that nothing is held, and adds
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,12 +25,22 @@ def vector_hash(sequences: NDArray[np.uint64]) -> int:
     return int(mix(mix((held + np.uint64(1)) * _SLOT_STEP) ^ sequences[held]).sum(dtype=np.uint64))
 
 
-def verified_bits(summary: Summary, error_rate: float) -> bloom.Bits:
-    """The bits of a whole filter, fit for geometry(size_class). Raises SummaryInvalid: class, length or checksum."""
-    bits = np.frombuffer(summary.bits, dtype=np.uint8)
-    bloom.check_fit(bits, bloom.geometry(summary.size_class, error_rate))
+class WholeFilter(NamedTuple):
+    """A filter fit for geometry(size_class): packed bits, and how many names it holds."""
+
+    size_class: int
+    names: int
+    bits: bloom.Bits
+
+
+def whole_filter(summary: Summary, error_rate: float) -> WholeFilter:
+    """The filter of a whole summary. Raises SummaryInvalid: header, class, error rate, length or checksum."""
+    bits, shape, names = bloom.from_container(summary.body)
+    size_class = bloom.class_of(shape)
+    if shape.error_rate != error_rate:
+        raise SummaryInvalid(f"filter of slot {summary.slot} has error rate {shape.error_rate}; expected {error_rate}")
     if (found := bloom.checksum(bits)) != summary.checksum:
         raise SummaryInvalid(
             f"checksum of slot {summary.slot} is {found:016x}; its header says {summary.checksum:016x}"
         )
-    return bits
+    return WholeFilter(size_class, names, bits)

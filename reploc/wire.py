@@ -35,7 +35,7 @@ AGE_S_MAX = 1e9
 #: believed, so that it cannot leave a sender without an epoch above its own.
 EPOCH_MAX = 1 << 48
 #: The version of the soft-state protocol. A node refuses another.
-SOFT_STATE_VERSION = 1
+SOFT_STATE_VERSION = 2
 
 Size: TypeAlias = Annotated[int, Meta(ge=0, le=SIZE_MAX)]
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=SIZE_MAX)]
@@ -197,19 +197,18 @@ class Collections(Answer, frozen=True):
 
 
 class Summary(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A sender's whole Bloom filter of one slot at sequence `to_seq`; `from_seq` 0 says that it needs no base.
+    """What a sender tells of one slot, so that the node holds it at sequence `to_seq`; `from_seq` 0 needs no base.
 
-    `checksum` is `reploc.bloom.checksum` of `bits`, which are the packed bits of geometry(size_class).
+    `bloom`: `body` is a whole filter in the container of `reploc/bloom.py`, which says its size class and its number of
+    names; `checksum` is `reploc.bloom.checksum` of its bits.
     """
 
     slot: Slot
     kind: Literal["bloom"]
     from_seq: Count
     to_seq: Annotated[int, Meta(ge=1, le=SIZE_MAX)]
-    size_class: Annotated[int, Meta(ge=0)]
-    names: Count
     checksum: Word
-    bits: bytes
+    body: bytes
 
 
 class SoftState(Struct, frozen=True, forbid_unknown_fields=True):

@@ -17,7 +17,7 @@ from reploc import digest
 from reploc.digest import Digests, slot_of, slots_of
 from reploc.errors import ReplocError
 from reploc.members import IndexSettings
-from reploc.softstate import verified_bits
+from reploc.softstate import whole_filter
 from reploc.wire import Location, Locations, SiteLocation, SiteNews, SoftState, SoftStateAnswer, Summary
 from rli.matrix import Matrix, MayHold
 from rli.registry import Decision, DropSite, Registry
@@ -57,11 +57,11 @@ class Index:
         return settled.answer
 
     async def _swap_in(self, decision: Decision, summary: Summary) -> None:
-        if len(summary.bits) > VERIFY_BYTES:
-            bits = await asyncio.to_thread(verified_bits, summary, self.settings.error_rate)
+        if len(summary.body) > VERIFY_BYTES:
+            whole = await asyncio.to_thread(whole_filter, summary, self.settings.error_rate)
         else:
-            bits = verified_bits(summary, self.settings.error_rate)
-        writing = self.matrix.store(summary.slot, decision.number, summary.size_class, bits)
+            whole = whole_filter(summary, self.settings.error_rate)
+        writing = self.matrix.store(summary.slot, decision.number, whole.size_class, whole.bits)
         # The last step swaps, and nothing comes between it and the look at the registry before it.
         while self.registry.wanted(decision, summary):
             if next(writing, writing) is writing:

@@ -13,7 +13,7 @@ The rules (`design.md` sections 6 and 7; the Giggle paper, sections 3.3 and 3.4)
 A message takes two steps, because its summaries are written in pieces beside what is served:
 
     decision = receive(message, now)      raises SiteClaimed, IndexMismatch, SummaryInvalid, NameInvalid, SitesFull
-    for each of decision.accepted         verify (`reploc.softstate.verified_bits`), write aside, then, in one step
+    for each of decision.accepted         verify (`reploc.softstate.whole_filter`), write aside, then, in one step
                                           with the swap: applied(decision, summary), and no swap when it says no
     answer(decision, spoiled)             what to answer, and which slots to stop serving
 

@@ -30,9 +30,11 @@ class SenderDouble:
         """The summary of one slot, with whatever is to be wrong about it."""
         digests = digest.of(self.names)
         inside = digests[digest.slots_of(digests, self.index.slots) == slot]
-        bits = bloom.build(inside, bloom.geometry(built_for, self.index.error_rate))
+        shape = bloom.geometry(built_for, self.index.error_rate)
+        bits = bloom.build(inside, shape)
         sequence = self.sequences.setdefault(slot, 1)
-        whole = Summary(slot, "bloom", 0, sequence, built_for, len(inside), bloom.checksum(bits), bits.tobytes())
+        body = bloom.to_container(bits, shape, len(inside))
+        whole = Summary(slot, "bloom", 0, sequence, bloom.checksum(bits), body)
         return replace(whole, **changes)
 
     def changed(self) -> None:

@@ -73,7 +73,7 @@ def test_a_broken_transfer_leaves_the_last_good_state_with_its_age(seed: int) ->
     grid.network.faults = Faults(spoiled=1.0)
     site = grid.sites["site0"]
     for _ in range(6):
-        grid.write(site, 3)
+        grid.write(site, 12)
         grid.run_for(0.5)
         assert served == {name: node.served for name, node in grid.nodes.items()}
     for node in grid.nodes.values():

@@ -1,11 +1,14 @@
 """What sender and node must compute alike: the hash of all sequences, and whether a summary is whole."""
 
+from io import BytesIO
+
 import msgspec
 import numpy as np
 import pytest
+from pybloom_live import BloomFilter
 
 from reploc import bloom, digest, errors
-from reploc.softstate import vector_hash, verified_bits
+from reploc.softstate import vector_hash, whole_filter
 from reploc.wire import Summary
 
 RATE = 1e-3
@@ -19,7 +22,7 @@ def whole() -> Summary:
     digests = digest.of([f"lfn{n}" for n in range(9)])
     shape = bloom.geometry(3, RATE)
     bits = bloom.build(digests, shape)
-    return Summary(5, "bloom", 0, 1, 3, len(digests), bloom.checksum(bits), bits.tobytes())
+    return Summary(5, "bloom", 0, 1, bloom.checksum(bits), bloom.to_container(bits, shape, len(digests)))
 
 
 def test_a_vector_that_holds_nothing_hashes_to_nothing() -> None:
@@ -41,22 +44,32 @@ def test_the_hash_of_a_known_vector_never_changes() -> None:
     assert vector_hash(vector(1, 2, 3, 0, 5)) == 0x94595BCD2F5F54D8
 
 
+def of_capacity(capacity: int) -> bytes:
+    """The container of an empty filter that pybloom-live would make for so many names."""
+    theirs = BloomFilter(capacity, RATE)
+    out = BytesIO()
+    theirs.tofile(out)
+    return out.getvalue()
+
+
 def test_a_whole_summary_gives_its_bits() -> None:
-    assert verified_bits(whole(), RATE).tobytes() == whole().bits
+    filter_ = whole_filter(whole(), RATE)
+    assert (filter_.size_class, filter_.names) == (3, 9)
+    assert whole().body.endswith(filter_.bits.tobytes())
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "rate", "said"),
     [
-        ({"bits": whole().bits[:-1]}, "bytes long; its geometry needs"),
-        ({"bits": b""}, "bytes long"),
-        ({"bits": bytes([whole().bits[0] ^ 1]) + whole().bits[1:]}, "checksum of slot 5"),
-        ({"checksum": whole().checksum + 1}, "checksum of slot 5"),
-        ({"size_class": 4}, "bytes long"),
-        ({"size_class": 1000}, "size class 1000 is unknown"),
+        ({"body": whole().body[:-1]}, RATE, "bytes long; its geometry needs"),
+        ({"body": b""}, RATE, "bytes long"),
+        ({"body": whole().body[:41] + bytes([whole().body[41] ^ 1]) + whole().body[42:]}, RATE, "checksum of slot 5"),
+        ({"checksum": whole().checksum + 1}, RATE, "checksum of slot 5"),
+        ({"body": of_capacity(1000)}, RATE, "no size class has capacity 1000"),
+        ({}, 1e-2, "has error rate 0.001; expected 0.01"),
     ],
-    ids=["cut", "empty", "a flipped bit", "another checksum", "another class", "an unknown class"],
+    ids=["cut", "empty", "a flipped bit", "another checksum", "an unknown class", "another error rate"],
 )
-def test_a_summary_that_is_not_whole_is_refused_in_words(fields: dict[str, object], said: str) -> None:
+def test_a_summary_that_is_not_whole_is_refused_in_words(fields: dict[str, object], rate: float, said: str) -> None:
     with pytest.raises(errors.SummaryInvalid, match=said):
-        verified_bits(msgspec.structs.replace(whole(), **fields), RATE)
+        whole_filter(msgspec.structs.replace(whole(), **fields), rate)

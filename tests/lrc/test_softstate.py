@@ -14,7 +14,7 @@ from lrc.softstate import Identity, Sender, SendSoftState, SlotBuild, build_slot
 from reploc import bloom, digest
 from reploc.digest import slots_of
 from reploc.members import IndexSettings, Node
-from reploc.softstate import vector_hash, verified_bits
+from reploc.softstate import vector_hash, whole_filter
 from reploc.wire import FRAME_BYTES_MAX, SlotAnswer, SoftState, SoftStateAnswer
 
 SLOTS = 8
@@ -137,9 +137,9 @@ def test_a_summary_is_the_filter_of_the_names_of_its_slot_and_needs_no_base() ->
     digests = digest.of(sorted(catalog.names))
     for summary in message.summaries:
         mine = digests[slots_of(digests, SLOTS) == summary.slot]
-        bits = verified_bits(summary, RATE)
-        assert (summary.from_seq, summary.to_seq, summary.names) == (0, 1, len(mine))
-        assert bits.tobytes() == bloom.build(mine, bloom.geometry(summary.size_class, RATE)).tobytes()
+        size_class, names, bits = whole_filter(summary, RATE)
+        assert (summary.from_seq, summary.to_seq, names) == (0, 1, len(mine))
+        assert bits.tobytes() == bloom.build(mine, bloom.geometry(size_class, RATE)).tobytes()
 
 
 def test_slots_handed_over_in_parts_are_sent_as_they_come() -> None:
@@ -243,7 +243,7 @@ def test_a_build_older_than_what_is_there_is_passed_over() -> None:
     catalog.build(START + 2)
     catalog.sender.rebuilt(old, position)
     (message,) = catalog.send(START + 2)
-    assert message.summaries[0].names == old[0].names + 1
+    assert whole_filter(message.summaries[0], RATE).names == old[0].names + 1
 
 
 def test_news_is_as_old_as_the_first_change_that_it_lacks() -> None:
@@ -268,7 +268,7 @@ def test_a_slot_that_outgrows_its_class_has_all_slots_built_in_a_larger_one() ->
     assert catalog.build(START + 2) == list(range(SLOTS))
     assert catalog.sender.size_class > before
     (message,) = catalog.send(START + 2)
-    assert {one.size_class for one in message.summaries} == {catalog.sender.size_class}
+    assert {whole_filter(one, RATE).size_class for one in message.summaries} == {catalog.sender.size_class}
 
 
 def test_a_class_is_kept_while_the_fullest_slot_is_near_its_edge() -> None:

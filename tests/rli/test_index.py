@@ -6,7 +6,7 @@ import random
 import pytest
 from sender_double import SenderDouble
 
-from reploc import digest
+from reploc import bloom, digest
 from reploc.errors import IndexMismatch, NameInvalid, SiteClaimed, SummaryInvalid
 from reploc.members import IndexSettings, Node
 from reploc.wire import Locations
@@ -21,6 +21,12 @@ SETTINGS = IndexSettings(
     forget_after_s=100,
     nodes=[Node(name="n", url="http://n:1")],
 )
+
+
+def container(size_class: int, error_rate: float) -> bytes:
+    """An empty filter of this geometry as it travels."""
+    shape = bloom.geometry(size_class, error_rate)
+    return bloom.to_container(bloom.build(digest.of([]), shape), shape, 0)
 
 
 def made(bytes_max: int = 1 << 30) -> Index:
@@ -113,11 +119,10 @@ async def test_a_site_that_comes_back_is_complete_again_when_it_has_sent_all() -
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"bits": b""}, "0 bytes long"),
+        ({"body": b""}, "0 bytes long"),
         ({"checksum": 7}, "its header says 0000000000000007"),
-        ({"size_class": 5}, "its geometry needs"),
-        ({"size_class": 41}, "size class 41 is unknown"),
-        ({"size_class": 1 << 80}, "is unknown"),
+        ({"body": container(5, 1e-3)}, "has error rate 0.001; expected 0.0001"),
+        ({"body": container(5, 1e-4)[:-1]}, "its geometry needs"),
         ({"from_seq": 1}, "base 1 is not taken"),
     ],
 )
@@ -146,7 +151,7 @@ async def test_a_broken_summary_is_asked_for_again_and_the_last_good_one_stays(
 async def test_bits_cut_short_are_asked_for_again() -> None:
     index = made()
     sender = SenderDouble(SETTINGS, names=["/a"])
-    cut = [sender.summary(slot, bits=sender.summary(slot).bits[:-1]) for slot in range(SETTINGS.slots)]
+    cut = [sender.summary(slot, body=sender.summary(slot).body[:-1]) for slot in range(SETTINGS.slots)]
     answer = await index.receive(sender.news(cut), 31.0)
     assert {slot.status for slot in answer.slots} == {"resend"}
     assert answer.held == []
@@ -166,7 +171,7 @@ async def test_without_room_a_summary_is_refused_and_others_go_on_being_served()
 @pytest.mark.parametrize(
     ("changes", "kind", "said"),
     [
-        ({"version": 2}, IndexMismatch, "version 2"),
+        ({"version": 99}, IndexMismatch, "version 99"),
         ({"slots": 16}, IndexMismatch, "16 slots"),
         ({"error_rate": 1e-5}, IndexMismatch, "error rate 1e-05"),
         ({"error_rate": float("nan")}, IndexMismatch, "error rate nan"),

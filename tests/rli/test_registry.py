@@ -13,7 +13,7 @@ import pytest
 from reploc import errors
 from reploc.members import IndexSettings
 from reploc.softstate import vector_hash
-from reploc.wire import Member, SlotAnswer, SoftState, SoftStateAnswer, Summary
+from reploc.wire import SOFT_STATE_VERSION, Member, SlotAnswer, SoftState, SoftStateAnswer, Summary
 from rli.completeness import Completeness
 from rli.registry import DropSite, Forget, Registry, Settled
 
@@ -24,7 +24,7 @@ START = 500.0
 
 
 def summary(slot: int, sequence: int = 1) -> Summary:
-    return Summary(slot, "bloom", 0, sequence, size_class=0, names=0, checksum=0, bits=b"")
+    return Summary(slot, "bloom", 0, sequence, checksum=0, body=b"")
 
 
 def message(
@@ -32,7 +32,7 @@ def message(
 ) -> SoftState:
     """A message whose sender has these sequences, and which carries the summaries of the slots named in digits."""
     basis = SoftState(
-        version=1,
+        version=SOFT_STATE_VERSION,
         site="cern",
         sender="store-1",
         url="http://cern:1",
@@ -259,7 +259,7 @@ def test_a_copy_of_a_store_at_another_address_is_refused_unless_its_epoch_is_lat
     [
         ({"slots": 8}, errors.IndexMismatch),
         ({"error_rate": 0.5}, errors.IndexMismatch),
-        ({"version": 2}, errors.IndexMismatch),
+        ({"version": 99}, errors.IndexMismatch),
         ({"summaries": [summary(4)]}, errors.SummaryInvalid),
         ({"site": "no site"}, errors.NameInvalid),
         ({"url": "ftp://cern"}, errors.NameInvalid),

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
+from reploc.bloom import CONTAINER_HEADER_BYTES
 from reploc.wire import SoftState, Summary
 from simnet.clock import Clock
 
@@ -72,13 +73,18 @@ class Network:
 
 
 def spoiled(summary: Summary, rng: Random) -> Summary:
-    """The summary with a bit flipped, its end cut off, or another header than its body."""
-    bits = bytearray(summary.bits)
+    """The summary with a bit flipped, its end cut off, or another checksum than its body's."""
+    body = bytearray(summary.body)
     match rng.randrange(3):
         case 0:
-            bits[rng.randrange(len(bits))] ^= 1 << rng.randrange(8)
-            return msgspec.structs.replace(summary, bits=bytes(bits))
+            body[rng.choice(_guarded(body))] ^= 1 << rng.randrange(8)
+            return msgspec.structs.replace(summary, body=bytes(body))
         case 1:
-            return msgspec.structs.replace(summary, bits=bytes(bits[: rng.randrange(len(bits))]))
+            return msgspec.structs.replace(summary, body=bytes(body[: rng.randrange(len(body))]))
         case _:
-            return msgspec.structs.replace(summary, size_class=summary.size_class + rng.choice([1, 2, 100]))
+            return msgspec.structs.replace(summary, checksum=summary.checksum ^ 1 << rng.randrange(64))
+
+
+def _guarded(body: bytearray) -> list[int]:
+    """The bytes of a container that its geometry or checksum guards: all but those of the number of names."""
+    return [*range(CONTAINER_HEADER_BYTES - 8), *range(CONTAINER_HEADER_BYTES, len(body))]

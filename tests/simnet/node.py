@@ -9,7 +9,7 @@ import numpy as np
 
 from reploc.errors import ReplocError, SummaryInvalid
 from reploc.members import IndexSettings
-from reploc.softstate import verified_bits
+from reploc.softstate import whole_filter
 from reploc.wire import Member, SoftState, Summary
 from rli.registry import Decision, DropSite, DropSlots, Forget, Registry, Slots
 from simnet.network import Network
@@ -78,7 +78,7 @@ class IndexNode:
             return
         summary, *rest = left
         try:
-            bits = verified_bits(summary, self._index.error_rate).tobytes()
+            whole = whole_filter(summary, self._index.error_rate)
         except SummaryInvalid as wrong:
             self._apply(decision, rest, spoiled | {summary.slot: wrong.detail}, reply)
             return
@@ -88,7 +88,7 @@ class IndexNode:
             if life != self._life:
                 return
             if self.registry.applied(decision, summary):
-                self.served[decision.number, summary.slot] = (summary.size_class, bits)
+                self.served[decision.number, summary.slot] = (whole.size_class, whole.bits.tobytes())
             self._apply(decision, rest, spoiled, reply)
 
         self._clock.after(self._rng.uniform(0, WRITE_S_MAX), written)
