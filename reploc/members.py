@@ -17,6 +17,12 @@ from reploc.wire import SLOTS_MAX
 
 #: Index nodes in one static list: beyond this a registry is the better tool.
 NODES_MAX = 1_000
+#: Seconds of the shortest interval: a sender that is woken more often does nothing else.
+INTERVAL_S_MIN = 0.001
+#: Seconds of the longest one, a year: every moment that is reckoned with it stays a number.
+INTERVAL_S_MAX = 366 * 86_400.0
+#: Below this rate the 64 bits of a digest that choose the positions promise more than they hold.
+ERROR_RATE_MIN = 1e-12
 
 
 class Node(Settings, frozen=True):
@@ -41,25 +47,40 @@ class IndexSettings(Settings, frozen=True):
         int, Meta(description="R: how many index nodes hold each slot; two survive the loss of one.", ge=1)
     ] = 1
     error_rate: Annotated[
-        float, Meta(description="The false-positive rate promised for one site's filter.", gt=0, le=0.1)
+        float, Meta(description="The false-positive rate promised for one site's filter.", ge=ERROR_RATE_MIN, le=0.1)
     ] = 1e-5
     increment_interval_s: Annotated[
-        float, Meta(description="Changed slots are sent at least this often.", gt=0, le=3600)
+        float, Meta(description="Changed slots are sent at least this often.", ge=INTERVAL_S_MIN, le=3600)
     ] = 1.0
     increment_changes: Annotated[
         int, Meta(description="Changed slots are sent at once after so many changes.", ge=1)
     ] = 1_000
     renewal_interval_s: Annotated[
-        float, Meta(description="A sign of life goes to every node this often.", gt=0, le=86_400)
+        float, Meta(description="A sign of life goes to every node this often.", ge=INTERVAL_S_MIN, le=86_400)
     ] = 30.0
     full_interval_s: Annotated[
-        float, Meta(description="Every slot is sent whole once in this time, spread evenly over it.", gt=0)
+        float,
+        Meta(
+            description="Every slot is sent whole once in this time, spread evenly over it.",
+            ge=INTERVAL_S_MIN,
+            le=INTERVAL_S_MAX,
+        ),
     ] = 3600.0
     expiry_s: Annotated[
-        float, Meta(description="A node stops using a sender's news after so long without a message.", gt=0)
+        float,
+        Meta(
+            description="A node stops using a sender's news after so long without a message.",
+            ge=INTERVAL_S_MIN,
+            le=INTERVAL_S_MAX,
+        ),
     ] = 90.0
     forget_after_s: Annotated[
-        float, Meta(description="A silent sender's name is remembered, and reported missing, for so long.", gt=0)
+        float,
+        Meta(
+            description="A silent sender's name is remembered, and reported missing, for so long.",
+            ge=INTERVAL_S_MIN,
+            le=INTERVAL_S_MAX,
+        ),
     ] = 604_800.0
     nodes: Annotated[list[Node], Meta(description="The index nodes, a table each.", max_length=NODES_MAX)] = field(
         default_factory=lambda: [Node(name="rli-1", url="http://127.0.0.1:39290")]
