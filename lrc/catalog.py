@@ -135,8 +135,9 @@ class Catalog:
         """The same for many, and those that it does not know, in their order; TooLarge where it would be too much."""
         with self.view() as view:
             stored = view.stored_many(lfns)
-            found = {lfn: view.replica(one) for lfn, one in zip(lfns, stored, strict=True) if one is not None}
-        return Replicas(found, [lfn for lfn in dict.fromkeys(lfns) if lfn not in found])
+            found = view.replicas(lfns, stored)
+        unknown = [lfn for lfn, one in zip(lfns, stored, strict=True) if one is None]
+        return Replicas(found, list(dict.fromkeys(unknown)))
 
     def exists(self, lfns: Sequence[str]) -> Exists:
         """The LFNs parted into known and unknown, each in their order."""

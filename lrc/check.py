@@ -13,9 +13,11 @@ long as the check takes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -29,11 +31,28 @@ from reploc import digest, names
 FINDINGS_MAX = 100
 #: Rows between two calls of the progress callback.
 PROGRESS_ROWS = 10_000
+#: Records that are looked at together, or as many as have so many bytes: enough that what is done once for all costs
+#: little, and few megabytes of memory.
+BATCH_RECORDS = 1_000
+BATCH_BYTES = 4 << 20
+#: Records whose keys are remembered while rows that none implies are sought: rows of one record lie close together, and
+#: the largest has a thousand keys of half a kilobyte.
+STRAY_RECORDS = 16
 
 #: Told now and then: rows looked at, rows in all.
 Progress: TypeAlias = Callable[[int, int], None]
+#: One row of a table: key and value.
+Row: TypeAlias = tuple[bytes, bytes]
 
 _TABLES = (layout.LFN, layout.PFN, layout.DIGEST, layout.MEMBER, layout.COLLECTION, layout.COLLECTION_NAME)
+
+
+class _Read(NamedTuple):
+    """One record under its key."""
+
+    key: bytes
+    lfn: str
+    stored: StoredRecord
 
 
 @dataclass(frozen=True)
@@ -80,6 +99,8 @@ class _Inspection:
     seen_lfns: int = 0
     seen_mappings: int = 0
     seen_collections: int = 0
+    #: By table, the rows that records imply and that are there.
+    implied: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.all_rows = sum(self._entries(table) for table in _TABLES)
@@ -103,55 +124,102 @@ class _Inspection:
                     self.progress(self.seen_rows, self.all_rows)
                 yield bytes(key), bytes(value)
 
-    def _has(self, table: layout.Table, key: bytes, value: bytes) -> bool:
-        with self.view.cursor(table) as cursor:
-            return cursor.set_key_dup(key, value)
-
     # ---- records -----------------------------------------------------------------------------------------------------
 
     def lfns(self) -> None:
         """Each record by itself, and every row that it implies."""
+        for batch in self._batches():
+            self._names(batch)
+            for lfn, stored in ((one.lfn, one.stored) for one in batch):
+                self._record(lfn, stored)
+            self._implied(batch)
+
+    def _batches(self) -> Iterator[list[_Read]]:
+        """The records, many at once; of one that cannot be read that is said."""
+        batch: list[_Read] = []
+        size = 0
         for key, value in self._rows(layout.LFN):
             self.seen_lfns += 1
             try:
                 stored = layout.decode_record(value)
-                lfn = lfn_of(key, stored)
+                batch.append(_Read(key, lfn_of(key, stored), stored))
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 self._say(f"record {_shown(key)} cannot be read: {error}")
-                continue
-            self.seen_mappings += len(stored.pfns)
-            self._record(key, lfn, stored)
-            self._implied(key, lfn, stored)
+            size += len(value)
+            if len(batch) == BATCH_RECORDS or size >= BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+        yield batch
 
-    def _record(self, key: bytes, lfn: str, stored: StoredRecord) -> None:
-        if wrong := names.fault(lfn):
-            self._say(f"lfn {_shown(lfn)} {wrong}")
-        elif layout.key(lfn) != key:
-            self._say(f"lfn {_shown(lfn)} lies under another key, {_shown(key)}")
-        if layout.is_whole(key) != (stored.lfn is None):
-            self._say(f"the record of lfn {_shown(lfn)} {'repeats' if stored.lfn else 'lacks'} the name")
+    def _names(self, batch: Sequence[_Read]) -> None:
+        """Names that are none, and LFNs that lie under another key than their own."""
+        lfns = [one.lfn for one in batch]
+        wrong = names.faults(lfns)
+        for at, (one, key) in enumerate(zip(batch, layout.keys(lfns), strict=True)):
+            if at in wrong:
+                self._say(f"lfn {_shown(one.lfn)} {wrong[at]}")
+            elif key != one.key:
+                self._say(f"lfn {_shown(one.lfn)} lies under another key, {_shown(one.key)}")
+            if layout.is_whole(one.key) != (one.stored.lfn is None):
+                self._say(f"the record of lfn {_shown(one.lfn)} {'repeats' if one.stored.lfn else 'lacks'} the name")
+        held = [(pfn, one.lfn) for one in batch for pfn in one.stored.pfns]
+        for at, words in names.faults([pfn for pfn, _ in held]).items():
+            self._say(f"pfn {_shown(held[at][0])} of lfn {_shown(held[at][1])} {words}")
+
+    def _record(self, lfn: str, stored: StoredRecord) -> None:
+        self.seen_mappings += len(stored.pfns)
         if not 1 <= len(stored.pfns) <= layout.PFNS_PER_LFN_MAX:
             self._say(f"lfn {_shown(lfn)} has {len(stored.pfns):,} PFNs; expected 1 to {layout.PFNS_PER_LFN_MAX:,}")
-        if len(set(stored.pfns)) != len(stored.pfns):
+        if len(stored.pfns) > 1 and len(set(stored.pfns)) != len(stored.pfns):
             self._say(f"lfn {_shown(lfn)} has a PFN twice")
-        for pfn, wrong in ((stored.pfns[at], wrong) for at, wrong in names.faults(stored.pfns).items()):
-            self._say(f"pfn {_shown(pfn)} of lfn {_shown(lfn)} {wrong}")
         if stored.checksum is not None and (wrong := names.checksum_fault(stored.checksum)):
             self._say(f"lfn {_shown(lfn)}: {wrong}")
         if stored.size is not None and stored.size < 0:
             self._say(f"lfn {_shown(lfn)} has size {stored.size}")
 
-    def _implied(self, key: bytes, lfn: str, stored: StoredRecord) -> None:
-        for pfn in stored.pfns:
-            if not self._has(layout.PFN, layout.key(pfn), key):
-                self._say(f"pfn {_shown(pfn)} of lfn {_shown(lfn)} is not in the pfn table")
-        (own,) = digest.stored(digest.of([lfn]))
-        if not self._has(layout.DIGEST, layout.digest_key(own), own):
-            self._say(f"the digest of lfn {_shown(lfn)} is not in the digest table")
-        if stored.collection and not self._has(layout.MEMBER, layout.id_key(stored.collection), key):
-            self._say(f"lfn {_shown(lfn)} is not among the members of its collection {stored.collection}")
+    def _implied(self, batch: Sequence[_Read]) -> None:
+        """The rows that follow from the records, those of each table in its order."""
+        pfn_keys = layout.keys([pfn for one in batch for pfn in one.stored.pfns])
+        holders = [one.key for one in batch for _ in one.stored.pfns]
+        for pfn_key, key in self._missing(layout.PFN, set(zip(pfn_keys, holders, strict=True))):
+            self._say(f"pfn {_shown(pfn_key)} of lfn {_shown(key)} is not in the pfn table")
+        digests = digest.stored(digest.of([one.lfn for one in batch]))
+        own = {(layout.digest_key(each), each): one.lfn for each, one in zip(digests, batch, strict=True)}
+        for row in self._missing(layout.DIGEST, own):
+            self._say(f"the digest of lfn {_shown(own[row])} is not in the digest table")
+        members = {(layout.id_key(one.stored.collection), one.key) for one in batch if one.stored.collection}
+        for id_key, key in self._missing(layout.MEMBER, members):
+            number = int.from_bytes(id_key, "big")
+            self._say(f"lfn {_shown(key)} is not among the members of its collection {number}")
+
+    def _missing(self, table: layout.Table, rows: Collection[Row]) -> list[Row]:
+        """Those of the rows that a table lacks; the others are counted."""
+        with self.view.cursor(table) as cursor:
+            missing = [row for row in sorted(rows) if not cursor.set_key_dup(*row)]
+        self.implied[table.name] += len(rows) - len(missing)
+        return missing
 
     # ---- indexes -----------------------------------------------------------------------------------------------------
+
+    def _strays(self, table: layout.Table, keys_of: Callable[[StoredRecord], Iterable[bytes]]) -> Iterator[Row]:
+        """The rows of a table under keys that their record does not imply.
+
+        Every row that a record implies has been looked for by now, so where their number is that of all rows there
+        are no others.
+        """
+        if sum(1 for _ in self._rows(table)) == self.implied[table.name]:
+            return
+
+        @lru_cache(STRAY_RECORDS)
+        def implied(lfn_key: bytes) -> frozenset[bytes] | None:
+            stored = self._indexed(lfn_key, table)
+            return None if stored is None else frozenset(keys_of(stored))
+
+        with self.view.cursor(table) as cursor:
+            for key, lfn_key in ((bytes(key), bytes(value)) for key, value in cursor.iternext()):
+                keys = implied(lfn_key)
+                if keys is not None and key not in keys:
+                    yield key, lfn_key
 
     def _indexed(self, lfn_key: bytes, table: layout.Table) -> StoredRecord | None:
         """The record that an index row names, None where there is none or it has been said to be unreadable."""
@@ -166,10 +234,8 @@ class _Inspection:
 
     def pfns(self) -> None:
         """Each row's LFN has a PFN of that key."""
-        for pfn_key, lfn_key in self._rows(layout.PFN):
-            stored = self._indexed(lfn_key, layout.PFN)
-            if stored is not None and pfn_key not in layout.keys(stored.pfns):
-                self._say(f"the pfn table has {_shown(pfn_key)} under lfn key {_shown(lfn_key)}, whose record has not")
+        for pfn_key, lfn_key in self._strays(layout.PFN, lambda stored: layout.keys(stored.pfns)):
+            self._say(f"the pfn table has {_shown(pfn_key)} under lfn key {_shown(lfn_key)}, whose record has not")
 
     def digests(self) -> None:
         """Each lies under its own first bytes, and there are as many as LFNs.
@@ -186,11 +252,9 @@ class _Inspection:
 
     def members(self) -> None:
         """Each row's record is of that collection."""
-        for key, lfn_key in self._rows(layout.MEMBER):
-            stored = self._indexed(lfn_key, layout.MEMBER)
-            number = int.from_bytes(key, "big")
-            if stored is not None and stored.collection != number:
-                self._say(f"lfn key {_shown(lfn_key)} is a member of collection {number}, not {stored.collection}")
+        for id_key, lfn_key in self._strays(layout.MEMBER, lambda stored: [layout.id_key(stored.collection)]):
+            number = int.from_bytes(id_key, "big")
+            self._say(f"lfn key {_shown(lfn_key)} is a member of collection {number}, which its record does not name")
 
     # ---- collections -------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from reploc.errors import CollectionUnknown
 from reploc.names import Pattern
 from reploc.wire import Collections, CollectionTotals, LfnReplica, Names
 
-#: Keys that one page looks at before it ends without having found enough: about 20 ms, which a daemon can give.
+#: Keys that one page looks at before it ends without having found enough: about 70 ms of one thread.
 KEYS_PER_PAGE_MAX = 20_000
 
 #: A row's key and value to its whole name.

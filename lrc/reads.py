@@ -145,6 +145,15 @@ class View:
 
     # ---- records as others see them ----------------------------------------------------------------------------------
 
+    def replicas(self, lfns: Sequence[str], stored: Sequence[StoredRecord | None]) -> dict[str, Replica]:
+        """What those of the LFNs that have a record are to others. A collection's name is looked for once."""
+        name_of = {number: self.collection_name(number) for number in {one.collection for one in stored if one}}
+        return {
+            lfn: Replica(one.size, one.checksum, name_of[one.collection], list(one.pfns))
+            for lfn, one in zip(lfns, stored, strict=True)
+            if one is not None
+        }
+
     def replica(self, stored: StoredRecord) -> Replica:
         return Replica(stored.size, stored.checksum, self.collection_name(stored.collection), list(stored.pfns))
 

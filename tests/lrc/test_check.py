@@ -99,7 +99,7 @@ DAMAGE: dict[str, tuple[Callable[[Rows], None], str]] = {
     ),
     "member too many": (
         lambda rows: rows.put("member", layout.id_key(1), b"/g"),
-        "lfn key '/g' is a member of collection 1, not 0",
+        "lfn key '/g' is a member of collection 1, which its record does not name",
     ),
     "collection gone": (lambda rows: rows.delete("collection", b"/c"), "there are 1 ids of 0 collections"),
     "collection unreadable": (lambda rows: rows.put("collection", b"/c", b"\xc1"), "collection '/c' cannot be read"),
