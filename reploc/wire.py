@@ -332,8 +332,9 @@ class SiteReplica(Answer, frozen=True):
 
 
 class Resolved(Answer, frozen=True):
-    """Verified copies of one LFN. A site in `missing` was not known to the index, one in `unreachable` did not answer:
-    either may hold copies that are not listed, and only when both are empty is the answer `complete`."""
+    """Verified copies of one LFN. The index lacks the news of a site in `missing`, and one in `unreachable` did not
+    answer: either may hold copies that are not listed. An answer that is not `complete` and names neither comes from
+    nodes that do not know all sites yet."""
 
     lfn: str
     complete: bool

@@ -93,7 +93,7 @@ def located_findings(located: Located, lfns: list[str]) -> Findings:
     """What is printed of the index's answer about these LFNs."""
     messages = [located.of(lfn) for lfn in lfns]
     rows = [row for message in messages for row in _located_rows(message)]
-    notes = _lacking(located.said.missing, {}, {} if located.complete else located.nodes)
+    notes = [] if located.complete else _lacking(located.said.missing, {}, located.nodes)
     found = all(message.sites for message in messages)
     return Findings(list(messages), rows, notes, _status(located.complete, found))
 
@@ -102,7 +102,7 @@ def found_findings(looked_up: Lookup, lfns: list[str]) -> Findings:
     """What is printed of the catalogs' answers about these LFNs."""
     messages = [looked_up.of(lfn) for lfn in lfns]
     rows = [row for message in messages for row in _found_rows(message)]
-    notes = _lacking(looked_up.missing, looked_up.unreachable, {} if looked_up.complete else looked_up.nodes)
+    notes = [] if looked_up.complete else _lacking(looked_up.missing, looked_up.unreachable, looked_up.nodes)
     found = all(message.replicas for message in messages)
     return Findings(list(messages), rows, notes, _status(looked_up.complete, found))
 
@@ -124,11 +124,13 @@ def _found_rows(said: Resolved) -> list[tuple[str, ...]]:
 
 
 def _lacking(missing: list[str], unreachable: dict[str, str], nodes: dict[str, str]) -> list[str]:
-    return [
+    """What keeps an answer from being complete; where nobody is to be named, a node that has just started."""
+    named = [
         *(f"incomplete: the index has no news of site {site}" for site in missing),
         *(f"incomplete: site {site} could not be asked: {why}" for site, why in unreachable.items()),
         *(f"incomplete: index node {node} could not be asked: {why}" for node, why in nodes.items()),
     ]
+    return named or ["incomplete: the index does not know all sites yet; other sites may hold copies"]
 
 
 def _status(complete: bool, found: bool) -> Exit:

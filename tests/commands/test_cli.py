@@ -100,6 +100,14 @@ async def test_locate_says_that_its_answer_is_incomplete(grid: Grid) -> None:
     assert result.exit_code == 3
 
 
+@pytest.mark.parametrize("command", ["locate", "lookup"])
+async def test_an_answer_that_is_incomplete_says_why_though_no_site_is_named(grid: Grid, command: str) -> None:
+    grid.node.incomplete = {"/a"}
+    result = await run(command, "/a", "--rli", grid.rli)
+    assert result.stderr == "reploc: incomplete: the index does not know all sites yet; other sites may hold copies\n"
+    assert result.exit_code == 3
+
+
 async def test_lookup_prints_verified_copies(grid: Grid) -> None:
     result = await run("lookup", "/a", "--rli", grid.rli)
     assert result.stdout == "/a\tX\t1 byte\tfile:///a\n"
