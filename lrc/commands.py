@@ -10,6 +10,7 @@ from msgspec import Struct
 from lrc import check, server
 from lrc.catalog import Catalog
 from lrc.settings import LrcSettings
+from lrc.tools.backup_command import backup
 from lrc.tools.dump_commands import dump, load
 from lrc.tools.scan_command import scan
 from reploc import config, service
@@ -50,7 +51,7 @@ def lrc() -> None:
     """A site's local replica catalog: the daemon, and its tools."""
 
 
-for command in (scan, dump, load):
+for command in (scan, dump, load, backup):
     lrc.add_command(command)
 
 

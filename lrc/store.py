@@ -17,6 +17,7 @@ import fcntl
 import os
 import resource
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -244,6 +245,26 @@ class Store:
         """Bytes of the file, of which some may be free pages."""
         return (Path(self.path) / layout.DATA_FILE).stat().st_size
 
+    def copy(self, to: Path) -> None:
+        """Write a copy of the store as it stands, without its free pages, into a directory that is absent or empty.
+
+        The directory appears whole and on disk, or as it was. The copy is one snapshot, so that a writer beside it
+        goes on, and the store may grow for as long as it takes.
+        """
+        part = to.with_name(f".{to.name}.{os.getpid()}.part")
+        with _errors(str(to)):
+            if to.exists() and any(to.iterdir()):
+                raise StoreForeign(f"{to}: the directory is not empty; expected one that a copy can become")
+            part.mkdir(parents=True)
+            try:
+                self.environment.copy(str(part), compact=True)
+                for path in (part / layout.DATA_FILE, part):
+                    _sync(path)
+                part.replace(to)
+                _sync(to.parent)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+
     # ---- the state row -----------------------------------------------------------------------------------------------
 
     def state(self, txn: Transaction) -> State:
@@ -262,6 +283,15 @@ def _errors(path: str, foreign: tuple[type[Exception], ...] = (lmdb.Error, OSErr
         yield
     except foreign as error:
         raise translated(error, path) from error
+
+
+def _sync(path: Path) -> None:
+    """Make a file, or the names in a directory, durable."""
+    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _locked(path: Path) -> int:
