@@ -304,21 +304,39 @@ class SiteLocation(Answer, frozen=True):
 
 
 class Location(Answer, frozen=True):
-    """Which sites may hold the LFN. Unless `complete`, the sites in `missing` might hold it too."""
+    """Which sites may hold the LFN. Unless `complete`, other sites might hold it too: those in `missing`, of which the
+    node has no news, and those that could not be asked in time, in `stale` because the news of them is older than
+    demanded, in `unverified` because their own word was demanded. A site that was asked is of age 0."""
 
     lfn: str
     complete: bool
     missing: list[str]
     sites: list[SiteLocation]
+    stale: list[str] = []
+    unverified: list[str] = []
 
 
 class Locations(Answer, frozen=True):
-    """The same for many; `sites` describes each site that occurs. `missing` is over all `incomplete` LFNs."""
+    """The same for many; `sites` describes each site that occurs. What is lacking is over all `incomplete` LFNs."""
 
     locations: dict[str, list[str]]
     incomplete: list[str]
     missing: list[str]
     sites: dict[str, SiteNews]
+    stale: list[str] = []
+    unverified: list[str] = []
+
+
+class Existence(Answer, frozen=True):
+    """The LFNs asked for in three parts: some site may hold it; no site does; or nobody can say, since not all sites
+    were heard. With `verify` the first part is those that a site's own catalog holds."""
+
+    may_hold: list[str]
+    nowhere: list[str]
+    unknown: list[str]
+    missing: list[str]
+    stale: list[str]
+    unverified: list[str]
 
 
 class SiteReplica(Answer, frozen=True):
@@ -334,13 +352,15 @@ class SiteReplica(Answer, frozen=True):
 class Resolved(Answer, frozen=True):
     """Verified copies of one LFN. The index lacks the news of a site in `missing`, and one in `unreachable` did not
     answer: either may hold copies that are not listed. An answer that is not `complete` and names neither comes from
-    nodes that do not know all sites yet."""
+    nodes that do not know all sites yet. In `stale` are sites whose news is older than demanded, and which could not be
+    asked instead."""
 
     lfn: str
     complete: bool
     missing: list[str]
     unreachable: list[str]
     replicas: list[SiteReplica]
+    stale: list[str] = []
 
 
 class ResolvedMany(Answer, frozen=True):
@@ -348,6 +368,7 @@ class ResolvedMany(Answer, frozen=True):
     incomplete: list[str]
     missing: list[str]
     unreachable: list[str]
+    stale: list[str] = []
 
 
 class Member(Answer, frozen=True):
@@ -373,20 +394,6 @@ class Members(Answer, frozen=True):
     ring: str
     listed: list[tuple[int, int]]
     members: list[Member]
-
-
-class ResolveBody(Body, frozen=True):
-    """Which LFNs to look up at their catalogs, and how long the answer may take."""
-
-    lfns: Annotated[list[Name], Meta(max_length=BATCH_ITEMS_MAX)]
-    deadline_s: Annotated[float, Meta(gt=0, le=DEADLINE_S_MAX)] = DEADLINE_S
-
-
-class ResolveQuery(Body, frozen=True):
-    """The same for one LFN."""
-
-    lfn: Name
-    deadline_s: Annotated[float, Meta(gt=0, le=DEADLINE_S_MAX)] = DEADLINE_S
 
 
 # ---- every daemon ----------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from reploc.client.node import RliNodeClient
 from reploc.client.transport import Transport
 from reploc.errors import ReplocError
 from reploc.members import IndexSettings
+from reploc.questions import Demand
 from reploc.wire import Locations, Members
 
 #: Says which node forwarded a question; its presence says that it was forwarded.
@@ -37,7 +38,7 @@ class Forward:
         """The names of the other nodes."""
         return [name for name in self._view.urls if name != self._node]
 
-    async def locations(self, lfns: Sequence[str], until: float) -> Locations:
+    async def locations(self, lfns: Sequence[str], demand: Demand, until: float) -> Locations:
         """What the other owners say of LFNs by the moment `until` of the loop's clock, or in three seconds.
 
         Of those that none could be asked about it says that nothing is known.
@@ -45,7 +46,7 @@ class Forward:
         until = min(until, _time() + FORWARD_S)
 
         async def ask(part: Part) -> Locations:
-            return await self._ask_part(part, until)
+            return await self._ask_part(part, demand, until)
 
         parts = self._view.parts(lfns)
         return locations.joined(await side_by_side(ask, parts, limit=len(parts)))
@@ -54,13 +55,13 @@ class Forward:
         """Whom another node knows. Raises Unreachable and the like."""
         return await self._client(peer, FORWARD_S).members()
 
-    async def _ask_part(self, part: Part, until: float) -> Locations:
+    async def _ask_part(self, part: Part, demand: Demand, until: float) -> Locations:
         said = locations.unanswered(part.lfns)
         others = [owner for owner in part.owners if owner != self._node]
         for left, owner in zip(range(len(others), 0, -1), others, strict=True):
             client = self._client(owner, max(until - _time(), 0.0) / left)
             with suppress(ReplocError):
-                said = locations.merged(said, await client.locations(said.incomplete))
+                said = locations.merged(said, await client.locations(said.incomplete, demand))
             if not said.incomplete:
                 break
         return said

@@ -11,32 +11,31 @@ from typing import Any
 import numpy as np
 
 from reploc import __version__, digest, names, service, telemetry
-from reploc.client import locations, resolve
+from reploc.client import demands, locations, resolve
 from reploc.client.catalogs import ask_catalogs
 from reploc.client.concurrency import side_by_side
+from reploc.client.locations import Located
 from reploc.client.transport import HttpTransport, Transport
 from reploc.errors import ReplocError
+from reploc.questions import Demand, LocateBody, LocateQuery, ResolveBody, ResolveQuery
 from reploc.routes import Call, NoQuery, Route, get, post
 from reploc.service import Daemon, Duty
 from reploc.telemetry import Metrics
 from reploc.wire import (
-    LfnQuery,
-    LfnsBody,
+    Existence,
     Location,
     Locations,
     Member,
     Members,
-    ResolveBody,
     Resolved,
     ResolvedMany,
-    ResolveQuery,
     RliStatus,
-    SiteLocation,
     SoftState,
     SoftStateAnswer,
 )
 from rli.forward import HOP_HEADER, Forward
 from rli.index import Index
+from rli.refresh import Refresh
 from rli.settings import RliSettings
 from rli.turn import Turn
 
@@ -57,6 +56,7 @@ class RliServer:
         self._transport = transport
         self._turn = Turn(lambda lfns: index.each_location(lfns, service.now()))
         self._forward = Forward(settings.index, settings.node, transport)
+        self._refresh = Refresh(index, transport)
         self._started = service.now()
         self._taken = metrics.counter("reploc_softstate_summaries", "Summaries that senders sent, by site", "site")
         self._forwarded = metrics.counter("reploc_forwarded_lfns", "LFNs that another owner was asked about")
@@ -67,8 +67,9 @@ class RliServer:
     def routes(self) -> list[Route[Any]]:
         """Every route of an index node."""
         return [
-            get("/v1/locations", self.location, LfnQuery, "Which sites may hold one LFN"),
-            post("/v1/locations", self.locations, LfnsBody, "Which sites may hold each of many LFNs"),
+            get("/v1/locations", self.location, LocateQuery, "Which sites may hold one LFN"),
+            post("/v1/locations", self.locations, LocateBody, "Which sites may hold each of many LFNs"),
+            post("/v1/exists", self.exists, LocateBody, "Which of many LFNs any site may hold"),
             get("/v1/replicas", self.replica, ResolveQuery, "Verified copies of one LFN"),
             post("/v1/replicas", self.replicas, ResolveBody, "Verified copies of many LFNs"),
             post("/v1/softstate", self.soft_state, SoftState, "A sender's news"),
@@ -82,18 +83,21 @@ class RliServer:
 
     # ---- questions -----------------------------------------------------------------------------------------------
 
-    async def location(self, call: Call[LfnQuery]) -> Location:
+    async def location(self, call: Call[LocateQuery]) -> Location:
         lfn = names.require(call.what.lfn)
-        found = await self._turn.ask(lfn)
-        if found.complete or found.sites or HOP_HEADER in call.headers:
-            return found
-        said = await self._located([lfn], call)
-        sites = [SiteLocation(site, said.sites[site].lrc, said.sites[site].age_s) for site in said.locations[lfn]]
-        return Location(lfn, not said.incomplete, said.missing, sites)
+        if call.what.demand.is_none:
+            found = await self._turn.ask(lfn)
+            if found.complete or found.sites or HOP_HEADER in call.headers:
+                return found
+        return Located(await self._asked([lfn], call), frozenset([lfn]), {}).of(lfn)
 
-    async def locations(self, call: Call[LfnsBody]) -> Locations:
+    async def locations(self, call: Call[LocateBody]) -> Locations:
         names.require_all(call.what.lfns)
-        return await self._located(call.what.lfns, call)
+        return await self._asked(call.what.lfns, call)
+
+    async def exists(self, call: Call[LocateBody]) -> Existence:
+        names.require_all(call.what.lfns)
+        return demands.existence(await self._asked(call.what.lfns, call))
 
     async def replica(self, call: Call[ResolveQuery]) -> Resolved:
         lfn = names.require(call.what.lfn)
@@ -103,25 +107,31 @@ class RliServer:
         names.require_all(call.what.lfns)
         return (await self._resolved(call.what.lfns, call)).message()
 
-    async def _located(self, lfns: Sequence[str], call: Call[Any], until: float = inf) -> Locations:
-        """From what is held here; of slots that nothing is held of, from other owners too, unless one of them asks."""
+    async def _asked(self, lfns: Sequence[str], call: Call[LocateQuery] | Call[LocateBody]) -> Locations:
+        demand = call.what.demand
+        return await self._located(lfns, call, demand, inf if demand.is_none else _time() + call.what.deadline_s)
+
+    async def _located(self, lfns: Sequence[str], call: Call[Any], demand: Demand, until: float) -> Locations:
+        """As good as demanded by the moment `until` of the loop's clock: from what is held here, and of slots that
+        nothing is held of, from other owners too, unless one of them asks."""
         digests = digest.of(lfns)
         helpless = self._index.helpless(digests)
         if not helpless.any() or HOP_HEADER in call.headers:
-            return self._index.locations(lfns, digests, service.now())
+            return await self._refresh.located(self._index.locations(lfns, digests, service.now()), demand, until)
         elsewhere = [lfns[at] for at in np.flatnonzero(helpless).tolist()]
         here = [lfns[at] for at in np.flatnonzero(~helpless).tolist()]
         self._forwarded.inc(len(elsewhere))
-        theirs = await self._forward.locations(elsewhere, until)
-        now = service.now()
-        ours = self._index.locations(elsewhere, digests[helpless], now)
-        return locations.joined([self._index.locations(here, digests[~helpless], now), locations.merged(ours, theirs)])
+        known = self._index.locations(here, digests[~helpless], service.now())
+        ours, theirs = await asyncio.gather(
+            self._refresh.located(known, demand, until), self._forward.locations(elsewhere, demand, until)
+        )
+        nothing = self._index.locations(elsewhere, digests[helpless], service.now())
+        return locations.joined([ours, locations.merged(nothing, theirs)])
 
     async def _resolved(self, lfns: Sequence[str], call: Call[ResolveQuery] | Call[ResolveBody]) -> resolve.Lookup:
         now, deadline_s = _time(), call.what.deadline_s
-        until = now + deadline_s
-        located = await self._located(lfns, call, now + deadline_s * INDEX_SHARE)
-        return resolve.lookup(located, await ask_catalogs(self._transport, resolve.asks(located), until))
+        located = await self._located(lfns, call, call.what.demand, now + deadline_s * INDEX_SHARE)
+        return resolve.lookup(located, await ask_catalogs(self._transport, resolve.asks(located), now + deadline_s))
 
     # ---- soft state ----------------------------------------------------------------------------------------------
 

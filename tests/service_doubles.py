@@ -10,6 +10,7 @@ import msgspec
 
 from reploc import service
 from reploc.errors import LfnUnknown, Unavailable
+from reploc.questions import Demand, LocateBody
 from reploc.ring import Ring
 from reploc.routes import Call, NoQuery, Reply, Route, Stream, get, post
 from reploc.service import Daemon, DaemonSettings
@@ -17,6 +18,7 @@ from reploc.telemetry import Metrics
 from reploc.wire import (
     Body,
     DeleteBody,
+    Exists,
     ItemError,
     LfnReplica,
     LfnsBody,
@@ -100,6 +102,7 @@ class CatalogDouble:
         return [
             get("/v1/replicas", self.replica, LfnQuery, ""),
             post("/v1/replicas", self.replicas, LfnsBody, ""),
+            post("/v1/exists", self.exists, LfnsBody, ""),
             get("/v1/lfns", self.lfns, NamesQuery, ""),
             get("/v1/dump", self.dump, NoQuery, ""),
             post("/v1/mappings", self.write, MappingsBody, ""),
@@ -120,6 +123,13 @@ class CatalogDouble:
             return said
         known = {lfn: Replica(1, None, None, self.mappings[lfn]) for lfn in call.what.lfns if lfn in self.mappings}
         return Replicas(known, [lfn for lfn in call.what.lfns if lfn not in known])
+
+    async def exists(self, call: Call[LfnsBody]) -> Any:
+        self.asked.append(call.what.lfns)
+        if said := await self.trouble():
+            return said
+        known = [lfn for lfn in call.what.lfns if lfn in self.mappings]
+        return Exists(known, [lfn for lfn in call.what.lfns if lfn not in self.mappings])
 
     async def lfns(self, call: Call[NamesQuery]) -> Names:
         found = sorted(lfn for lfn in self.mappings if lfn > (call.what.after or ""))[:2]
@@ -169,6 +179,8 @@ class NodeDouble:
     missing: list[str] = field(default_factory=list)
     trouble: Trouble = no_trouble
     asked: list[list[str]] = field(default_factory=list)
+    demanded: list[Demand] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
     urls: dict[str, str] = field(default_factory=dict)
     redundancy: int = 2
     slots: int = 16
@@ -180,19 +192,20 @@ class NodeDouble:
 
     def routes(self) -> list[Route[Any]]:
         return [
-            post("/v1/locations", self.locations, LfnsBody, ""),
+            post("/v1/locations", self.locations, LocateBody, ""),
             get("/v1/members", self.members, NoQuery, ""),
             get("/v1/status", self.status, NoQuery, ""),
         ]
 
-    async def locations(self, call: Call[LfnsBody]) -> Any:
+    async def locations(self, call: Call[LocateBody]) -> Any:
+        self.demanded.append(Demand(call.what.max_age_s, call.what.verify))
         self.asked.append(call.what.lfns)
         if said := await self.trouble():
             return said
         found = {lfn: self.held.get(lfn, []) for lfn in call.what.lfns}
         incomplete = [lfn for lfn in call.what.lfns if lfn in self.incomplete]
         sites = {site: SiteNews(self.sites[site], self.age_s) for named in found.values() for site in named}
-        return Locations(found, incomplete, self.missing if incomplete else [], sites)
+        return Locations(found, incomplete, self.missing if incomplete else [], sites, self.stale if incomplete else [])
 
     async def members(self, _: Call[NoQuery]) -> Members:
         members = [Member("rli", name, url, "listed") for name, url in self.urls.items()]

@@ -14,6 +14,7 @@ SERVICES = {"lrc", "rli"}
 #: Modules that hold rules: no clock, no chance, no input or output. `now` and `rng` are their arguments.
 PURE = {
     "reploc.client.batches",
+    "reploc.client.demands",
     "reploc.bloom",
     "reploc.digest",
     "reploc.errors",
@@ -21,6 +22,7 @@ PURE = {
     "reploc.members",
     "reploc.names",
     "reploc.client.resolve",
+    "reploc.questions",
     "reploc.ring",
     "reploc.softstate",
     "reploc.wire",

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Self
 
 from reploc import names
-from reploc.client import locations, resolve
+from reploc.client import demands, locations, resolve
 from reploc.client.catalogs import ask_catalogs
 from reploc.client.concurrency import REQUESTS, side_by_side
 from reploc.client.locations import Located, Part, View
@@ -22,7 +22,8 @@ from reploc.client.resolve import Lookup
 from reploc.client.retry import Retrying
 from reploc.client.transport import HttpTransport, Transport
 from reploc.errors import AnswerInvalid, DeadlineExceeded, ReplocError, Unreachable
-from reploc.wire import DEADLINE_S, Locations
+from reploc.questions import Demand
+from reploc.wire import DEADLINE_S, Existence, Locations
 
 #: Seconds that a list of members is believed: the list changes when an operator changes it.
 MEMBERS_S = 60.0
@@ -68,38 +69,61 @@ class RliClient:
         """Who owns which slot, fetched unless it is known. Raises Unreachable: no node could say."""
         return await self._current_view(_time() + deadline_s)
 
-    async def locate(self, lfns: Sequence[str], deadline_s: float = DEADLINE_S) -> Located:
+    async def locate(
+        self,
+        lfns: Sequence[str],
+        deadline_s: float = DEADLINE_S,
+        *,
+        max_age_s: float | None = None,
+        verify: bool = False,
+    ) -> Located:
         """Which sites may hold each of the LFNs, within `deadline_s` seconds.
 
-        What is lacking is named in the answer. Raises NameInvalid, and where not one LFN could be asked about
-        Unreachable or DeadlineExceeded.
+        No site is judged by news older than `max_age_s` seconds, and with `verify` only sites are listed whose catalogs
+        hold the LFN; the index asks them. What is lacking is named in the answer. Raises NameInvalid, and where not one
+        LFN could be asked about Unreachable or DeadlineExceeded.
         """
-        return await self._locate(lfns, _time() + deadline_s)
+        return await self._locate(lfns, _time() + deadline_s, Demand(max_age_s, verify))
 
-    async def lookup(self, lfns: Sequence[str], deadline_s: float = DEADLINE_S) -> Lookup:
+    async def exists(
+        self,
+        lfns: Sequence[str],
+        deadline_s: float = DEADLINE_S,
+        *,
+        max_age_s: float | None = None,
+        verify: bool = False,
+    ) -> Existence:
+        """Which of the LFNs some site may hold, which none does, and which nobody can say; else as `locate`."""
+        located = await self._locate(lfns, _time() + deadline_s, Demand(max_age_s, verify))
+        return demands.existence(located.said)
+
+    async def lookup(
+        self, lfns: Sequence[str], deadline_s: float = DEADLINE_S, *, max_age_s: float | None = None
+    ) -> Lookup:
         """Verified copies of each of the LFNs, within `deadline_s` seconds; raises what `locate` raises.
 
-        A catalog that does not answer in time is named in the answer.
+        A catalog that does not answer in time is named in the answer, and so is one whose news is older than
+        `max_age_s` seconds and which could not be asked instead.
         """
         now = _time()
-        located = await self._locate(lfns, now + deadline_s * INDEX_SHARE)
+        located = await self._locate(lfns, now + deadline_s * INDEX_SHARE, Demand(max_age_s))
         answers = await ask_catalogs(self._transport, resolve.asks(located.said), now + deadline_s)
         return replace(resolve.lookup(located.said, answers), nodes=located.nodes)
 
     # ---- the index
 
-    async def _locate(self, lfns: Sequence[str], until: float) -> Located:
+    async def _locate(self, lfns: Sequence[str], until: float, demand: Demand) -> Located:
         names.require_all(lfns)
         if not lfns:
             return Located(locations.joined([]), frozenset(), {})
         distinct = list(dict.fromkeys(lfns))
         view = await self._current_view(until)
         failed: dict[str, ReplocError] = {}
-        answers = await self._ask_owners(view, distinct, until, failed)
+        answers = await self._ask_owners(view, distinct, demand, until, failed)
         lacking = [lfn for part, said in answers if said is None for lfn in part.lfns]
         if lacking and (fresh := await self._changed_view(view, until)):
             answers = [(part, said) for part, said in answers if said is not None]
-            answers += await self._ask_owners(fresh, lacking, until, failed)
+            answers += await self._ask_owners(fresh, lacking, demand, until, failed)
         said = [locations.unanswered(part.lfns) if said is None else said for part, said in answers]
         answered = frozenset(lfn for part, said in answers if said is not None for lfn in part.lfns)
         if not answered:
@@ -107,24 +131,27 @@ class RliClient:
         return Located(locations.joined(said), answered, {node: _words(wrong) for node, wrong in failed.items()})
 
     async def _ask_owners(
-        self, view: View, lfns: Sequence[str], until: float, failed: dict[str, ReplocError]
+        self, view: View, lfns: Sequence[str], demand: Demand, until: float, failed: dict[str, ReplocError]
     ) -> list[tuple[Part, Locations | None]]:
         """What the owners say of each part, None where none could be asked; `failed` takes the nodes that did not."""
 
         async def ask(part: Part) -> tuple[Part, Locations | None]:
-            return part, await self._ask_part(view, part, until, failed)
+            return part, await self._ask_part(view, part, demand, until, failed)
 
         return await side_by_side(ask, view.parts(lfns), PARTS)
 
-    async def _ask_part(self, view: View, part: Part, until: float, failed: dict[str, ReplocError]) -> Locations | None:
+    async def _ask_part(
+        self, view: View, part: Part, demand: Demand, until: float, failed: dict[str, ReplocError]
+    ) -> Locations | None:
         said: Locations | None = None
         owners = sorted(part.owners, key=self._ailing)
         for number, owner in enumerate(owners):
             lfns = part.lfns if said is None else said.incomplete
             left = len(owners) - number
-            only = left == 1 and said is None
+            transport = Retrying(self._transport) if left == 1 and said is None else self._transport
+            node = RliNodeClient(view.urls[owner], request_s=_attempt_s(until, left), transport=transport)
             try:
-                answer = await self._ask_node(view.urls[owner], lfns, _attempt_s(until, left), persist=only)
+                answer = await node.locations(lfns, demand)
             except ReplocError as wrong:
                 if not _another_may_know(wrong):
                     raise
@@ -135,10 +162,6 @@ class RliClient:
             if not said.incomplete:
                 break
         return said
-
-    async def _ask_node(self, url: str, lfns: Sequence[str], request_s: float, *, persist: bool) -> Locations:
-        transport = Retrying(self._transport) if persist else self._transport
-        return await RliNodeClient(url, request_s=request_s, transport=transport).locations(lfns)
 
     # ---- who belongs to it
 

@@ -63,13 +63,15 @@ class Located:
         return not self.said.incomplete
 
     def of(self, lfn: str) -> Location:
-        """What is known of one of the LFNs. `missing` may name a site that is missing for another LFN only."""
+        """What is known of one of the LFNs. What is lacking may be a site that is lacking for another LFN only."""
         complete = lfn not in self._incomplete
         return Location(
             lfn=lfn,
             complete=complete,
             missing=[] if complete else self.said.missing,
             sites=[SiteLocation(site, *_news(self.said.sites[site])) for site in self.said.locations[lfn]],
+            stale=[] if complete else self.said.stale,
+            unverified=[] if complete else self.said.unverified,
         )
 
     @cached_property
@@ -122,6 +124,8 @@ def merged(first: Locations, second: Locations) -> Locations:
         incomplete=[lfn for lfn in first.incomplete if lfn in incomplete],
         missing=sorted({*first.missing, *second.missing}) if incomplete else [],
         sites=_fresher([first, second]),
+        stale=sorted({*first.stale, *second.stale}) if incomplete else [],
+        unverified=sorted({*first.unverified, *second.unverified}) if incomplete else [],
     )
 
 
@@ -135,12 +139,18 @@ def joined(answers: Sequence[Locations]) -> Locations:
     """Answers about different LFNs as one."""
     locations: dict[str, list[str]] = {}
     incomplete: list[str] = []
-    missing: set[str] = set()
     for answer in answers:
         locations.update(answer.locations)
         incomplete.extend(answer.incomplete)
-        missing.update(answer.missing if answer.incomplete else ())
-    return Locations(locations, incomplete, sorted(missing), _fresher(answers))
+    lacking = [answer for answer in answers if answer.incomplete]
+    return Locations(
+        locations=locations,
+        incomplete=incomplete,
+        missing=sorted({site for answer in lacking for site in answer.missing}),
+        sites=_fresher(answers),
+        stale=sorted({site for answer in lacking for site in answer.stale}),
+        unverified=sorted({site for answer in lacking for site in answer.unverified}),
+    )
 
 
 def _fresher(answers: Sequence[Locations]) -> dict[str, SiteNews]:

@@ -12,13 +12,16 @@ from reploc.client import locations
 from reploc.client.lrc import REQUEST_S
 from reploc.client.retry import Retrying
 from reploc.client.transport import HttpTransport, Request, Transport
+from reploc.questions import NO_DEMAND, Demand, LocateBody, ResolveBody
 from reploc.wire import (
     DEADLINE_S,
+    DEADLINE_S_MAX,
+    Body,
+    Existence,
     LfnsBody,
     Location,
     Locations,
     Members,
-    ResolveBody,
     Resolved,
     ResolvedMany,
     RliStatus,
@@ -27,6 +30,9 @@ from reploc.wire import (
 )
 
 T = TypeVar("T")
+
+#: The part of a request's time that a node may take to ask catalogs; the way there and back has the rest.
+NODE_SHARE = 0.8
 
 
 class RliNodeClient:
@@ -62,25 +68,36 @@ class RliNodeClient:
         if self._owned:
             await self._transport.close()
 
-    async def location(self, lfn: str) -> Location:
-        """Which sites may hold one LFN."""
-        return await self._ask(Request("GET", self.url, "/v1/locations", Location, {"lfn": names.require(lfn)}))
+    async def location(self, lfn: str, demand: Demand = NO_DEMAND) -> Location:
+        """Which sites may hold one LFN, as good as demanded."""
+        query = {"lfn": names.require(lfn)}
+        if not demand.is_none:
+            query |= {"verify": str(demand.verify).lower(), "deadline_s": repr(self._deadline_s())}
+        if demand.max_age_s is not None:
+            query["max_age_s"] = repr(demand.max_age_s)
+        return await self._ask(Request("GET", self.url, "/v1/locations", Location, query))
 
-    async def locations(self, lfns: Sequence[str]) -> Locations:
+    async def locations(self, lfns: Sequence[str], demand: Demand = NO_DEMAND) -> Locations:
         """Which sites may hold each of many LFNs. Every LFN is in the answer, and every site of it is described."""
-        names.require_all(lfns)
-        request = Request("POST", self.url, "/v1/locations", Locations, body=LfnsBody(list(lfns)))
+        request = Request("POST", self.url, "/v1/locations", Locations, body=self._locate_body(lfns, demand))
         return locations.checked(await self._ask(request), lfns, str(request))
+
+    async def exists(self, lfns: Sequence[str], demand: Demand = NO_DEMAND) -> Existence:
+        """Which of many LFNs some site may hold, which none does, and which the node cannot say."""
+        body = self._locate_body(lfns, demand)
+        return await self._ask(Request("POST", self.url, "/v1/exists", Existence, body=body))
 
     async def replica(self, lfn: str, deadline_s: float = DEADLINE_S) -> Resolved:
         """Verified copies of one LFN; the node asks the catalogs, for at most `deadline_s` seconds."""
         query = {"lfn": names.require(lfn), "deadline_s": repr(deadline_s)}
         return await self._ask(Request("GET", self.url, "/v1/replicas", Resolved, query))
 
-    async def replicas(self, lfns: Sequence[str], deadline_s: float = DEADLINE_S) -> ResolvedMany:
-        """The same for many LFNs."""
+    async def replicas(
+        self, lfns: Sequence[str], deadline_s: float = DEADLINE_S, *, max_age_s: float | None = None
+    ) -> ResolvedMany:
+        """The same for many LFNs, with no site judged by news that is older than `max_age_s`."""
         names.require_all(lfns)
-        body = ResolveBody(list(lfns), deadline_s)
+        body = ResolveBody(list(lfns), max_age_s, deadline_s)
         return await self._ask(Request("POST", self.url, "/v1/replicas", ResolvedMany, body=body))
 
     async def members(self) -> Members:
@@ -94,6 +111,16 @@ class RliNodeClient:
     async def soft_state(self, message: SoftState) -> SoftStateAnswer:
         """Tells the node a sender's news."""
         return await self._ask(Request("POST", self.url, "/v1/softstate", SoftStateAnswer, body=message))
+
+    def _locate_body(self, lfns: Sequence[str], demand: Demand) -> Body:
+        names.require_all(lfns)
+        if demand.is_none:
+            return LfnsBody(list(lfns))
+        return LocateBody(list(lfns), demand.max_age_s, demand.verify, self._deadline_s())
+
+    def _deadline_s(self) -> float:
+        """Seconds that the node may take: above nothing, as its bound wants it."""
+        return min(max(self._request_s * NODE_SHARE, 1e-3), DEADLINE_S_MAX)
 
     async def _ask(self, request: Request[T]) -> T:
         if self._headers:

@@ -39,7 +39,8 @@ class Lookup:
     `replicas` has every LFN, with an empty list where no copy was found. An LFN in `incomplete` may have copies that
     are not listed: at a site in `missing`, whose news the index lacks; at one in `unreachable` (site → why); or because
     of one in `nodes` (index node → why), where no owner of its slot could be asked. `unasked` holds, for each LFN that
-    has some, the sites whose catalogs could not be asked about it.
+    has some, the sites whose catalogs could not be asked about it. `stale` are the sites whose news is older than was
+    demanded, and which could not be asked instead.
     """
 
     replicas: dict[str, list[SiteReplica]]
@@ -48,6 +49,7 @@ class Lookup:
     unreachable: dict[str, str]
     unasked: dict[str, list[str]]
     nodes: dict[str, str] = field(default_factory=dict)
+    stale: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -67,11 +69,12 @@ class Lookup:
             missing=[] if complete else self.missing,
             unreachable=self.unasked.get(lfn, []),
             replicas=self.replicas[lfn],
+            stale=[] if complete else self.stale,
         )
 
     def message(self) -> ResolvedMany:
         """The same as a service answers it."""
-        return ResolvedMany(self.replicas, self.incomplete, self.missing, sorted(self.unreachable))
+        return ResolvedMany(self.replicas, self.incomplete, self.missing, sorted(self.unreachable), self.stale)
 
 
 def asks(located: Locations) -> list[CatalogAsk]:
@@ -113,6 +116,7 @@ def lookup(located: Locations, answers: Iterable[CatalogAnswer]) -> Lookup:
         missing=located.missing,
         unreachable=unreachable,
         unasked=unasked,
+        stale=located.stale,
     )
 
 

@@ -10,18 +10,26 @@ from typing import BinaryIO, TypeVar
 import click
 import msgspec
 
-from reploc.client import RliClient
+from reploc.client import RliClient, demands
 from reploc.client.locations import Located
 from reploc.client.resolve import Lookup
 from reploc.commands import discovery, input_files, terminal
 from reploc.commands.input_files import Form, Line
-from reploc.commands.options import deadline_option, file_option, format_option, json_option, rli_option
+from reploc.commands.options import (
+    deadline_option,
+    file_option,
+    format_option,
+    json_option,
+    max_age_option,
+    rli_option,
+)
 from reploc.commands.terminal import EXIT_STATUSES, Exit
-from reploc.wire import Location, Resolved
+from reploc.wire import Existence, Location, Resolved
 
 R = TypeVar("R")
 
 LOCATED_COLUMNS = ("LFN", "SITE", ">AGE", "CATALOG")
+EXISTS_COLUMNS = ("LFN", "EXISTS")
 FOUND_COLUMNS = ("LFN", "SITE", ">SIZE", "PFN")
 
 
@@ -35,8 +43,19 @@ class Findings:
     status: Exit
 
 
+class ExistsLine(msgspec.Struct, frozen=True):
+    """What `locate --exists --json` prints of one LFN: `yes` where its site's catalog has confirmed it, `maybe` where
+    the index alone has been asked, `no`, or `unknown` because not all sites were heard."""
+
+    lfn: str
+    exists: str
+
+
 @click.command(epilog=EXIT_STATUSES)
 @click.argument("lfns", nargs=-1, metavar="[LFN]...")
+@click.option("--exists", "only_exists", is_flag=True, help="Say only whether any site has it.")
+@click.option("--verify", is_flag=True, help="List only sites whose catalog says that it holds the LFN.")
+@max_age_option
 @file_option
 @format_option
 @deadline_option
@@ -44,6 +63,9 @@ class Findings:
 @json_option
 def locate(
     lfns: tuple[str, ...],
+    only_exists: bool,
+    verify: bool,
+    max_age_s: float | None,
     file: BinaryIO | None,
     form: Form | None,
     deadline_s: float,
@@ -52,18 +74,21 @@ def locate(
 ) -> None:
     """Says which sites may hold each LFN, as the index knows it, and how old its news are.
 
-    A site is listed falsely now and then (a filter's false positive, or a file just deleted); `reploc lookup` asks the
-    sites themselves. With --file each line is an LFN; further columns are of no interest.
+    A site is listed falsely now and then (a filter's false positive, or a file just deleted), unless --verify is given;
+    `reploc lookup` names the copies too. With --file each line is an LFN; further columns are of no interest.
     """
 
     async def ask(client: RliClient, names: list[str]) -> Findings:
-        return located_findings(await client.locate(names, deadline_s), names)
+        located = await client.locate(names, deadline_s, max_age_s=max_age_s, verify=verify)
+        return existence_findings(located, names, verify=verify) if only_exists else located_findings(located, names)
 
-    _run(_lines(lfns, file, form), rlis, ask, LOCATED_COLUMNS, as_json)
+    columns = EXISTS_COLUMNS if only_exists else LOCATED_COLUMNS
+    _run(_lines(lfns, file, form), rlis, ask, columns, as_json)
 
 
 @click.command(epilog=EXIT_STATUSES)
 @click.argument("lfns", nargs=-1, metavar="[LFN]...")
+@max_age_option
 @file_option
 @format_option
 @deadline_option
@@ -71,6 +96,7 @@ def locate(
 @json_option
 def lookup(
     lfns: tuple[str, ...],
+    max_age_s: float | None,
     file: BinaryIO | None,
     form: Form | None,
     deadline_s: float,
@@ -84,7 +110,7 @@ def lookup(
     """
 
     async def ask(client: RliClient, names: list[str]) -> Findings:
-        return found_findings(await client.lookup(names, deadline_s), names)
+        return found_findings(await client.lookup(names, deadline_s, max_age_s=max_age_s), names)
 
     _run(_lines(lfns, file, form), rlis, ask, FOUND_COLUMNS, as_json)
 
@@ -93,16 +119,38 @@ def located_findings(located: Located, lfns: list[str]) -> Findings:
     """What is printed of the index's answer about these LFNs."""
     messages = [located.of(lfn) for lfn in lfns]
     rows = [row for message in messages for row in _located_rows(message)]
-    notes = [] if located.complete else _lacking(located.said.missing, {}, located.nodes)
+    notes = [] if located.complete else _located_lacking(located)
     found = all(message.sites for message in messages)
     return Findings(list(messages), rows, notes, _status(located.complete, found))
+
+
+def existence_findings(located: Located, lfns: list[str], *, verify: bool) -> Findings:
+    """What is printed of the same answer where only existence was asked for."""
+    said = demands.existence(located.said)
+    of = _existence_of(said, "yes" if verify else "maybe")
+    messages = [ExistsLine(lfn, of[lfn]) for lfn in lfns]
+    rows = [(message.lfn, message.exists) for message in messages]
+    notes = _located_lacking(located) if said.unknown else []
+    return Findings(list(messages), list(rows), notes, _status(not said.unknown, found=not said.nowhere))
+
+
+def _existence_of(said: Existence, held: str) -> dict[str, str]:
+    parts = ((held, said.may_hold), ("no", said.nowhere), ("unknown", said.unknown))
+    return {lfn: word for word, part in parts for lfn in part}
+
+
+def _located_lacking(located: Located) -> list[str]:
+    said = located.said
+    unverified = dict.fromkeys(said.unverified, "it did not say whether it holds the LFN")
+    return _lacking(said.missing, unverified, located.nodes, said.stale)
 
 
 def found_findings(looked_up: Lookup, lfns: list[str]) -> Findings:
     """What is printed of the catalogs' answers about these LFNs."""
     messages = [looked_up.of(lfn) for lfn in lfns]
     rows = [row for message in messages for row in _found_rows(message)]
-    notes = [] if looked_up.complete else _lacking(looked_up.missing, looked_up.unreachable, looked_up.nodes)
+    why = (looked_up.missing, looked_up.unreachable, looked_up.nodes, looked_up.stale)
+    notes = [] if looked_up.complete else _lacking(*why)
     found = all(message.replicas for message in messages)
     return Findings(list(messages), rows, notes, _status(looked_up.complete, found))
 
@@ -123,10 +171,10 @@ def _found_rows(said: Resolved) -> list[tuple[str, ...]]:
     ]
 
 
-def _lacking(missing: list[str], unreachable: dict[str, str], nodes: dict[str, str]) -> list[str]:
-    """What keeps an answer from being complete; where nobody is to be named, a node that has just started."""
+def _lacking(missing: list[str], unreachable: dict[str, str], nodes: dict[str, str], stale: list[str]) -> list[str]:
     named = [
         *(f"incomplete: the index has no news of site {site}" for site in missing),
+        *(f"incomplete: the news of site {site} is too old, and it could not be asked" for site in stale),
         *(f"incomplete: site {site} could not be asked: {why}" for site, why in unreachable.items()),
         *(f"incomplete: index node {node} could not be asked: {why}" for node, why in nodes.items()),
     ]

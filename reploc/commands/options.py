@@ -9,7 +9,7 @@ import click
 
 from reploc.commands import terminal
 from reploc.errors import Internal, ReplocError
-from reploc.wire import DEADLINE_S, DEADLINE_S_MAX
+from reploc.wire import AGE_S_MAX, DEADLINE_S, DEADLINE_S_MAX
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,6 +37,13 @@ deadline_option: Callable[[F], F] = click.option(
     show_default=True,
     metavar="SECONDS",
     help="How long the answer to each batch of names may take.",
+)
+max_age_option: Callable[[F], F] = click.option(
+    "--max-age",
+    "max_age_s",
+    type=click.FloatRange(0, AGE_S_MAX),
+    metavar="SECONDS",
+    help="Judge no site by older news: ask its catalog instead, or name it.",
 )
 
 

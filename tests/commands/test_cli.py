@@ -17,6 +17,7 @@ from service_doubles import CatalogDouble, NodeDouble, nonsense, serving
 from reploc import __version__
 from reploc.cli import ServiceCommands, cli
 from reploc.commands import terminal
+from reploc.questions import Demand
 from reploc.wire import DeleteBody, DeleteItem, MappingItem, MappingsBody
 
 GONE = "http://127.0.0.1:1"
@@ -106,6 +107,25 @@ async def test_an_answer_that_is_incomplete_says_why_though_no_site_is_named(gri
     result = await run(command, "/a", "--rli", grid.rli)
     assert result.stderr == "reploc: incomplete: the index does not know all sites yet; other sites may hold copies\n"
     assert result.exit_code == 3
+
+
+async def test_locate_says_only_whether_names_exist(grid: Grid) -> None:
+    grid.node.incomplete, grid.node.missing = {"/far"}, ["Far"]
+    result = await run("locate", "--exists", "/a", "/nobody", "/far", "--rli", grid.rli)
+    assert result.stdout == "/a\tmaybe\n/nobody\tno\n/far\tunknown\n"
+    assert result.exit_code == 3
+    result = await run("locate", "--exists", "--verify", "--json", "/a", "--rli", grid.rli)
+    assert json.loads(result.stdout) == {"lfn": "/a", "exists": "yes"}
+    assert grid.node.demanded[-1] == Demand(None, True)
+
+
+async def test_a_demanded_age_goes_to_the_index_and_stale_sites_are_named(grid: Grid) -> None:
+    grid.node.incomplete, grid.node.stale = {"/a"}, ["Slow"]
+    for command in ("locate", "lookup"):
+        result = await run(command, "--max-age", "5", "/a", "--rli", grid.rli)
+        assert "incomplete: the news of site Slow is too old, and it could not be asked" in result.stderr
+        assert result.exit_code == 3
+        assert grid.node.demanded[-1] == Demand(5.0)
 
 
 async def test_lookup_prints_verified_copies(grid: Grid) -> None:
