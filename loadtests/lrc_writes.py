@@ -33,7 +33,9 @@ BULK_CLIENTS = 4
 SINGLES, QUICK_SINGLES = 30_000, 6_000
 BATCHES, QUICK_BATCHES = 200, 60
 #: Batches at a full catalog are fewer, as each is slower.
-FULL_BATCHES, QUICK_FULL_BATCHES = 100, 30
+FULL_BATCHES, QUICK_FULL_BATCHES = 60, 20
+#: Fewer again where every file dirties pages of its own in every table, and the disk sets the pace.
+SPREAD_BATCHES, QUICK_SPREAD_BATCHES = 16, 8
 
 
 def measure(scale: Scale) -> Iterator[Result]:
@@ -71,7 +73,8 @@ def _into_full(folder: Path, scale: Scale) -> Iterator[Result]:
     blocks = rng.sample(range(scale.names // BATCH), batches)
     in_blocks = [number for block in blocks for number in range(block * BATCH, (block + 1) * BATCH)]
     others = sorted(set(range(scale.names)).difference(in_blocks))
-    spread = rng.sample(others, batches * BATCH)
+    spread_batches = (QUICK_SPREAD_BATCHES if scale.quick else SPREAD_BATCHES) * scale.runs
+    spread = rng.sample(others, spread_batches * BATCH)
     store = filled(scale, folder)
     with servers.running(servers.catalog(folder, "site-a", store, servers.index_of(1))) as server:
         yield _registered(BULK_FULL, server, in_blocks, scale)
