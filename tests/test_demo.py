@@ -71,9 +71,11 @@ def test_copies_are_dealt_to_one_two_and_three_sites() -> None:
 @pytest.mark.parametrize(
     ("line", "wrong"),
     [
-        ("/a", ":2: expected lfn, size, checksum and collection"),
-        ("/a\tmany\t\t", ":2: expected lfn, size"),
-        ("\t1\t\t", ":2: expected lfn, size"),
+        ("/a", ":2: 1 column; expected lfn, size, checksum and collection"),
+        ("/a\t1", ":2: 2 columns; expected lfn, size, checksum and collection"),
+        ("/a\tmany\t\t", ":2: size is 'many'; expected a number of bytes, or nothing"),
+        ("/a\t-1\t\t", ":2: size is '-1'; expected a number of bytes, or nothing"),
+        ("\t1\t\t", ":2: lfn is empty"),
         ("/a\t1\tadler32:1\t", ":2: adler32 checksum needs 8"),
         ("/a\t1\t\t\n/a\t1\t\t", ":3: /a stands twice"),
         ("/a\t1\t\t\n\xff", "is not UTF-8"),

@@ -15,7 +15,7 @@ from typing import TextIO
 from reploc import digest, names
 from reploc.demo.files import dealt
 from reploc.demo.truth import Expected
-from reploc.errors import ConfigInvalid, NameInvalid
+from reploc.errors import ConfigInvalid
 from reploc.wire import MappingItem
 
 #: Lines of one list: the story looks every name up several times, within three minutes.
@@ -62,12 +62,16 @@ def _rows(path: Path, lines: TextIO) -> Iterator[MappingItem]:
 
 def _row(where: str, columns: list[str]) -> MappingItem:
     """A line's file, not at a site yet; an empty size, checksum or collection is unknown."""
-    try:
-        lfn, size, checksum, *others = columns
-        known = int(size) if size else None
-        item = MappingItem(names.require(lfn), lfn, known, checksum.lower() or None, "".join(others) or None)
-    except (ValueError, NameInvalid) as wrong:
-        raise ConfigInvalid(f"{where}: expected lfn, size, checksum and collection, tab-separated: {wrong}") from wrong
+    if len(columns) < 3:
+        given = f"{len(columns)} column{'s' * (len(columns) != 1)}"
+        raise ConfigInvalid(f"{where}: {given}; expected lfn, size, checksum and collection, tab-separated")
+    lfn, size, checksum, *others = columns
+    if size and not (size.isascii() and size.isdecimal() and len(size) < 19):
+        raise ConfigInvalid(f"{where}: size is {size[:80]!r}; expected a number of bytes, or nothing")
+    if fault := names.fault(lfn):
+        raise ConfigInvalid(f"{where}: lfn {fault}")
+    known = int(size) if size else None
+    item = MappingItem(lfn, lfn, known, checksum.lower() or None, "".join(others) or None)
     if item.checksum and (fault := names.checksum_fault(item.checksum)):
         raise ConfigInvalid(f"{where}: {fault}")
     return item
