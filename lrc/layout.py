@@ -126,8 +126,7 @@ decode_collection = msgspec.msgpack.Decoder(StoredCollection).decode
 
 
 def format_value(version: int = LAYOUT_VERSION) -> bytes:
-    """What the "format" row of a store of this layout version holds."""
-    """The row that says whose store this is, and of which version."""
+    """What the "format" row of a store of this layout version holds: whose store it is, and of which version."""
     return MAGIC + b"\0" + version.to_bytes(4, "big")
 
 
@@ -138,7 +137,6 @@ def format_version(value: bytes) -> int | None:
 
 
 def size_sum(total: int) -> bytes:
-    """A sum of sizes as StoredCollection keeps it."""
     """A sum of sizes as a stored collection keeps it: more than 64 bits may be needed."""
     return total.to_bytes(16, "big")
 

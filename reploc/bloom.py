@@ -159,11 +159,6 @@ def contains(bits: Bits, digests: Digests, shape: Geometry) -> NDArray[np.bool_]
     return hits
 
 
-def unpack_bits(bits: Bits, shape: Geometry) -> NDArray[np.uint8]:
-    """One byte per bit, shape (shape.bits,)."""
-    return np.unpackbits(bits, count=shape.bits, bitorder="little")
-
-
 def checksum(bits: Bits) -> int:
     """The sum, mod 2⁶⁴, of a mixed value per set bit: both ends can keep it up to date from changed bits alone."""
     total = 0
