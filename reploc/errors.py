@@ -13,6 +13,7 @@
     │   └── MediaUnknown      415  neither JSON nor MessagePack
     ├── NotFound              404  the thing named is not there
     │   ├── LfnUnknown · PfnUnknown · MappingUnknown · CollectionUnknown
+    │   └── NotRedirectable        there are copies, but none that a client can be sent to
     ├── Conflict              409  the state of the service forbids it
     │   ├── LfnExists · AttributesDiffer · PfnsFull · DigestCollision
     │   ├── SiteClaimed            another sender speaks for this site
@@ -149,6 +150,11 @@ class MappingUnknown(NotFound):
 
 class CollectionUnknown(NotFound):
     code, title = "collection-unknown", "the catalog holds nothing of this collection"
+
+
+class NotRedirectable(NotFound):
+    code, title = "not-redirectable", "no copy has a URL that a client can be sent to"
+    hint = "GET /v1/replicas names all copies"
 
 
 class Conflict(ReplocError):

@@ -6,11 +6,20 @@ from typing import Annotated, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from reploc.names import SITE_CHARS_MAX
 from reploc.wire import AGE_S_MAX, BATCH_ITEMS_MAX, DEADLINE_S, DEADLINE_S_MAX, Body, Name
 
 Deadline: TypeAlias = Annotated[float, Meta(description="Seconds that the answer may take.", gt=0, le=DEADLINE_S_MAX)]
 MaxAge: TypeAlias = Annotated[
     float, Meta(description="Seconds: no site is judged by news that is older.", ge=0, le=AGE_S_MAX)
+]
+SiteName: TypeAlias = Annotated[
+    str,
+    Meta(
+        description="A site, whose clients want the nearest copies first.",
+        pattern="^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
+        max_length=SITE_CHARS_MAX,
+    ),
 ]
 Lfns: TypeAlias = Annotated[list[Name], Meta(max_length=BATCH_ITEMS_MAX)]
 
@@ -66,6 +75,7 @@ class ResolveQuery(Body, frozen=True):
     lfn: Name
     max_age_s: MaxAge | UnsetType = UNSET
     deadline_s: Deadline = DEADLINE_S
+    client_site: SiteName | UnsetType = UNSET
 
     @property
     def demand(self) -> Demand:
@@ -78,6 +88,7 @@ class ResolveBody(Body, frozen=True):
     lfns: Lfns
     max_age_s: MaxAge | None = None
     deadline_s: Deadline = DEADLINE_S
+    client_site: SiteName | UnsetType = UNSET
 
     @property
     def demand(self) -> Demand:

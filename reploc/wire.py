@@ -349,6 +349,17 @@ class SiteReplica(Answer, frozen=True):
     pfns: list[str]
 
 
+class Ordering(Answer, frozen=True):
+    """By what the copies of an LFN are ordered: the distance to the client's site; that site first and then names; or
+    names alone. `reason` says what was lacking for a better order, and is empty where nothing was."""
+
+    by: Literal["distance", "site", "name"]
+    reason: str = ""
+
+
+UNORDERED = Ordering("name", "no client_site was given")
+
+
 class Resolved(Answer, frozen=True):
     """Verified copies of one LFN. The index lacks the news of a site in `missing`, and one in `unreachable` did not
     answer: either may hold copies that are not listed. An answer that is not `complete` and names neither comes from
@@ -361,6 +372,7 @@ class Resolved(Answer, frozen=True):
     unreachable: list[str]
     replicas: list[SiteReplica]
     stale: list[str] = []
+    ordering: Ordering = UNORDERED
 
 
 class ResolvedMany(Answer, frozen=True):
@@ -369,6 +381,7 @@ class ResolvedMany(Answer, frozen=True):
     missing: list[str]
     unreachable: list[str]
     stale: list[str] = []
+    ordering: Ordering = UNORDERED
 
 
 class Member(Answer, frozen=True):

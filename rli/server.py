@@ -7,18 +7,20 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from math import inf
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 
-from reploc import __version__, digest, names, service, telemetry
+from reploc import __version__, digest, metalink, names, service, telemetry
 from reploc.client import demands, locations, resolve
 from reploc.client.catalogs import ask_catalogs
 from reploc.client.concurrency import side_by_side
 from reploc.client.locations import Located
+from reploc.client.nearness import Nearness
 from reploc.client.transport import HttpTransport, Transport
 from reploc.errors import ReplocError
 from reploc.questions import Demand, LocateBody, LocateQuery, ResolveBody, ResolveQuery
-from reploc.routes import Call, NoQuery, Route, get, post
+from reploc.routes import Also, Call, NoQuery, Reply, Route, get, post
 from reploc.service import Daemon, Duty
 from reploc.telemetry import Metrics
 from reploc.wire import (
@@ -46,6 +48,13 @@ LEARN_S = 1.0
 #: The part of a resolved lookup's time that other nodes may take; the catalogs have the rest.
 INDEX_SHARE = 0.5
 
+REDIRECT = Also(
+    "The copy to take; other copies are in Link headers (RFC 6249)",
+    307,
+    "text/plain",
+    headers=(("Location", "The best copy"), ("Link", "All copies, and the Metalink document that describes them")),
+)
+
 
 class RliServer:
     """The handlers of an index node's routes, and its duties."""
@@ -57,6 +66,7 @@ class RliServer:
         self._turn = Turn(lambda lfns: index.each_location(lfns, service.now()))
         self._forward = Forward(settings.index, settings.node, transport)
         self._refresh = Refresh(index, transport)
+        self._nearness = Nearness(settings.distance)
         self._started = service.now()
         self._taken = metrics.counter("reploc_softstate_summaries", "Summaries that senders sent, by site", "site")
         self._forwarded = metrics.counter("reploc_forwarded_lfns", "LFNs that another owner was asked about")
@@ -70,7 +80,14 @@ class RliServer:
             get("/v1/locations", self.location, LocateQuery, "Which sites may hold one LFN"),
             post("/v1/locations", self.locations, LocateBody, "Which sites may hold each of many LFNs"),
             post("/v1/exists", self.exists, LocateBody, "Which of many LFNs any site may hold"),
-            get("/v1/replicas", self.replica, ResolveQuery, "Verified copies of one LFN"),
+            get(
+                "/v1/replicas",
+                self.replica,
+                ResolveQuery,
+                "Verified copies of one LFN",
+                Also("The same as a Metalink 4 document", media=metalink.MEDIA),
+            ),
+            get("/v1/redirect", self.redirect, ResolveQuery, "The best copy of one LFN", REDIRECT),
             post("/v1/replicas", self.replicas, ResolveBody, "Verified copies of many LFNs"),
             post("/v1/softstate", self.soft_state, SoftState, "A sender's news"),
             get("/v1/members", self.members, NoQuery, "The index, its nodes, and the senders this node knows"),
@@ -99,9 +116,21 @@ class RliServer:
         names.require_all(call.what.lfns)
         return demands.existence(await self._asked(call.what.lfns, call))
 
-    async def replica(self, call: Call[ResolveQuery]) -> Resolved:
+    async def replica(self, call: Call[ResolveQuery]) -> Resolved | Reply:
         lfn = names.require(call.what.lfn)
-        return (await self._resolved([lfn], call)).of(lfn)
+        found = (await self._resolved([lfn], call)).of(lfn)
+        return (
+            Reply(metalink.document(found), metalink.MEDIA)
+            if metalink.MEDIA in call.headers.get("Accept", "")
+            else found
+        )
+
+    async def redirect(self, call: Call[ResolveQuery]) -> Reply:
+        lfn = names.require(call.what.lfn)
+        headers = metalink.redirect(
+            (await self._resolved([lfn], call)).of(lfn), "/v1/replicas?" + urlencode({"lfn": lfn})
+        )
+        return Reply(headers["Location"].encode() + b"\n", "text/plain", 307, headers)
 
     async def replicas(self, call: Call[ResolveBody]) -> ResolvedMany:
         names.require_all(call.what.lfns)
@@ -131,7 +160,8 @@ class RliServer:
     async def _resolved(self, lfns: Sequence[str], call: Call[ResolveQuery] | Call[ResolveBody]) -> resolve.Lookup:
         now, deadline_s = _time(), call.what.deadline_s
         located = await self._located(lfns, call, call.what.demand, now + deadline_s * INDEX_SHARE)
-        return resolve.lookup(located, await ask_catalogs(self._transport, resolve.asks(located), now + deadline_s))
+        found = resolve.lookup(located, await ask_catalogs(self._transport, resolve.asks(located), now + deadline_s))
+        return self._nearness.nearest_first(found, call.what.client_site or None)
 
     # ---- soft state ----------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
+from reploc.client.nearness import Distances
 from reploc.members import IndexSettings
 from reploc.service import DaemonSettings
 
@@ -21,6 +22,10 @@ class RliSettings(DaemonSettings, frozen=True):
     matrix_bytes_max: Annotated[
         int, Meta(description="Bytes that filters may take; beyond it a sender's new filters are refused.", ge=1 << 20)
     ] = 64 << 30
+    distance: Annotated[
+        Distances,
+        Meta(description="[distance.SITE] OTHER = 12.5: how far sites are from each other, for the order of copies."),
+    ] = {}
     index: IndexSettings = field(default_factory=IndexSettings)
 
     def __post_init__(self) -> None:

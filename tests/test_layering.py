@@ -18,6 +18,8 @@ PURE = {
     "reploc.bloom",
     "reploc.digest",
     "reploc.errors",
+    "reploc.metalink",
+    "reploc.client.nearness",
     "reploc.client.locations",
     "reploc.members",
     "reploc.names",

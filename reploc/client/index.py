@@ -17,6 +17,7 @@ from reploc.client import demands, locations, resolve
 from reploc.client.catalogs import ask_catalogs
 from reploc.client.concurrency import REQUESTS, side_by_side
 from reploc.client.locations import Located, Part, View
+from reploc.client.nearness import Nearness
 from reploc.client.node import RliNodeClient
 from reploc.client.resolve import Lookup
 from reploc.client.retry import Retrying
@@ -98,17 +99,25 @@ class RliClient:
         return demands.existence(located.said)
 
     async def lookup(
-        self, lfns: Sequence[str], deadline_s: float = DEADLINE_S, *, max_age_s: float | None = None
+        self,
+        lfns: Sequence[str],
+        deadline_s: float = DEADLINE_S,
+        *,
+        max_age_s: float | None = None,
+        client_site: str | None = None,
+        nearness: Nearness | None = None,
     ) -> Lookup:
         """Verified copies of each of the LFNs, within `deadline_s` seconds; raises what `locate` raises.
 
         A catalog that does not answer in time is named in the answer, and so is one whose news is older than
-        `max_age_s` seconds and which could not be asked instead.
+        `max_age_s` seconds and which could not be asked instead. Copies are ordered for a client at `client_site` by
+        the distances of `nearness`.
         """
         now = _time()
         located = await self._locate(lfns, now + deadline_s * INDEX_SHARE, Demand(max_age_s))
         answers = await ask_catalogs(self._transport, resolve.asks(located.said), now + deadline_s)
-        return replace(resolve.lookup(located.said, answers), nodes=located.nodes)
+        found = replace(resolve.lookup(located.said, answers), nodes=located.nodes)
+        return (nearness or Nearness()).nearest_first(found, client_site)
 
     # ---- the index
 

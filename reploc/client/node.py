@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Self, TypeVar
 
+from msgspec import UNSET
+
 from reploc import names
 from reploc.client import locations
 from reploc.client.lrc import REQUEST_S
@@ -87,17 +89,26 @@ class RliNodeClient:
         body = self._locate_body(lfns, demand)
         return await self._ask(Request("POST", self.url, "/v1/exists", Existence, body=body))
 
-    async def replica(self, lfn: str, deadline_s: float = DEADLINE_S) -> Resolved:
-        """Verified copies of one LFN; the node asks the catalogs, for at most `deadline_s` seconds."""
+    async def replica(self, lfn: str, deadline_s: float = DEADLINE_S, *, client_site: str | None = None) -> Resolved:
+        """Verified copies of one LFN, the nearest to `client_site` first; the node asks the catalogs, for at most
+        `deadline_s` seconds."""
         query = {"lfn": names.require(lfn), "deadline_s": repr(deadline_s)}
+        if client_site is not None:
+            query["client_site"] = names.require_site(client_site)
         return await self._ask(Request("GET", self.url, "/v1/replicas", Resolved, query))
 
     async def replicas(
-        self, lfns: Sequence[str], deadline_s: float = DEADLINE_S, *, max_age_s: float | None = None
+        self,
+        lfns: Sequence[str],
+        deadline_s: float = DEADLINE_S,
+        *,
+        max_age_s: float | None = None,
+        client_site: str | None = None,
     ) -> ResolvedMany:
         """The same for many LFNs, with no site judged by news that is older than `max_age_s`."""
         names.require_all(lfns)
-        body = ResolveBody(list(lfns), max_age_s, deadline_s)
+        site = UNSET if client_site is None else names.require_site(client_site)
+        body = ResolveBody(list(lfns), max_age_s, deadline_s, site)
         return await self._ask(Request("POST", self.url, "/v1/replicas", ResolvedMany, body=body))
 
     async def members(self) -> Members:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from reploc.errors import AnswerInvalid
-from reploc.wire import Locations, Replica, Replicas, Resolved, ResolvedMany, SiteReplica
+from reploc.wire import UNORDERED, Locations, Ordering, Replica, Replicas, Resolved, ResolvedMany, SiteReplica
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class CatalogAnswer:
 
 @dataclass(frozen=True)
 class Lookup:
-    """Verified copies of the LFNs asked for, ordered by site, and everything that is lacking.
+    """Verified copies of the LFNs asked for, ordered as `ordering` says, and everything that is lacking.
 
     `replicas` has every LFN, with an empty list where no copy was found. An LFN in `incomplete` may have copies that
     are not listed: at a site in `missing`, whose news the index lacks; at one in `unreachable` (site → why); or because
@@ -50,6 +50,7 @@ class Lookup:
     unasked: dict[str, list[str]]
     nodes: dict[str, str] = field(default_factory=dict)
     stale: list[str] = field(default_factory=list)
+    ordering: Ordering = UNORDERED
 
     @property
     def complete(self) -> bool:
@@ -70,11 +71,13 @@ class Lookup:
             unreachable=self.unasked.get(lfn, []),
             replicas=self.replicas[lfn],
             stale=[] if complete else self.stale,
+            ordering=self.ordering,
         )
 
     def message(self) -> ResolvedMany:
         """The same as a service answers it."""
-        return ResolvedMany(self.replicas, self.incomplete, self.missing, sorted(self.unreachable), self.stale)
+        unreachable = sorted(self.unreachable)
+        return ResolvedMany(self.replicas, self.incomplete, self.missing, unreachable, self.stale, self.ordering)
 
 
 def asks(located: Locations) -> list[CatalogAsk]:

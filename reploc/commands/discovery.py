@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta
 
 from reploc import config
+from reploc.client.nearness import Distances, Nearness
 from reploc.config import Settings
 from reploc.errors import ConfigInvalid, NameInvalid
-from reploc.names import require_url
+from reploc.names import require_site, require_url
 
 #: Addresses of one kind: an index has at most a thousand nodes, and a few of them are enough to find the others.
 URLS_MAX = 1_000
@@ -36,14 +37,27 @@ class ClientSettings(Settings, frozen=True):
         list[str],
         Meta(description="Index nodes, http://HOST:PORT; one that answers names the others.", max_length=URLS_MAX),
     ] = []
+    client_site: Annotated[
+        str, Meta(description="The site of this machine; copies are ordered for it. Empty: by name.")
+    ] = ""
+    distance: Annotated[
+        Distances,
+        Meta(description="[distance.SITE] OTHER = 12.5: how far sites are from each other, for the order of copies."),
+    ] = {}
+
+    def __post_init__(self) -> None:
+        if self.client_site:
+            require_site(self.client_site)
 
 
 @dataclass(frozen=True)
 class Services:
-    """The addresses of the catalogs and index nodes that a command is for."""
+    """The addresses of the catalogs and index nodes that a command is for, and what is near to this machine."""
 
     lrcs: tuple[str, ...]
     rlis: tuple[str, ...]
+    client_site: str | None = None
+    nearness: Nearness = field(default_factory=Nearness)
 
     @property
     def lrc(self) -> str:
@@ -79,10 +93,10 @@ def find(
     variables = os.environ if environ is None else environ
     lrcs = lrcs or _listed(variables.get(LRC_VARIABLE, ""))
     rlis = rlis or _listed(variables.get(RLI_VARIABLE, ""))
-    if not (lrcs and rlis):
-        settings = _settings(Path(FILE).expanduser() if path is None else path)
-        lrcs, rlis = lrcs or settings.lrc, rlis or settings.rli
-    return Services(_urls(lrcs, "lrc"), _urls(rlis, "rli"))
+    settings = _settings(Path(FILE).expanduser() if path is None else path)
+    lrcs, rlis = lrcs or settings.lrc, rlis or settings.rli
+    nearness = Nearness(settings.distance)
+    return Services(_urls(lrcs, "lrc"), _urls(rlis, "rli"), settings.client_site or None, nearness)
 
 
 def _settings(path: Path) -> ClientSettings:

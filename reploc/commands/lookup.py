@@ -24,7 +24,8 @@ from reploc.commands.options import (
     rli_option,
 )
 from reploc.commands.terminal import EXIT_STATUSES, Exit
-from reploc.wire import Existence, Location, Resolved
+from reploc.names import require_site
+from reploc.wire import UNORDERED, Existence, Location, Resolved
 
 R = TypeVar("R")
 
@@ -89,6 +90,7 @@ def locate(
 @click.command(epilog=EXIT_STATUSES)
 @click.argument("lfns", nargs=-1, metavar="[LFN]...")
 @max_age_option
+@click.option("--client-site", metavar="SITE", help="List the copies nearest to this site first.")
 @file_option
 @format_option
 @deadline_option
@@ -97,6 +99,7 @@ def locate(
 def lookup(
     lfns: tuple[str, ...],
     max_age_s: float | None,
+    client_site: str | None,
     file: BinaryIO | None,
     form: Form | None,
     deadline_s: float,
@@ -108,9 +111,14 @@ def lookup(
     Every PFN that is printed was named by its site's own catalog just now. Sites that could not be asked are named.
     With --file each line is an LFN; further columns are of no interest.
     """
+    services = discovery.find(rlis=rlis)
+    site = require_site(client_site) if client_site else services.client_site
 
     async def ask(client: RliClient, names: list[str]) -> Findings:
-        return found_findings(await client.lookup(names, deadline_s, max_age_s=max_age_s), names)
+        found = await client.lookup(
+            names, deadline_s, max_age_s=max_age_s, client_site=site, nearness=services.nearness
+        )
+        return found_findings(found, names)
 
     _run(_lines(lfns, file, form), rlis, ask, FOUND_COLUMNS, as_json)
 
@@ -151,6 +159,8 @@ def found_findings(looked_up: Lookup, lfns: list[str]) -> Findings:
     rows = [row for message in messages for row in _found_rows(message)]
     why = (looked_up.missing, looked_up.unreachable, looked_up.nodes, looked_up.stale)
     notes = [] if looked_up.complete else _lacking(*why)
+    if looked_up.ordering.reason and looked_up.ordering != UNORDERED:
+        notes.append(f"copies are ordered by {looked_up.ordering.by}: {looked_up.ordering.reason}")
     found = all(message.replicas for message in messages)
     return Findings(list(messages), rows, notes, _status(looked_up.complete, found))
 

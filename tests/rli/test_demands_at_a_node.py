@@ -4,17 +4,23 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
+from xml.etree import ElementTree
 
 import msgspec
 import pytest
-from grid import index_settings, node
-from plain_http import MSGPACK, ask
+from grid import Service, index_settings, node
+from plain_http import MSGPACK, ask, raw
 from sender_double import SenderDouble
 from service_doubles import CatalogDouble, serving, stall
 
+import rli.server
+from reploc import metalink
 from reploc.client import RliClient
+from reploc.client.nearness import Nearness
 from reploc.client.node import RliNodeClient
 from reploc.questions import Demand
+from reploc.wire import Ordering
+from rli.settings import RliSettings
 
 
 @dataclass
@@ -123,3 +129,58 @@ async def test_a_node_that_holds_nothing_of_a_slot_passes_the_demand_on_to_its_o
         _, said = await ask(index.urls["n1"] + "/v1/locations", body={"lfns": lfns, "verify": True})
         assert all(sites == [] for sites in said["locations"].values())
         assert said["unverified"] == []
+
+
+# ---- the order and the form of copies --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def three() -> AsyncIterator[str]:
+    """A node that has heard of `/a` at A, B and C, and knows that B is nearest to X."""
+    index = index_settings(1, slots=4, expiry_s=3600.0)
+    told = RliSettings(
+        node="n0", listen=index.urls["n0"].removeprefix("http://"), index=index, distance={"X": {"B": 1.0, "C": 2.0}}
+    )
+    async with AsyncExitStack() as stack:
+        served = Service(rli.server.compose, told, index.urls["n0"])
+        await served.start()
+        stack.push_async_callback(served.stop)
+        for site in "ABC":
+            catalog = CatalogDouble({"/a": [f"https://{site.lower()}/a"]})
+            lrc = await stack.enter_async_context(serving(catalog.routes()))
+            await tell(served.url, SenderDouble(index, site, lrc, f"sender-{site}", names=["/a"]).news())
+        yield served.url
+
+
+async def test_copies_are_ordered_for_the_site_of_the_client(three: str) -> None:
+    _, said = await ask(three + "/v1/replicas?lfn=/a")
+    assert [copy["site"] for copy in said["replicas"]] == ["A", "B", "C"]
+    assert said["ordering"] == {"by": "name", "reason": "no client_site was given"}
+    _, said = await ask(three + "/v1/replicas?lfn=/a&client_site=X")
+    assert [copy["site"] for copy in said["replicas"]] == ["B", "C", "A"]
+    _, many = await ask(three + "/v1/replicas", body={"lfns": ["/a"], "client_site": "X"})
+    assert (many["replicas"]["/a"], many["ordering"]) == (said["replicas"], said["ordering"])
+    status, problem = await ask(three + "/v1/replicas?lfn=/a&client_site=no/site")
+    assert (status, problem["code"]) == (400, "query-invalid")
+    async with RliNodeClient(three) as client, RliClient([three]) as index:
+        assert (await client.replica("/a", client_site="X")).replicas[0].site == "B"
+        assert (await client.replicas(["/a"], client_site="C")).replicas["/a"][0].site == "C"
+        nearness = Nearness({"Y": {"A": 3.0, "B": 2.0, "C": 1.0}})
+        found = await index.lookup(["/a"], client_site="Y", nearness=nearness)
+        assert ([copy.site for copy in found.replicas["/a"]], found.ordering) == (["C", "B", "A"], Ordering("distance"))
+
+
+async def test_copies_come_as_metalink_where_that_is_accepted(three: str) -> None:
+    _, document = await ask(three + "/v1/replicas?lfn=/a&client_site=X", accept=metalink.MEDIA)
+    urls = [url.text for url in ElementTree.fromstring(document).iter(f"{{{metalink.NAMESPACE}}}url")]
+    assert urls == ["https://b/a", "https://c/a", "https://a/a"]
+
+
+async def test_a_client_is_sent_to_the_nearest_copy(three: str) -> None:
+    head = await raw(three, b"GET /v1/redirect?lfn=/a&client_site=C HTTP/1.1\r\nHost: a\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    assert lines[0].startswith("HTTP/1.1 307")
+    assert "Location: https://c/a" in lines
+    assert any(line.startswith("Link: </v1/replicas?lfn=%2Fa>; rel=describedby") for line in lines)
+    status, problem = await ask(three + "/v1/redirect?lfn=/none")
+    assert (status, problem["code"]) in ((404, "lfn-unknown"), (503, "unavailable"))

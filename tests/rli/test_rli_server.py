@@ -57,6 +57,7 @@ async def test_the_routes_are_those_of_the_design(index: IndexSettings) -> None:
         assert sorted((route.method, route.path) for route in daemon.routes) == [
             ("GET", "/v1/locations"),
             ("GET", "/v1/members"),
+            ("GET", "/v1/redirect"),
             ("GET", "/v1/replicas"),
             ("GET", "/v1/status"),
             ("POST", "/v1/exists"),
