@@ -17,6 +17,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 
+from reploc import expected
 from reploc.errors import ConfigInvalid, NameInvalid
 
 T = TypeVar("T", bound="Settings")
@@ -46,7 +47,7 @@ def parse(kind: type[T], table: dict[str, Any], where: str) -> T:
     except NameInvalid as wrong:
         raise ConfigInvalid(f"{where}: {wrong.detail}") from wrong
     except (msgspec.ValidationError, ValueError, TypeError) as wrong:
-        what, _, at = str(wrong).partition(" - at `$")
+        what, _, at = expected.in_words(wrong, kind).partition(" - at `$")
         key = at.rstrip("`").lstrip(".")
         raise ConfigInvalid(f"{where}: {key}: {what}" if key else f"{where}: {what}") from wrong
 
