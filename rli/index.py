@@ -129,7 +129,7 @@ class Index:
         sites, names = self._sites(found, now)
         return Locations(
             locations=_by_lfn(lfns, found, names),
-            incomplete=[lfns[at] for at in lacking.tolist()],
+            incomplete=list(dict.fromkeys(lfns[at] for at in lacking.tolist())),
             missing=self.registry.missing_sites(np.unique(slots[lacking])) if len(lacking) else [],
             sites=sites,
         )

@@ -80,6 +80,7 @@ async def test_a_fresh_index_is_incomplete_until_it_has_been_up_for_expiry() -> 
     index = Index(SETTINGS, "n", 1 << 30, now=0.0)
     await heard(index, SenderDouble(SETTINGS, names=["/a"]), now=1.0)
     index.expire(29.0)
+    assert many(index, ["/a", "/b", "/a"], 29.0).incomplete == ["/a", "/b"]
     assert (index.location("/a", 29.0).complete, index.location("/b", 29.0).complete) == (False, False)
     assert many(index, ["/a", "/b"]).incomplete == ["/a", "/b"]
     index.expire(30.0)
