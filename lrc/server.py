@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from lrc.catalog import Catalog
 from lrc.listings import FilesPage
@@ -29,6 +29,7 @@ from reploc.wire import (
     CollectionTotals,
     DeleteBody,
     Exists,
+    Files,
     LfnQuery,
     LfnReplica,
     LfnsBody,
@@ -45,6 +46,9 @@ from reploc.wire import (
 )
 
 _line = msgspec.json.Encoder()
+
+#: Reads a page of files: (limit, after) to what was found.
+PageOf: TypeAlias = Callable[[int, str | None], FilesPage]
 
 
 class NamesQuery(Body, frozen=True):
@@ -70,6 +74,19 @@ class CollectionQuery(Body, frozen=True):
     name: Name
 
 
+class DumpQuery(Body, frozen=True):
+    """All files behind `after`: with a limit as one page, without as a stream of lines."""
+
+    limit: Limit | UnsetType = UNSET
+    after: Name | UnsetType = UNSET
+
+
+class CollectionFilesQuery(DumpQuery, frozen=True, kw_only=True):
+    """The same of one collection."""
+
+    name: Name
+
+
 class LrcServer:
     """The handlers of an LRC's routes. Short reads answer on the loop; listings go page by page to a thread."""
 
@@ -89,8 +106,8 @@ class LrcServer:
             get("/v1/lfns", self.lfns, NamesQuery, "LFNs by PFN or glob pattern"),
             get("/v1/collections", self.collections, CollectionsQuery, "Collections with their totals"),
             get("/v1/collection", self.collection, CollectionQuery, "One collection's totals"),
-            get("/v1/collection/files", self.collection_files, CollectionQuery, "One collection's files, as NDJSON"),
-            get("/v1/dump", self.dump, NoQuery, "The whole catalog, as NDJSON"),
+            get("/v1/collection/files", self.collection_files, CollectionFilesQuery, "One collection's files"),
+            get("/v1/dump", self.dump, DumpQuery, "The whole catalog"),
             post("/v1/mappings", self.register, MappingsBody, "Create, add or put mappings"),
             post("/v1/mappings/delete", self.delete, DeleteBody, "Delete mappings"),
             post("/v1/mappings/rename", self.rename, RenameBody, "Rename LFNs or PFNs"),
@@ -133,13 +150,13 @@ class LrcServer:
     async def collection(self, call: Call[CollectionQuery]) -> CollectionTotals:
         return self._catalog.collection(names.require(call.what.name, "name"))
 
-    async def collection_files(self, call: Call[CollectionQuery]) -> Stream[LfnReplica]:
+    async def collection_files(self, call: Call[CollectionFilesQuery]) -> Files | Stream[LfnReplica]:
         name = names.require(call.what.name, "name")
         self._catalog.collection(name)
-        return Stream(self._lines(lambda after: self._catalog.collection_files(name, PAGE_ITEMS, after)))
+        return await self._listed(partial(self._catalog.collection_files, name), call.what)
 
-    async def dump(self, _: Call[NoQuery]) -> Stream[LfnReplica]:
-        return Stream(self._lines(lambda after: self._catalog.files(PAGE_ITEMS, after)))
+    async def dump(self, call: Call[DumpQuery]) -> Files | Stream[LfnReplica]:
+        return await self._listed(self._catalog.files, call.what)
 
     async def register(self, call: Call[MappingsBody]) -> Written:
         return await self._writer.submit(call.what)
@@ -174,11 +191,18 @@ class LrcServer:
             nodes=sent.nodes,
         )
 
-    async def _lines(self, page: Callable[[str | None], FilesPage]) -> AsyncIterator[bytes]:
+    async def _listed(self, page: PageOf, query: DumpQuery) -> Files | Stream[LfnReplica]:
+        """A listing as one page where a limit is given, else as a stream of all pages."""
+        after = None if query.after is UNSET else names.require(query.after, "after")
+        if query.limit is UNSET:
+            return Stream(self._lines(page, after))
+        found = await self._threads.run(partial(page, query.limit, after))
+        return Files(found.files, found.next)
+
+    async def _lines(self, page: PageOf, after: str | None) -> AsyncIterator[bytes]:
         """A listing as NDJSON, a page at a time, each page read in a transaction of its own."""
-        after: str | None = None
         while True:
-            found = await self._threads.run(partial(page, after))
+            found = await self._threads.run(partial(page, PAGE_ITEMS, after))
             if found.files:
                 yield _line.encode_lines(found.files)
             if found.next is None:

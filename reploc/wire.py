@@ -193,6 +193,13 @@ class Collections(Answer, frozen=True):
     next: str | None
 
 
+class Files(Answer, frozen=True):
+    """One page of files, each an LFN with its copies; `next` as with names."""
+
+    files: list[LfnReplica]
+    next: str | None
+
+
 # ---- soft state ------------------------------------------------------------------------------------------------------
 
 

@@ -187,6 +187,37 @@ async def test_a_stream_arrives_piece_by_piece(url: str) -> None:
         assert (await response.read(), response.content_type) == (b"0\n1\n2\n", "application/x-ndjson")
 
 
+async def test_a_slow_reader_holds_up_the_stream_and_takes_no_memory() -> None:
+    """An endless stream goes on only as fast as it is read: what is made ahead fits the buffers of the sockets."""
+    piece, made = b"x" * (64 << 10), 0
+
+    async def endless(_: Call[NoQuery]) -> Stream[LfnReplica]:
+        async def pieces() -> AsyncIterator[bytes]:
+            nonlocal made
+            while True:
+                made += 1
+                yield piece
+
+        return Stream(pieces())
+
+    async with service.listening(
+        Daemon("endless", [get("/v1/endless", endless, NoQuery, "Never ends")], Metrics()), DaemonSettings()
+    ) as url:
+        host, port = url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port), limit=1 << 16)
+        writer.write(b"GET /v1/endless HTTP/1.1\r\nHost: a\r\n\r\n")
+        seen = -1
+        while seen != made or not made:
+            seen = made
+            await asyncio.sleep(0.3)
+        assert made * len(piece) < 32 << 20
+        for _ in range(2 * made):
+            await reader.readexactly(len(piece))
+        assert made > seen
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_a_stream_that_breaks_does_not_look_whole(url: str) -> None:
     async with aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.ClientError):

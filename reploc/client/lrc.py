@@ -27,6 +27,7 @@ from reploc.wire import (
     DeleteBody,
     DeleteItem,
     Exists,
+    Files,
     LfnReplica,
     LfnsBody,
     LrcStatus,
@@ -203,6 +204,15 @@ class LrcClient:
         query = {"name": names.require(name, "collection")}
         request = Request("GET", self.url, "/v1/collection/files", LfnReplica, query)
         return self._transport.stream(request, self._request_s)
+
+    async def collection_files_page(self, name: str, *, limit: int = PAGE_ITEMS, after: str | None = None) -> Files:
+        """One page of a collection's files: at most `limit`, behind `after`. Raises CollectionUnknown."""
+        name = names.require(name, "collection")
+        return await self._get("/v1/collection/files", Files, name=name, limit=str(limit), after=after)
+
+    async def dump_page(self, *, limit: int = PAGE_ITEMS, after: str | None = None) -> Files:
+        """One page of everything that the catalog holds."""
+        return await self._get("/v1/dump", Files, limit=str(limit), after=after)
 
     def dump(self) -> AsyncIterator[LfnReplica]:
         """Everything that the catalog holds, streamed."""

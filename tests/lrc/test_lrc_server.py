@@ -15,6 +15,7 @@ from lrc.catalog import Catalog
 from lrc.check import check
 from lrc.settings import LrcSettings
 from reploc import config, service
+from reploc.client import LrcClient
 from reploc.errors import ConfigInvalid, StoreLocked
 from reploc.members import IndexSettings, Node
 from reploc.routes import Call, post
@@ -124,6 +125,35 @@ async def test_collections_have_totals_and_files(url: str) -> None:
     for path in ("/v1/collection?name=/none", "/v1/collection/files?name=/none"):
         status, problem = await ask(url + path)
         assert (status, problem["code"]) == (404, "collection-unknown")
+
+
+async def test_files_come_as_a_stream_or_page_by_page_from_wherever_one_was(url: str) -> None:
+    await write(url, [item(number, collection="/c") for number in range(25)])
+    for path in ("dump?", "collection/files?name=/c&"):
+        _, streamed = await ask(f"{url}/v1/{path.rstrip('?&')}")
+        assert len(streamed) == 25
+        assert (await ask(f"{url}/v1/{path}after=/lfn/0019"))[1] == streamed[20:]
+        paged: list[Any] = []
+        after = ""
+        while True:
+            _, page = await ask(f"{url}/v1/{path}limit=10{after}")
+            assert len(page["files"]) <= 10
+            paged += page["files"]
+            if page["next"] is None:
+                break
+            after = f"&after={quote(page['next'])}"
+        assert paged == streamed
+        packed = await ask(f"{url}/v1/{path}limit=10000", accept=MSGPACK)
+        assert packed == (200, {"files": streamed, "next": None})
+        for wrong in ("limit=0", "limit=10001", "limit=x", "limit=null"):
+            assert (await ask(f"{url}/v1/{path}{wrong}"))[1]["code"] == "query-invalid"
+        assert (await ask(f"{url}/v1/{path}limit=1&after="))[1]["code"] == "name-invalid"
+    async with LrcClient(url) as client:
+        first = await client.dump_page(limit=20)
+        assert [file.lfn for file in (await client.dump_page(limit=20, after=first.next)).files] == [
+            f"/lfn/{number:04}" for number in range(20, 25)
+        ]
+        assert (await client.collection_files_page("/c", limit=20)) == first
 
 
 async def test_listings_come_page_by_page(url: str) -> None:
