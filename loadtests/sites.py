@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtests import world
-from lrc.softstate import Identity, Sender, build_slot
+from lrc.slot_filters import build_slot
+from lrc.softstate import Identity, Sender
 from reploc import digest
 from reploc.client.node import RliNodeClient
 from reploc.digest import Digests, slots_of

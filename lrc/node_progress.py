@@ -1,6 +1,7 @@
 """One index node as a sender sees it: what it is owed, what is under way to it, and when it is next spoken to.
 
-A node is owed a slot while the sequence that it acknowledged is not the slot's own. One message at a time is under way
+A node is owed a slot while the sequence that it acknowledged is not the slot's own; where that sequence is known to be
+of the node, an increment from it will do. One message at a time is under way
 to a node, so that what is owed to a slow one is a vector of sequences and never a queue. After a failure the sender
 holds back, for longer each time but never longer than one renewal interval: a node that comes back hears from every
 sender within the `expiry_s` after which it believes that it knows them all (the Giggle paper, section 3.4: an index
@@ -52,7 +53,7 @@ class NodeState:
         self._index = index
         #: The sequence that the node holds of each owned slot, as far as it said; 0 where it holds none.
         self._acknowledged: Sequences = np.zeros(len(owned), dtype=np.uint64)
-        #: Slots whose turn of the full update has come, whether or not they changed.
+        #: Slots to send whole, whether or not they changed: their turn of the full update has come, or the node asked.
         self._refresh: NDArray[np.bool_] = np.zeros(len(owned), dtype=bool)
         self._refreshed = 0
         self._refresh_step_s = index.full_interval_s / len(owned)
@@ -69,6 +70,10 @@ class NodeState:
         self._error = ""
         self._contact_at: float | None = None
         self._applied = 0
+        #: The moment of the oldest addition that the node may lack, and that it will lack when it has applied what is
+        #: under way; infinite where there is none.
+        self._lacks_since = now
+        self._will_lack_since = now
 
     # ---- when ----------------------------------------------------------------------------------------------------
 
@@ -120,8 +125,21 @@ class NodeState:
         yield from map(int, ready[start:])
         yield from map(int, ready[:start])
 
-    def leaves(self, epoch: int, sequences: Sequences, carried: list[int], now: float) -> int:
-        """Takes note that a message leaves with these slots; its number, which only rises."""
+    def base(self, at: int) -> int:
+        """The sequence from which the node can take an increment of an owned slot, 0 where it is to have it whole."""
+        return 0 if self._refresh[at] else int(self._acknowledged[at])
+
+    def changed(self, now: float) -> None:
+        """Takes note that names were added to the catalog."""
+        self._lacks_since = min(self._lacks_since, now)
+        self._will_lack_since = min(self._will_lack_since, now)
+
+    def leaves(self, epoch: int, sequences: Sequences, carried: list[int], lacks_since: float, now: float) -> int:
+        """Takes note that a message leaves with these slots; its number, which only rises.
+
+        `lacks_since` is the moment of the oldest addition that the sequences do not reflect.
+        """
+        self._will_lack_since = lacks_since
         self._messages += 1
         self._pushed = False
         self._renew_at = now + self._index.renewal_interval_s
@@ -145,6 +163,8 @@ class NodeState:
             return
         self._applied = answer.applied
         self._current = answer.current
+        if answer.current:
+            self._lacks_since = self._will_lack_since
         self._acknowledge(sent, answer)
         self._hold_back_if_refused(answer, now)
 
@@ -152,7 +172,7 @@ class NodeState:
         for slot in answer.slots:
             if (at := self._at(slot.slot)) is not None:
                 self._acknowledged[at] = sent.sequences[at] if slot.status == "ok" else 0
-                self._refresh[at] &= slot.status != "ok"
+                self._refresh[at] = slot.status != "ok"
         if answer.current:
             self._acknowledged[:] = sent.sequences
         elif answer.held is not UNSET:
@@ -195,6 +215,7 @@ class NodeState:
     def restarted(self, now: float) -> None:
         """In a new epoch the node holds nothing yet. Message numbers go on; what is under way is answered first."""
         self._acknowledged[:] = 0
+        self._lacks_since = min(self._lacks_since, now)
         self._current = False
         self._renew_at = now
 
@@ -217,7 +238,12 @@ class NodeState:
             contact_age_s=None if self._contact_at is None else now - self._contact_at,
             retry_in_s=max(0.0, self._retry_at - now),
             error=self._error,
+            lag_s=self.lag_s(now),
         )
+
+    def lag_s(self, now: float) -> float:
+        """The age of the oldest addition that the node may lack, 0 where there is none."""
+        return max(0.0, now - self._lacks_since)
 
     def _state(self, owed: int) -> Literal["current", "behind", "unreachable", "refused"]:
         if self._trouble:

@@ -1,16 +1,19 @@
-"""What a catalog owes each index node, as pure rules: current summaries, their sequences, and when to send which.
+"""What a catalog owes each index node, as pure rules: live filters, their sequences, and when to send which.
 
 The rules (`design.md` section 6; the Giggle paper, section 3.4):
 
-* a slot's *sequence* counts the changes of its summary within an *epoch*, from 1; it is the same for every node;
-* a slot that changed is built anew within `increment_interval_s`, or at once after `increment_changes` changes;
-* every node is told each slot that it owns, again whole once per `full_interval_s`, and gets a sign of life every
-  `renewal_interval_s`; every message carries the newest summaries, as many as fit a frame;
+* a slot's *sequence* counts the changes of its filter within an *epoch*, from 1; it is the same for every node;
+* names that were added are in the live filters within `increment_interval_s`, or at once after `increment_changes`;
+* a slot is built from its digests at the start, when the size class changes, and when deletions call for it;
+* every node is told each slot that it owns: by an increment from the sequence that it holds where that is not too far
+  behind, otherwise whole, and again whole once per `full_interval_s`;
+* it gets a sign of life every `renewal_interval_s`; every message carries the newest summaries, as many as fit a frame;
 * a node that knows another history of this sender says so, and the sender goes above it (`behind`, `restart`).
 
 A shell reads the catalog, builds filters, sends messages and reports what came of them (`lrc/updater.py`):
 
     changed(…)                         as the writer commits
+    advance(now)                       take what was added into the filters, when it is due
     stale_slots(now) → rebuilt(…)      read the digests of these slots, build, hand over
     due(now) → answered(…) | failed(…) send each message, report exactly one of the two
     behind → restart(epoch, now)       raise the durable epoch above it first
@@ -25,10 +28,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lrc.node_progress import NodeState, Sequences, Slots
+from lrc.additions import ADDITIONS_MAX, Additions
+from lrc.deletions import Deletions
+from lrc.node_progress import NodeState, Slots
+from lrc.slot_filters import SlotBuild, SlotFilters
 from lrc.slot_lag import SlotLag
 from reploc import bloom
-from reploc.digest import Digests
+from reploc.digest import Digests, slots_of
 from reploc.members import IndexSettings
 from reploc.softstate import vector_hash
 from reploc.wire import (
@@ -43,6 +49,11 @@ from reploc.wire import (
 
 #: Bytes of a summary beside its body: six MessagePack fields of at most nine bytes.
 SUMMARY_HEADER_BYTES = 54
+#: Names that one visit to the catalog reads and builds: a sixth of a second's work, so that progress shows and what is
+#: added meanwhile does not wait long. A slot is never parted.
+NAMES_PER_BUILD = 1 << 17
+
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -56,29 +67,12 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class SlotBuild:
-    """The summary of one slot as it was built from the catalog: packed bits of geometry(size_class)."""
-
-    slot: int
-    size_class: int
-    names: int
-    checksum: int
-    bits: bytes
-
-
-@dataclass(frozen=True)
 class SendSoftState:
     """To do: send this message to this node, then report `answered` or `failed`."""
 
     node: str
     url: str
     message: SoftState
-
-
-def build_slot(slot: int, digests: Digests, size_class: int, error_rate: float) -> SlotBuild:
-    """The summary of a slot that holds exactly these names. Raises SummaryInvalid for a class that cannot be."""
-    bits = bloom.build(digests, bloom.geometry(size_class, error_rate))
-    return SlotBuild(slot, size_class, len(digests), bloom.checksum(bits), bits.tobytes())
 
 
 class Sender:
@@ -101,21 +95,22 @@ class Sender:
         self._behind = 0
         self._counts = counts.astype(np.int64)
         self._size_class = bloom.class_for(self._fullest, index.error_rate)
-        self._builds: list[SlotBuild | None] = [None] * index.slots
-        #: The class that each slot was built with, -1 where it was not built yet.
-        self._class_of: NDArray[np.int16] = np.full(index.slots, -1, dtype=np.int16)
-        #: A slot that is not built yet has the sequence that its first build will have, so that no node that lacks it
-        #: takes itself for current.
-        self._sequences: Sequences = np.ones(index.slots, dtype=np.uint64)
+        self._filters = SlotFilters(index.slots, index.error_rate)
+        self._additions = Additions()
+        self._deletions = Deletions(index.slots, index.increment_interval_s, index.rebuild_interval_s)
         self._lag = SlotLag(index.slots, position, now)
-        self._build_pushed = False
+        #: Slots of the last round of builds that were not handed over yet: what is added to them waits.
+        self._building: Flags = np.zeros(index.slots, dtype=bool)
+        #: The position of the last addition that was given up, so that the slot must be built from there or later.
+        self._given_up_at: NDArray[np.int64] = np.full(index.slots, -1, dtype=np.int64)
+        self._changes_pushed = False
         self._nodes = _states_of_nodes(identity.site, index, now)
 
     # ---- the catalog's changes -----------------------------------------------------------------------------------
 
     @property
     def size_class(self) -> int:
-        """The capacity class that slots are to be built with; it changes in `stale_slots` alone."""
+        """The capacity class that slots are to be built with; it changes in `advance` and `stale_slots`."""
         return self._size_class
 
     @property
@@ -123,51 +118,101 @@ class Sender:
         return self._epoch
 
     @property
+    def ready(self) -> bool:
+        """Whether all slots are built."""
+        return bool(self._filters.built.all())
+
+    @property
     def _fullest(self) -> int:
         return int(self._counts.max(initial=0))
 
-    def changed(self, added: Slots, removed: Slots, position: int, now: float) -> None:
-        """Takes note of a commit: the slot of each LFN that came or went, with repetitions. Both may be empty.
+    def changed(self, added: Digests, removed: Digests, position: int, now: float) -> None:
+        """Takes note of a commit: the digest of each LFN that came or went, shape (n, 2). Both may be empty.
 
         Commits come in order of position; one that the counts given at the start include already is passed over.
         """
         if position <= self._lag.catalog_position:
             return
         slots = self._index.slots
-        self._counts += np.bincount(added, minlength=slots) - np.bincount(removed, minlength=slots)
-        touched = np.unique(np.concatenate([added, removed])).astype(np.intp)
-        self._lag.changed(touched, len(added) + len(removed), position, now)
+        came, went = slots_of(added, slots), slots_of(removed, slots)
+        self._counts += np.bincount(came, minlength=slots) - np.bincount(went, minlength=slots)
+        self._lag.changed(np.unique(came), len(came), position, now)
+        self._deletions.note(went[self._lag.built_at[went] < position], position, now)
+        # A slot that is neither built nor being built will be built with what came.
+        waits = (self._filters.built | self._building)[came]
+        self._additions.note(added[waits], came[waits], position)
+        if self._additions.count > ADDITIONS_MAX:
+            self._given_up_at[self._additions.give_up()] = position
+        if len(came):
+            for node in self._nodes.values():
+                node.changed(now)
+
+    def advance(self, now: float) -> None:
+        """Takes what was added into the live filters when it is due, and chooses the size class.
+
+        Raises SummaryInvalid: a slot has more names than any filter takes.
+        """
+        if not self._changes_pushed and self._lag_due_at() > now:
+            return
+        self._changes_pushed = False
+        ready = self._current
+        digests, slots = self._additions.take(ready, self._lag.built_at)
+        self._filters.add(digests, slots)
+        self._lag.advanced(np.flatnonzero(ready & self._lag.lagging))
+        self._choose_class()
+
+    def _choose_class(self) -> None:
+        self._size_class = bloom.class_for(self._fullest, self._index.error_rate, self._size_class)
 
     def stale_slots(self, now: float) -> Slots:
-        """The slots to build now from one snapshot, ascending, with `size_class`; none where none is due yet.
+        """Slots to build now from one snapshot, ascending, with `size_class`; as many as one visit should build.
 
-        The snapshot must be taken after this call. Raises SummaryInvalid: a slot has more names than any filter takes.
+        The snapshot must be taken after this call. A new call gives up what was not handed over of the last one.
         """
-        stale = self._class_of != self._size_class
-        if self._build_pushed or self._lag_due_at() <= now:
-            self._size_class = bloom.class_for(self._fullest, self._index.error_rate, self._size_class)
-            stale = self._lag.lagging | (self._class_of != self._size_class)
-        if stale.any():
+        if (self._deletions.due_at(self._counts) <= now).any():
+            self._choose_class()
+        stale = np.flatnonzero(self._builds_due_at() <= now)
+        first = max(1, int(np.searchsorted(np.cumsum(self._counts[stale]), NAMES_PER_BUILD, side="right")))
+        chosen = stale[:first]
+        self._building[:] = False
+        self._building[chosen] = True
+        if len(chosen):
             self._lag.build_begins(now)
-        self._build_pushed = False
-        return np.flatnonzero(stale)
+        return chosen
 
     def rebuilt(self, builds: Iterable[SlotBuild], position: int) -> None:
-        """Takes summaries built from a snapshot at `position`; where the content changed the sequence rises.
+        """Takes filters built from a snapshot at `position`; where the content changed the sequence rises.
 
-        A long round may come in several parts; a build older than what is there is passed over.
+        A round may come in several parts; a build older than what is there is passed over.
         """
         fresh = [build for build in builds if self._lag.is_newer(build.slot, position)]
         for build in fresh:
-            before = self._builds[build.slot]
-            if before is not None and before != build:
-                self._sequences[build.slot] += np.uint64(1)
-            self._builds[build.slot] = build
-            self._class_of[build.slot] = build.size_class
-        self._lag.reflected(np.array([build.slot for build in fresh], dtype=np.intp), position)
+            self._filters.replace(build)
+        slots = np.array([build.slot for build in fresh], dtype=np.intp)
+        self._building[slots] = False
+        self._lag.reflected(slots, position)
+        self._deletions.reflected(slots, position, self._lag.build_begun)
+
+    @property
+    def _given_up(self) -> Flags:
+        """Slots whose filters lack an addition that nobody keeps any more."""
+        given_up: Flags = self._given_up_at > self._lag.built_at
+        return given_up
+
+    def _builds_due_at(self) -> NDArray[np.float64]:
+        """When each slot is to be built from its digests, shape (slots,)."""
+        moments = self._deletions.due_at(self._counts)
+        moments[(self._filters.class_of != self._size_class) | self._given_up] = -np.inf
+        return moments
+
+    @property
+    def _current(self) -> Flags:
+        """Slots whose filters take what is added, shape (slots,); the others are to be built, or being built."""
+        current: Flags = self._filters.built & ~self._building & ~self._given_up
+        return current
 
     def _lag_due_at(self) -> float:
-        return self._lag.due_at(self._index.increment_interval_s, self._index.increment_changes)
+        return self._lag.due_at(self._current, self._index.increment_interval_s, self._index.increment_changes)
 
     # ---- messages ------------------------------------------------------------------------------------------------
 
@@ -181,32 +226,39 @@ class Sender:
         return [
             SendSoftState(node.name, node.url, self._message(node, now))
             for node in self._nodes.values()
-            if node.wants(self._sequences[node.owned], self._built(node), now)
+            if node.wants(self._filters.sequences[node.owned], self._built(node), now)
         ]
 
-    def next_due(self, now: float) -> float:
-        """Seconds until `stale_slots` or `due` will have something, if nothing happens before; 0 where it has."""
-        if self._build_pushed or (self._class_of != self._size_class).any():
-            return 0.0
-        moments = [now + self._index.renewal_interval_s, self._lag_due_at()]
+    def next_due(self, now: float, rests_until: float = 0.0) -> float:
+        """Seconds until `advance`, `stale_slots` or `due` will have something to do; 0 where they have.
+
+        Nothing is built before `rests_until`.
+        """
+        moments = [
+            now if self._changes_pushed else self._lag_due_at(),
+            max(rests_until, float(self._builds_due_at().min())),
+            now + self._index.renewal_interval_s,
+        ]
         if not self._behind:
             moments += [
-                node.next_due(self._sequences[node.owned], self._built(node), now) for node in self._nodes.values()
+                node.next_due(self._filters.sequences[node.owned], self._built(node), now)
+                for node in self._nodes.values()
             ]
         return max(0.0, min(moments) - now)
 
     def push(self) -> None:
         """Makes changed slots and a message to every node due at once, whatever failed before."""
-        self._build_pushed = bool(self._lag.lagging.any())
+        self._changes_pushed = bool(self._lag.lagging.any())
+        self._deletions.push()
         for node in self._nodes.values():
             node.push()
 
     def _built(self, node: NodeState) -> NDArray[np.bool_]:
-        built: NDArray[np.bool_] = self._class_of[node.owned] >= 0
+        built: Flags = self._filters.built[node.owned]
         return built
 
     def _message(self, node: NodeState, now: float) -> SoftState:
-        sequences = self._sequences[node.owned]
+        sequences = self._filters.sequences[node.owned]
         carried, summaries = self._summaries_that_fit(node)
         vector = np.zeros(self._index.slots, dtype=np.uint64)
         vector[node.owned] = sequences
@@ -219,7 +271,7 @@ class Sender:
             error_rate=self._index.error_rate,
             epoch=self._epoch,
             incarnation=self._identity.incarnation,
-            message=node.leaves(self._epoch, sequences, carried, now),
+            message=node.leaves(self._epoch, sequences, carried, self._lag.since, now),
             position=self._lag.position,
             news_age_s=self._lag.age_s(now),
             vector=vector_hash(vector),
@@ -231,28 +283,14 @@ class Sender:
         carried: list[int] = []
         summaries: list[Summary] = []
         room = FRAME_BYTES_MAX
-        for at in node.turns(self._sequences[node.owned], self._built(node)):
-            summary = self._whole(int(node.owned[at]))
+        for at in node.turns(self._filters.sequences[node.owned], self._built(node)):
+            summary = self._filters.summary(int(node.owned[at]), node.base(at))
             room -= len(summary.body) + SUMMARY_HEADER_BYTES
             if room < 0 and summaries:
                 break
             carried.append(at)
             summaries.append(summary)
         return carried, summaries
-
-    def _whole(self, slot: int) -> Summary:
-        """A slot's whole filter, which needs no base; increments would choose another kind here."""
-        build = self._builds[slot]
-        assert build is not None, f"slot {slot} was chosen before it was built"
-        bits = np.frombuffer(build.bits, dtype=np.uint8)
-        return Summary(
-            slot=slot,
-            kind="bloom",
-            from_seq=0,
-            to_seq=int(self._sequences[slot]),
-            checksum=build.checksum,
-            body=bloom.to_container(bits, bloom.geometry(build.size_class, self._index.error_rate), build.names),
-        )
 
     # ---- answers -------------------------------------------------------------------------------------------------
 
@@ -277,7 +315,7 @@ class Sender:
             raise ValueError(f"epoch {epoch} is not above {max(self._behind, self._epoch)}")
         self._epoch = epoch
         self._behind = 0
-        self._sequences[:] = 1
+        self._filters.restart()
         for node in self._nodes.values():
             node.restarted(now)
 
@@ -285,7 +323,20 @@ class Sender:
 
     def progress(self, now: float) -> list[NodeProgress]:
         """How far each node has taken the updates, in the order of the settings."""
-        return [node.progress(self._sequences[node.owned], now) for node in self._nodes.values()]
+        return [node.progress(self._filters.sequences[node.owned], now) for node in self._nodes.values()]
+
+    def lag_s(self, node: str, now: float) -> float:
+        """The age of the oldest addition that a node may lack, 0 where there is none, or no such node."""
+        return self._nodes[node].lag_s(now) if node in self._nodes else 0.0
+
+    @property
+    def deletions(self) -> int:
+        """How many names the filters show that the catalog does not hold any more."""
+        return int(self._deletions.counts.sum())
+
+    def content(self, slot: int) -> tuple[int, bytes]:
+        """The size class and the bits of a built slot, as nodes are told of them."""
+        return self._filters.content(slot)
 
     def status(self, now: float) -> SenderStatus:
         """What is sent, and what each node is owed. `position` is what the summaries reflect."""

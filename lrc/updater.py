@@ -12,23 +12,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
-import numpy as np
-
 from lrc.catalog import Catalog
 from lrc.settings import LrcSettings
-from lrc.softstate import Identity, Sender, SendSoftState, SlotBuild, build_slot
+from lrc.slot_filters import SlotBuild, build_slot
+from lrc.softstate import Identity, Sender, SendSoftState
 from lrc.threads import Threads
 from reploc import service, telemetry
 from reploc.client.transport import HttpTransport, Request, Transport
-from reploc.digest import Digests, slots_of
+from reploc.digest import Digests
 from reploc.errors import ReplocError, Unavailable
 from reploc.telemetry import Metrics
 from reploc.wire import SenderStatus, SoftStateAnswer
 
-#: Slots that one visit to a thread builds: a fifth of a second's work at a million names, so that progress shows.
-SLOTS_PER_BUILD = 32
 #: After a build the next one waits for so many times as long as it took, so that at most a third of a processor builds:
-#: many writes touch every slot at once, and would else be held up by summaries that are out of date when they are done.
+#: many deletions touch every slot at once, and would else hold the writers up. The first builds do not wait.
 REST_AFTER_BUILD = 2.0
 #: Seconds that a node may take for one message of at most four megabytes.
 SEND_S = 30.0
@@ -50,8 +47,7 @@ class Updater:
         self._wake = asyncio.Event()
         self._noted = 0
         self._sending: set[asyncio.Task[None]] = set()
-        self._building = True
-        self._rest_until = 0.0
+        self._rests_until = 0.0
         self._messages = metrics.counter(
             "reploc_softstate_messages", "Soft-state messages to index nodes, by what came of them", "node", "outcome"
         )
@@ -85,7 +81,8 @@ class Updater:
 
     def not_ready(self) -> str:
         """Why a start is not complete, or empty text."""
-        return "the first summaries are being built" if self._building else ""
+        ready = self._sender is not None and self._sender.ready
+        return "" if ready else "the first summaries are being built"
 
     def status(self) -> SenderStatus:
         """What is sent, and what each node is owed. Unavailable before the daemon listens."""
@@ -94,7 +91,7 @@ class Updater:
     def push(self) -> None:
         """Makes everything owed due at once."""
         self._required().push()
-        self._rest_until = 0.0
+        self._rests_until = 0.0
         self._wake.set()
 
     def _required(self) -> Sender:
@@ -110,8 +107,7 @@ class Updater:
 
     def _note(self, added: Digests, removed: Digests, position: int) -> None:
         sender = self._required()
-        slots = self._index.slots
-        sender.changed(slots_of(added, slots), slots_of(removed, slots), position, service.now())
+        sender.changed(added, removed, position, service.now())
         first = self._noted == 0
         self._noted += 1 + len(added) + len(removed)
         if first or self._noted >= self._index.increment_changes:
@@ -125,12 +121,12 @@ class Updater:
         self._wake.clear()
         if sender.behind:
             await self._restart(sender)
+        self._noted = 0
+        sender.advance(service.now())
         await self._build(sender)
-        self._building = False
         self._send_due(sender)
         with suppress(TimeoutError):
-            now = service.now()
-            async with asyncio.timeout(max(sender.next_due(now), self._rest_until - now)):
+            async with asyncio.timeout(sender.next_due(service.now(), self._rests_until)):
                 await self._wake.wait()
         return 0.0
 
@@ -140,20 +136,17 @@ class Updater:
         sender.restart(epoch, service.now())
 
     async def _build(self, sender: Sender) -> None:
-        """Builds what is due. Messages leave on the way: a whole site may take longer to build than news may lack."""
+        """Builds some of what is due; messages leave between two such visits to the catalog."""
         began = service.now()
-        stale = sender.stale_slots(began) if began >= self._rest_until else ()
-        if not len(stale):
+        stale = sender.stale_slots(began).tolist() if began >= self._rests_until else []
+        if not stale:
             return
-        self._noted = 0
-        for part in np.array_split(stale, range(SLOTS_PER_BUILD, len(stale), SLOTS_PER_BUILD)):
-            build = partial(self._read_and_build, part.tolist(), sender.size_class)
-            builds, position = await self._threads.run(build)
-            sender.rebuilt(builds, position)
-            self._built.inc(len(builds))
-            self._send_due(sender)
-        ended = service.now()
-        self._rest_until = ended + REST_AFTER_BUILD * (ended - began)
+        builds, position = await self._threads.run(partial(self._read_and_build, stale, sender.size_class))
+        sender.rebuilt(builds, position)
+        self._built.inc(len(builds))
+        if sender.ready:
+            ended = service.now()
+            self._rests_until = ended + REST_AFTER_BUILD * (ended - began)
 
     def _read_and_build(self, slots: list[int], size_class: int) -> tuple[list[SlotBuild], int]:
         read = self._catalog.digests(slots, self._index.slots)

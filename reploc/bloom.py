@@ -168,6 +168,11 @@ def checksum(bits: Bits) -> int:
     return total % (1 << 64)
 
 
+def checksum_of(numbers: NDArray[np.uint32] | NDArray[np.uint64]) -> int:
+    """What these distinct bits add to a checksum where they are set."""
+    return int(mix(numbers.astype(np.uint64) + _GOLDEN).sum(dtype=np.uint64))
+
+
 @lru_cache(maxsize=_VALUES_PARTS)
 def _values(part: int) -> NDArray[np.uint64]:
     """What each bit of a part adds to the checksum when it is set, shape (_VALUES,)."""

@@ -55,6 +55,9 @@ class IndexSettings(Settings, frozen=True):
     increment_changes: Annotated[
         int, Meta(description="Changed slots are sent at once after so many changes.", ge=1)
     ] = 1_000
+    rebuild_interval_s: Annotated[
+        float, Meta(description="A slot with deletions is built anew after so long.", ge=INTERVAL_S_MIN, le=86_400)
+    ] = 60.0
     renewal_interval_s: Annotated[
         float, Meta(description="A sign of life goes to every node this often.", ge=INTERVAL_S_MIN, le=86_400)
     ] = 30.0

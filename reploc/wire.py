@@ -206,8 +206,10 @@ class Files(Answer, frozen=True):
 class Summary(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What a sender tells of one slot, so that the node holds it at sequence `to_seq`; `from_seq` 0 needs no base.
 
-    `bloom`: `body` is a whole filter in the container of `reploc/bloom.py`, which says its size class and its number of
-    names; `checksum` is `reploc.bloom.checksum` of its bits.
+    `bloom`: with `from_seq` 0 `body` is a whole filter in the container of `reploc/bloom.py`, which says its size class
+    and its number of names. Otherwise it is an increment, a difference as drawn in `reploc/difference.py`, which a node
+    can apply that holds `from_seq` or any sequence between the two. `checksum` is `reploc.bloom.checksum` of the bits
+    at `to_seq`.
     """
 
     slot: Slot
@@ -225,7 +227,7 @@ class SoftState(Struct, frozen=True, forbid_unknown_fields=True):
     random number of the sender's start: a store restored from a backup may come to an epoch that was used before, and
     is told by it from the one that used it. `vector` is `reploc.softstate.vector_hash` over the sequences of the slots
     that this node is sent, those that are not built yet included. `news_age_s` says how long ago the catalog stood at
-    `position`, which those sequences reflect.
+    `position`, all of whose LFNs those sequences hold; LFNs deleted before it they may hold a while longer.
     """
 
     version: int
@@ -269,7 +271,10 @@ class SoftStateAnswer(Answer, frozen=True):
 
 
 class NodeProgress(Answer, frozen=True):
-    """How far one index node has taken a sender's updates. Ages in seconds, null before the first answer."""
+    """How far one index node has taken a sender's updates. Ages in seconds, null before the first answer.
+
+    `lag_s` is the age of the oldest LFN that the node may not know yet, 0 where it knows all.
+    """
 
     node: str
     url: str
@@ -279,6 +284,7 @@ class NodeProgress(Answer, frozen=True):
     contact_age_s: float | None
     retry_in_s: float
     error: str
+    lag_s: float
 
 
 class SenderStatus(Answer, frozen=True):

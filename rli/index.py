@@ -1,7 +1,8 @@
 """The index of one node: one answer from all summaries, and the way of a summary into them.
 
 Rules (who is heard, what is held, what is complete) are the registry's, bits are the matrix's; here the two are kept in
-step. A summary is verified, written beside what is served, and swapped in one step with its entry in the registry.
+step. A whole summary is verified, written beside what is served, and swapped in one step with its entry in the
+registry; an increment is verified against the bits that it would change, and changes them in one step with it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reploc import digest
+from reploc.difference import from_bytes
 from reploc.digest import Digests, slot_of, slots_of
-from reploc.errors import ReplocError
+from reploc.errors import ReplocError, SummaryInvalid
 from reploc.members import IndexSettings
 from reploc.softstate import whole_filter
 from reploc.wire import Location, Locations, SiteLocation, SiteNews, SoftState, SoftStateAnswer, Summary
@@ -47,7 +49,11 @@ class Index:
         spoiled: dict[int, str] = {}
         for summary in decision.accepted:
             try:
-                await self._swap_in(decision, summary)
+                if summary.from_seq:
+                    self._change(decision, summary)
+                    await asyncio.sleep(0)
+                else:
+                    await self._swap_in(decision, summary)
             except ReplocError as wrong:
                 spoiled[summary.slot] = f"{wrong.code}: {wrong.detail}"
         settled = self.registry.answer(decision, spoiled)
@@ -55,6 +61,23 @@ class Index:
             for slot in settled.drop.slots.tolist():
                 self.matrix.drop(slot, settled.drop.number)
         return settled.answer
+
+    def _change(self, decision: Decision, summary: Summary) -> None:
+        """Applies an increment in one step, once it is known that the filter after it is the sender's."""
+        if not self.registry.wanted(decision, summary):
+            return
+        slot, site = summary.slot, decision.number
+        difference, _ = from_bytes(summary.body)
+        was_set = np.concatenate(
+            [self.matrix.read_bits(slot, site, part) for part in (difference.set, difference.clear)]
+        )
+        found = difference.checksum_after(self.registry.checksum(decision, slot), was_set)
+        if found != summary.checksum:
+            raise SummaryInvalid(
+                f"checksum of slot {slot} after the increment would be {found:016x}; it says {summary.checksum:016x}"
+            )
+        self.matrix.change(slot, site, difference)
+        self.registry.applied(decision, summary)
 
     async def _swap_in(self, decision: Decision, summary: Summary) -> None:
         if len(summary.body) > VERIFY_BYTES:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reploc.bloom import Bits, check_fit, hashes
+from reploc.difference import BitNumbers, Difference
 from reploc.digest import Digests, slot_of, slots_of
 from reploc.errors import SummaryInvalid
 from rli.arena import RESERVE_BYTES, WORD_BYTES, Arena, Words
@@ -96,6 +97,20 @@ class Matrix:
         for _ in self.store(slot, site, size_class, bits):
             pass
 
+    def read_bits(self, slot: int, site: int, bits: BitNumbers) -> NDArray[np.bool_]:
+        """Whether each of these bits of a site's filter is set, shape (n,). Raises SummaryInvalid as `change` does."""
+        size_class, column = self._place(slot, site, bits)
+        return self._regions.read(slot, size_class, column, bits)
+
+    def change(self, slot: int, site: int, difference: Difference) -> None:
+        """Set and clear bits of the filter that queries see, in one step.
+
+        Raises SummaryInvalid where the site has no filter for the slot, or a bit is beyond it.
+        """
+        size_class, column = self._place(slot, site, difference.set)
+        self._place(slot, site, difference.clear)
+        self._regions.change(slot, size_class, column, difference)
+
     def drop(self, slot: int, site: int) -> bool:
         """Forget a site's filter for a slot; whether there was one. Costs a few bits, whatever the filter's size."""
         self._check(slot, site)
@@ -166,6 +181,19 @@ class Matrix:
             raise SummaryInvalid(f"slot {slot} is unknown; expected 0 to {self.slots - 1}")
         if not 0 <= site <= SITE_MAX:
             raise SummaryInvalid(f"site number {site} is not one; expected 0 to {SITE_MAX}")
+
+    def _place(self, slot: int, site: int, bits: BitNumbers) -> tuple[int, int]:
+        """The class and column of a site's filter, which has these bits, ascending."""
+        self._check(slot, site)
+        places = self._places.get(site)
+        if places is None or places[slot] == _NOWHERE:
+            raise SummaryInvalid(f"no filter of slot {slot} is held that could be changed")
+        size_class, column = divmod(int(places[slot]), 1 << _COLUMN_BITS)
+        if len(bits) and bits[-1] >= self._regions.shape(size_class).bits:
+            raise SummaryInvalid(
+                f"bit {bits[-1]} of slot {slot} is beyond the {self._regions.shape(size_class).bits} of its filter"
+            )
+        return size_class, column
 
     def _store(self, slot: int, site: int, size_class: int, bits: Bits) -> Generator[None, None, None]:
         regions = self._regions

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reploc.bloom import CLASS_MAX, Geometry, geometry
+from reploc.difference import BitNumbers, Difference
 from rli.arena import Arena, Words
 
 #: Rows before the rows of bits, and where each kind starts.
@@ -112,6 +113,21 @@ class Regions:
         if wider := self._widening.get(key):
             self._write(wider.first_row, wider.width, column, first_bit, flags)
 
+    def read(self, slot: int, size_class: int, column: int, bits: BitNumbers) -> NDArray[np.bool_]:
+        """Whether each bit of a taken column is set, shape (n,)."""
+        key = (size_class, slot)
+        rows = bits.astype(np.intp) + (int(self.first_row[key]) + BITS_ROW)
+        found = self.rows_of(int(self.width[key])).view(np.uint8)[rows, column // 8] >> np.uint8(column % 8)
+        is_set: NDArray[np.bool_] = (found & 1).astype(bool)
+        return is_set
+
+    def change(self, slot: int, size_class: int, column: int, difference: Difference) -> None:
+        """Set and clear bits of a taken column."""
+        key = (size_class, slot)
+        self._change(int(self.first_row[key]), int(self.width[key]), column, difference)
+        if wider := self._widening.get(key):
+            self._change(wider.first_row, wider.width, column, difference)
+
     def show(self, slot: int, size_class: int, column: int, site: int) -> None:
         """Let queries see a taken column, as this site's."""
         key = (size_class, slot)
@@ -142,6 +158,12 @@ class Regions:
         column_bytes = self.rows_of(width).view(np.uint8)[start : start + len(flags), column // 8]
         column_bytes &= np.uint8(~(1 << column % 8) & 0xFF)
         column_bytes |= flags << np.uint8(column % 8)
+
+    def _change(self, first_row: int, width: int, column: int, difference: Difference) -> None:
+        table, start = self.rows_of(width).view(np.uint8), first_row + BITS_ROW
+        bit = np.uint8(1 << column % 8)
+        table[difference.set.astype(np.intp) + start, column // 8] |= bit
+        table[difference.clear.astype(np.intp) + start, column // 8] &= ~bit
 
     def _mask(self, slot: int, size_class: int, row: int) -> Words:
         width = int(self.width[size_class, slot])

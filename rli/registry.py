@@ -6,6 +6,8 @@ The rules (`design.md` sections 6 and 7; the Giggle paper, sections 3.3 and 3.4)
 * the highest epoch of a sender counts; what was held of an earlier one goes on being served, slot by slot, until the
   new epoch's takes its place or the sender and the node agree about all that is held;
 * a summary is taken when its sequence is above the held one, so that late, doubled and reordered messages do no harm;
+* an increment is taken when the held sequence is its first or any up to its last (`reploc/difference.py` says why that
+  is right), otherwise the slot is asked for again;
 * only a message with a higher number than all before it is news: a sign of life, and, when its vector is what the node
   holds, the position that the node has fully applied;
 * a sender without news for `expiry_s` is silent: nothing of it is served, and it is missing until `forget_after_s`.
@@ -13,8 +15,9 @@ The rules (`design.md` sections 6 and 7; the Giggle paper, sections 3.3 and 3.4)
 A message takes two steps, because its summaries are written in pieces beside what is served:
 
     decision = receive(message, now)      raises SiteClaimed, IndexMismatch, SummaryInvalid, NameInvalid, SitesFull
-    for each of decision.accepted         verify (`reploc.softstate.whole_filter`), write aside, then, in one step
-                                          with the swap: applied(decision, summary), and no swap when it says no
+    for each of decision.accepted         a whole one: verify (`reploc.softstate.whole_filter`), write aside, then, in
+                                          one step with the swap: applied(decision, summary), no swap when it says no;
+                                          an increment, all in one step: if wanted(…), verify, change, applied(…)
     answer(decision, spoiled)             what to answer, and which slots to stop serving
 
     site:   learned ──message──▶ live ──expiry_s without news──▶ silent ──forget_after_s──▶ forgotten
@@ -42,7 +45,7 @@ from reploc.wire import SOFT_STATE_VERSION, Member, SlotAnswer, SoftState, SoftS
 from rli.completeness import Completeness, Flags, Slots
 
 #: Sites that a node remembers, silent ones included: a hundred thousand small sites are foreseen, and 256 slots of so
-#: many cost 230 MB of bookkeeping.
+#: many cost 440 MB of bookkeeping.
 SITES_MAX = 100_000
 
 
@@ -110,6 +113,8 @@ class _Site:
     state: State
     #: Sequence held of each slot in this epoch, 0 where none is, shape (slots,).
     sequences: NDArray[np.uint64] = field(repr=False)
+    #: The checksum of what is held of each slot whose sequence is not 0, shape (slots,).
+    checksums: NDArray[np.uint64] = field(repr=False)
     #: Empty while none was heard.
     sender: str = ""
     epoch: int = 0
@@ -178,7 +183,11 @@ class Registry:
         site = self._sites.get(decision.message.site)
         if site is None or site.number != decision.number or site.state is not State.LIVE:
             return False
-        return site.is_of(decision.message) and bool(summary.to_seq >= site.sequences[summary.slot])
+        return site.is_of(decision.message) and _applies(summary, int(site.sequences[summary.slot]))
+
+    def checksum(self, decision: Decision, slot: int) -> int:
+        """The checksum of what is held of a slot of the decision's site, where an increment is wanted."""
+        return int(self._at(decision.number).checksums[slot])
 
     def applied(self, decision: Decision, summary: Summary) -> bool:
         """Whether a summary that was verified and written aside is to be swapped in; if so, it now counts as held.
@@ -189,6 +198,7 @@ class Registry:
             return False
         site = self._sites[decision.message.site]
         site.sequences[summary.slot] = summary.to_seq
+        site.checksums[summary.slot] = summary.checksum
         self._completeness.hold(site.number, summary.slot)
         return True
 
@@ -253,14 +263,15 @@ class Registry:
 
     @staticmethod
     def _acceptable(site: _Site, message: SoftState, renews: bool) -> list[Summary]:
-        """The summaries to apply. In news, one with the held sequence is taken too: a full update repairs.
-
-        A base that is not 0 belongs to increments, which this node does not take: it asks for the slot whole.
-        """
+        """The summaries to apply. In news, a whole one with the held sequence is taken too: a full update repairs."""
         if site.state is not State.LIVE:
             return []
-        lowest = site.sequences if renews else site.sequences + np.uint64(1)
-        return [one for one in message.summaries if one.from_seq == 0 and one.to_seq >= lowest[one.slot]]
+        held = site.sequences
+        return [
+            one
+            for one in message.summaries
+            if _applies(one, int(held[one.slot])) and (renews or one.to_seq > held[one.slot])
+        ]
 
     def _settle(self, site: _Site, decision: Decision) -> DropSlots | None:
         """Sender and node agree about all that is held: the news is applied, and leftovers go."""
@@ -310,7 +321,8 @@ class Registry:
         if not self._free:
             self._grow()
         number = heapq.heappop(self._free)
-        site = _Site(name, number, url, state, np.zeros(self._index.slots, dtype=np.uint64))
+        sequences, checksums = np.zeros((2, self._index.slots), dtype=np.uint64)
+        site = _Site(name, number, url, state, sequences, checksums)
         self._sites[name] = site
         self._by_number[number] = site
         self._contact_at[number] = contact_at
@@ -407,13 +419,18 @@ class Registry:
         return site
 
 
+def _applies(summary: Summary, held: int) -> bool:
+    """Whether a summary takes a slot of which this sequence is held forward, or, if it is whole, repairs it."""
+    return summary.from_seq <= held < summary.to_seq if summary.from_seq else held <= summary.to_seq
+
+
 def _slot_answer(site: _Site, summary: Summary, spoiled: Mapping[int, str]) -> SlotAnswer:
     """`ok` where the node holds the summary's sequence or a later one."""
     held = int(site.sequences[summary.slot])
     if summary.slot in spoiled:
         return SlotAnswer(summary.slot, "resend", spoiled[summary.slot])
-    if summary.from_seq:
-        return SlotAnswer(summary.slot, "resend", f"base {summary.from_seq} is not taken; send the slot whole")
+    if held < summary.from_seq:
+        return SlotAnswer(summary.slot, "resend", f"sequence {held} is held, the increment is from {summary.from_seq}")
     if held < summary.to_seq:
         return SlotAnswer(summary.slot, "resend", f"sequence {held} is held, {summary.to_seq} was not applied")
     return SlotAnswer(summary.slot, "ok")

@@ -7,6 +7,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from reploc import bloom, digest
+from reploc.difference import Difference
 from reploc.members import IndexSettings
 from reploc.softstate import vector_hash
 from reploc.wire import SOFT_STATE_VERSION, SoftState, Summary
@@ -36,6 +37,16 @@ class SenderDouble:
         body = bloom.to_container(bits, shape, len(inside))
         whole = Summary(slot, "bloom", 0, sequence, bloom.checksum(bits), body)
         return replace(whole, **changes)
+
+    def increment(self, slot: int, before: Summary, **changes: Any) -> Summary:
+        """What leads from an earlier whole summary of a slot to its present one."""
+        now = self.summary(slot)
+        bits = [
+            np.unpackbits(bloom.from_container(one.body)[0], bitorder="little").astype(bool) for one in (before, now)
+        ]
+        came, went = np.flatnonzero(bits[1] & ~bits[0]), np.flatnonzero(bits[0] & ~bits[1])
+        body = Difference(came.astype(np.uint32), went.astype(np.uint32)).to_bytes(len(self.names))
+        return replace(now, from_seq=before.to_seq, body=body, **changes)
 
     def changed(self) -> None:
         """All slots have new contents."""

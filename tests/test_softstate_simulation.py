@@ -6,11 +6,12 @@ A failing run prints its seed: `Grid(seed, …)` plays it again, event by event.
 
 import numpy as np
 import pytest
-from simnet.grid import CONVERGED_S, EXPIRY_S, NEVER_S, RENEWAL_S, Grid
+from simnet.grid import CONVERGED_S, EXPIRY_S, FULL_S, NEVER_S, RENEWAL_S, Grid
 from simnet.network import Faults
 from simnet.site import Site
 
 ROUGH = Faults(lost=0.2, doubled=0.2, spoiled=0.1, delay_max_s=1.5)
+BAD = Faults(lost=0.05, doubled=0.3, spoiled=0.05, delay_max_s=0.3)
 SEEDS_AT_ONCE = 10
 
 
@@ -45,6 +46,24 @@ def test_renewals_alone_find_and_repair_every_difference(first: int) -> None:
         rough_times(grid, disturbances=12)
         grid.run_for(EXPIRY_S + 2 * RENEWAL_S)
         grid.check_converged()
+
+
+@pytest.mark.parametrize("full_s", [FULL_S, NEVER_S])
+def test_increments_that_are_lost_doubled_late_or_spoiled_lead_to_the_truth(full_s: float) -> None:
+    """On a network that is bad, but not so bad that most slots go whole; deletions wait for their builds."""
+    increments = 0
+    for seed in range(3000, 3000 + 2 * SEEDS_AT_ONCE):
+        print(f"seed {seed}")
+        grid = Grid(seed, BAD, full_s)
+        grid.start()
+        for _ in range(24):
+            grid.write_somewhere()
+            grid.run_for(0.25)
+        grid.network.heal()
+        grid.run_for(CONVERGED_S)
+        grid.check_converged()
+        increments += sum(node.increments for node in grid.nodes.values())
+    assert increments > 500
 
 
 @pytest.mark.parametrize("first", range(2000, 2050, SEEDS_AT_ONCE))

@@ -6,98 +6,16 @@ needs no persistent state and is filled by its senders alone.
 
 from itertools import pairwise
 
-import msgspec
 import numpy as np
 import pytest
+from catalog_double import RATE, SLOTS, START, Catalog, a_name_of, current, index, sent_slots, settled
 
-from lrc.softstate import Identity, Sender, SendSoftState, SlotBuild, build_slot
+from lrc.slot_filters import SlotBuild
+from lrc.softstate import Identity, Sender
 from reploc import bloom, digest
 from reploc.digest import slots_of
-from reploc.members import IndexSettings, Node
 from reploc.softstate import vector_hash, whole_filter
-from reploc.wire import FRAME_BYTES_MAX, SlotAnswer, SoftState, SoftStateAnswer
-
-SLOTS = 8
-RATE = 1e-2
-START = 100.0
-
-
-def index(nodes: int = 1, redundancy: int = 1, **changes: object) -> IndexSettings:
-    settings = IndexSettings(
-        slots=SLOTS,
-        redundancy=redundancy,
-        error_rate=RATE,
-        increment_interval_s=1.0,
-        increment_changes=10,
-        renewal_interval_s=30.0,
-        expiry_s=90.0,
-        full_interval_s=10_000.0,
-        nodes=[Node(name=f"rli{n}", url=f"http://rli{n}:1") for n in range(nodes)],
-    )
-    return msgspec.structs.replace(settings, **changes)
-
-
-class Catalog:
-    """A set of names with its sender, built and told of as the shell does it."""
-
-    def __init__(self, settings: IndexSettings, names: int = 40, epoch: int = 1) -> None:
-        self.index = settings
-        self.names = {f"lfn{n}" for n in range(names)}
-        self.position = 7
-        counts = np.bincount(self.slots(self.names), minlength=SLOTS)
-        identity = Identity("cern", "http://cern:1", "store-1", incarnation=99)
-        self.sender = Sender(identity, epoch, settings, counts, position=self.position, now=START)
-
-    @staticmethod
-    def slots(names: set[str]) -> np.ndarray:
-        return slots_of(digest.of(sorted(names)), SLOTS)
-
-    def write(self, added: set[str], removed: set[str], now: float) -> None:
-        self.names = (self.names | added) - removed
-        self.position += 1
-        self.sender.changed(self.slots(added), self.slots(removed), self.position, now)
-
-    def build(self, now: float) -> list[int]:
-        """Builds what is stale; which slots that were."""
-        stale = self.sender.stale_slots(now)
-        self.sender.rebuilt(self.read(stale), self.position)
-        return stale.tolist()
-
-    def read(self, stale: np.ndarray) -> list[SlotBuild]:
-        digests = digest.of(sorted(self.names))
-        of = slots_of(digests, SLOTS)
-        return [build_slot(int(slot), digests[of == slot], self.sender.size_class, RATE) for slot in stale]
-
-    def send(self, now: float) -> list[SoftState]:
-        """What is due, each message acknowledged as by a node that holds everything sent."""
-        due = self.sender.due(now)
-        for send in due:
-            self.sender.answered(send.node, send.message.message, current(send), now)
-        return [send.message for send in due]
-
-
-def current(send: SendSoftState) -> SoftStateAnswer:
-    """A node that held everything, and now holds this too."""
-    slots = [SlotAnswer(summary.slot, "ok") for summary in send.message.summaries]
-    return SoftStateAnswer(epoch=send.message.epoch, current=True, applied=send.message.position, slots=slots)
-
-
-def settled(settings: IndexSettings | None = None) -> Catalog:
-    """A catalog whose nodes hold everything."""
-    catalog = Catalog(settings or index())
-    catalog.build(START)
-    catalog.send(START)
-    return catalog
-
-
-def a_name_of(slot: int, number: int = 0) -> str:
-    names = (name for n in range(10_000) if int(Catalog.slots({name := f"new{n}"})[0]) == slot)
-    return [next(names) for _ in range(number + 1)][-1]
-
-
-def sent_slots(messages: list[SoftState]) -> list[int]:
-    return [summary.slot for message in messages for summary in message.summaries]
-
+from reploc.wire import FRAME_BYTES_MAX, SlotAnswer, SoftStateAnswer
 
 # ---- the first messages ----------------------------------------------------------------------------------------------
 
@@ -181,29 +99,30 @@ def test_one_message_at_a_time_is_under_way_to_a_node() -> None:
 # ---- changes ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_changed_slot_is_built_and_sent_an_increment_interval_after_its_first_change() -> None:
+def test_a_changed_slot_is_sent_an_increment_interval_after_its_first_change_and_not_built() -> None:
     catalog = settled()
     catalog.write({a_name_of(3)}, set(), START + 10)
     catalog.write({a_name_of(3, 1)}, set(), START + 10.9)
     assert catalog.build(START + 10.99) == []
-    assert catalog.build(START + 11) == [3]
+    assert catalog.send(START + 10.99) == []
+    assert catalog.build(START + 11) == []
     (message,) = catalog.send(START + 11)
     assert [(one.slot, one.to_seq) for one in message.summaries] == [(3, 2)]
 
 
-def test_enough_changes_are_built_at_once() -> None:
+def test_enough_changes_are_sent_at_once() -> None:
     catalog = settled()
     catalog.write({f"new{n}" for n in range(9)}, set(), START + 10)
-    assert catalog.build(START + 10) == []
-    catalog.write(set(), {"lfn0"}, START + 10)
-    assert catalog.build(START + 10) != []
+    catalog.build(START + 10)
+    assert catalog.send(START + 10) == []
+    catalog.write({"new9"}, set(), START + 10)
+    catalog.build(START + 10)
+    assert sent_slots(catalog.send(START + 10)) != []
 
 
 def test_a_build_that_changed_nothing_keeps_its_sequence() -> None:
     catalog = settled()
-    catalog.write({a_name_of(3)}, set(), START + 1)
-    catalog.write(set(), {a_name_of(3)}, START + 1)
-    assert catalog.build(START + 3) == [3]
+    catalog.sender.rebuilt(catalog.read(np.array([3])), catalog.position)
     assert catalog.sender.due(START + 3) == []
 
 
@@ -215,14 +134,19 @@ def test_a_commit_that_the_start_counted_already_is_passed_over() -> None:
     assert catalog.sender.next_due(START) > 1
 
 
-def test_a_change_made_during_a_build_leaves_its_slot_stale() -> None:
+def test_what_comes_and_goes_during_a_build_is_told_after_it() -> None:
     catalog = settled()
-    catalog.write({a_name_of(3)}, set(), START + 1)
+    catalog.write(set(), {catalog.held(3)}, START + 1)
     builds, position = catalog.read(catalog.sender.stale_slots(START + 2)), catalog.position
-    catalog.write({a_name_of(3, 1)}, set(), START + 2.5)
+    assert [build.slot for build in builds] == [3]
+    catalog.write({a_name_of(3)}, {catalog.held(3)}, START + 2.5)
+    catalog.sender.advance(START + 4)
     catalog.sender.rebuilt(builds, position)
-    assert catalog.build(START + 2.9) == []
-    assert catalog.build(START + 3) == [3]
+    catalog.sender.advance(START + 4)
+    (message,) = catalog.send(START + 4)
+    assert (message.summaries[0].to_seq, message.position) == (3, catalog.position)
+    assert whole_filter(message.summaries[0], RATE).names == builds[0].names + 1
+    assert catalog.build(START + 4) == [3]
 
 
 def test_a_change_told_after_the_build_that_holds_it_makes_nothing_stale() -> None:
@@ -243,7 +167,7 @@ def test_a_build_older_than_what_is_there_is_passed_over() -> None:
     catalog.build(START + 2)
     catalog.sender.rebuilt(old, position)
     (message,) = catalog.send(START + 2)
-    assert whole_filter(message.summaries[0], RATE).names == old[0].names + 1
+    assert [(one.slot, one.to_seq) for one in message.summaries] == [(3, 2)]
 
 
 def test_news_is_as_old_as_the_first_change_that_it_lacks() -> None:
@@ -324,7 +248,7 @@ def test_nothing_is_due_before_the_moment_that_was_named_and_something_is_at_it(
         now += pause
         if turn % 7 == 0:
             catalog.write({f"turn{turn}"}, set(), now)
-        assert catalog.send(now) or catalog.build(now), turn
+        assert catalog.send(now) or catalog.build(now) or catalog.send(now), turn
         catalog.send(now)
 
 
@@ -411,9 +335,17 @@ def test_a_push_ignores_pauses_and_builds_changed_slots_at_once() -> None:
     assert catalog.sender.due(START + 30) == []
     catalog.sender.push()
     assert catalog.sender.next_due(START + 30) == 0
-    assert catalog.build(START + 30) == [3]
+    catalog.build(START + 30)
     assert sent_slots(catalog.send(START + 30)) == [3]
     assert catalog.sender.next_due(START + 30) > 1
+
+
+def test_a_push_builds_slots_with_deletions_at_once() -> None:
+    catalog = settled(index(rebuild_interval_s=1000.0), names=2_000)
+    catalog.write(set(), {catalog.held(3)}, START + 1)
+    assert catalog.build(START + 2) == []
+    catalog.sender.push()
+    assert catalog.build(START + 2) == [3]
 
 
 def test_a_node_that_refuses_is_asked_again_each_renewal_interval() -> None:

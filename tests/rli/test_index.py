@@ -2,11 +2,14 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from sender_double import SenderDouble
 
 from reploc import bloom, digest
+from reploc.difference import DIFFERENCE_BITS_MAX, Difference
 from reploc.errors import IndexMismatch, NameInvalid, SiteClaimed, SummaryInvalid
 from reploc.members import IndexSettings, Node
 from reploc.wire import Locations
@@ -27,6 +30,12 @@ def container(size_class: int, error_rate: float) -> bytes:
     """An empty filter of this geometry as it travels."""
     shape = bloom.geometry(size_class, error_rate)
     return bloom.to_container(bloom.build(digest.of([]), shape), shape, 0)
+
+
+def increment(to_set: Sequence[int], to_clear: Sequence[int]) -> dict[str, object]:
+    """What makes a summary an increment that is not the sender's."""
+    difference = Difference(np.array(to_set, dtype=np.uint32), np.array(to_clear, dtype=np.uint32))
+    return {"from_seq": 1, "to_seq": 2, "body": difference.to_bytes(0)}
 
 
 def made(bytes_max: int = 1 << 30) -> Index:
@@ -124,7 +133,13 @@ async def test_a_site_that_comes_back_is_complete_again_when_it_has_sent_all() -
         ({"checksum": 7}, "its header says 0000000000000007"),
         ({"body": container(5, 1e-3)}, "has error rate 0.001; expected 0.0001"),
         ({"body": container(5, 1e-4)[:-1]}, "its geometry needs"),
-        ({"from_seq": 1}, "base 1 is not taken"),
+        ({"from_seq": 1}, "difference is 82 bytes long"),
+        ({"from_seq": 2}, "sequence 1 is held, the increment is from 2"),
+        (increment([1, 9], []), "checksum of slot 0 after the increment would be"),
+        (increment([], [0]), "checksum of slot 0 after the increment would be"),
+        (increment([5, 1 << 20], []), "bit 1048576 of slot 0 is beyond the"),
+        (increment([5, 5], []), "out of order"),
+        (increment([], range(DIFFERENCE_BITS_MAX + 1)), "expected at most"),
     ],
 )
 async def test_a_broken_summary_is_asked_for_again_and_the_last_good_one_stays(
@@ -258,3 +273,43 @@ async def test_messages_that_are_written_at_the_same_time_end_in_the_newest() ->
     assert not (await third).current
     assert many(index, ["/new"], 70.0).locations == {"/new": []}
     assert index.matrix.memory().used == 0
+
+
+async def test_increments_change_what_is_answered_and_late_and_doubled_ones_do_no_harm() -> None:
+    index = made()
+    sender = SenderDouble(SETTINGS, names=["/old", "/kept"])
+    await heard(index, sender)
+    first = [sender.summary(slot) for slot in range(8)]
+    sender.names = ["/kept", "/new"]
+    sender.changed()
+    second = [sender.summary(slot) for slot in range(8)]
+    late = sender.news([sender.increment(slot, first[slot]) for slot in range(8)])
+    sender.names = ["/kept", "/newest"]
+    sender.changed()
+    newest = sender.news([sender.increment(slot, second[slot]) for slot in range(8)])
+    assert {one.status for one in (await index.receive(newest, 31.0)).slots} == {"resend"}
+    for message in (late, late):
+        await index.receive(message, 31.0)
+    assert many(index, ["/old", "/kept", "/new"]).locations == {"/old": [], "/kept": ["A"], "/new": ["A"]}
+    for turn in range(2):
+        answer = await index.receive(sender.news(newest.summaries), 32.0 + turn)
+        assert answer.current
+        await index.receive(late, 33.0)
+    said = many(index, ["/old", "/kept", "/new", "/newest"]).locations
+    assert said == {"/old": [], "/kept": ["A"], "/new": [], "/newest": ["A"]}
+
+
+async def test_an_increment_from_before_what_is_held_leads_to_the_newest() -> None:
+    """The answer to the first increment was lost: the sender tells of both from where the node was before."""
+    index = made()
+    sender = SenderDouble(SETTINGS, names=["/a"])
+    await heard(index, sender)
+    first = [sender.summary(slot) for slot in range(8)]
+    sender.names = ["/a", "/b"]
+    sender.changed()
+    await index.receive(sender.news([sender.increment(slot, first[slot]) for slot in range(8)]), 31.0)
+    sender.names = ["/a", "/b", "/c"]
+    sender.changed()
+    answer = await index.receive(sender.news([sender.increment(slot, first[slot]) for slot in range(8)]), 32.0)
+    assert answer.current
+    assert many(index, ["/a", "/b", "/c"]).locations == {"/a": ["A"], "/b": ["A"], "/c": ["A"]}

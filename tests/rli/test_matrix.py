@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from reploc import bloom, digest
+from reploc.difference import Difference
 from reploc.digest import Digests
 from reploc.errors import MemoryFull, SummaryInvalid
 from rli.matrix import SITE_MAX, Matrix, Steps
@@ -65,6 +66,21 @@ classes = st.integers(0, 3)
 subsets = st.integers(0, 2**60 - 1)
 
 
+#: Bits of small filters and of large ones, and some that no filter has.
+bits_of_any = st.sets(st.one_of(st.integers(0, 60), st.integers(0, 100_000)), max_size=8)
+
+
+def difference(to_set: set[int], to_clear: set[int]) -> Difference:
+    return Difference(np.array(sorted(to_set), dtype=np.uint32), np.array(sorted(to_clear - to_set), dtype=np.uint32))
+
+
+def changed(bits: bloom.Bits, step: Difference) -> bloom.Bits:
+    """The same done to the packed bits of one filter."""
+    flags = np.unpackbits(bits, bitorder="little")
+    flags[step.set], flags[step.clear] = 1, 0
+    return np.packbits(flags, bitorder="little")
+
+
 @dataclass
 class UnderWay:
     """A store that has begun, and what the matrix holds once it has ended."""
@@ -118,6 +134,21 @@ class AgainstADictionary(RuleBasedStateMachine):
     def abort(self, store: UnderWay) -> None:
         store.steps.close()
         store.over = True
+
+    @rule(slot=slots, site=sites, to_set=bits_of_any, to_clear=bits_of_any)
+    def change(self, slot: int, site: int, to_set: set[int], to_clear: set[int]) -> None:
+        if (slot, site) not in self.model:
+            with pytest.raises(SummaryInvalid, match="no filter of slot"):
+                self.matrix.change(slot, site, difference(to_set, to_clear))
+            return
+        size_class, bits = self.model[slot, site]
+        fits = range(bloom.geometry(size_class, RATE).bits)
+        step = difference(to_set & set(fits), to_clear & set(fits))
+        flags = np.unpackbits(bits, bitorder="little").astype(bool)
+        for part in (step.set, step.clear):
+            assert self.matrix.read_bits(slot, site, part).tolist() == flags[part].tolist()
+        self.matrix.change(slot, site, step)
+        self.model[slot, site] = (size_class, changed(bits, step))
 
     @rule(slot=slots, site=sites)
     def drop(self, slot: int, site: int) -> None:
@@ -251,6 +282,33 @@ def test_a_column_written_while_its_region_widens_is_whole() -> None:
         for site, store in ((1_000, early), (1_001, late)):
             if (0, site) not in model and next(store, "ended") == "ended":
                 model[0, site] = (LARGE, bits)
+        check(matrix, model)
+
+
+def test_a_filter_that_changes_while_its_region_widens_keeps_its_changes() -> None:
+    """Whether its rows were copied already or will be."""
+    matrix, model = Matrix(SLOTS, RATE), {}
+    fill_columns(matrix, model, range(640), BY_SLOT[0])
+    store = matrix.store(0, 1_000, LARGE, build(LARGE, BY_SLOT[0]))
+    rng = np.random.default_rng(3)
+    bits = bloom.geometry(LARGE, RATE).bits
+    for site, _ in zip(range(0, 640, 40), store, strict=False):
+        step = difference(set(rng.integers(0, bits, 40).tolist()), set(rng.integers(0, bits, 4_000).tolist()))
+        matrix.change(0, site, step)
+        model[0, site] = (LARGE, changed(model[0, site][1], step))
+        check(matrix, model)
+    matrix.store_now(0, 1_001, LARGE, build(LARGE, BY_SLOT[0]))
+    model[0, 1_001] = (LARGE, build(LARGE, BY_SLOT[0]))
+    store.close()
+    check(matrix, model)
+
+
+def test_bits_beyond_a_filter_are_refused_and_nothing_changes() -> None:
+    matrix, model = filled(3)
+    beyond = bloom.geometry(3, RATE).bits
+    for to_set, to_clear in (({1, beyond}, set()), (set(), {1, beyond})):
+        with pytest.raises(SummaryInvalid, match="is beyond the"):
+            matrix.change(1, 2, difference(to_set, to_clear))
         check(matrix, model)
 
 

@@ -119,11 +119,41 @@ def test_a_broken_summary_is_asked_for_again_and_the_held_one_stays() -> None:
     assert all(complete(registry))
 
 
-def test_an_increment_is_asked_for_whole() -> None:
-    increment = msgspec.structs.replace(summary(1, 2), from_seq=1)
-    decision = filled().receive(message(6, summaries=[increment]), START)
+def increment(slot: int, from_seq: int, to_seq: int) -> Summary:
+    return msgspec.structs.replace(summary(slot, to_seq), from_seq=from_seq, checksum=to_seq)
+
+
+@pytest.mark.parametrize(
+    ("from_seq", "to_seq", "status", "taken"),
+    [
+        (5, 6, "ok", True),
+        (3, 8, "ok", True),
+        (6, 7, "resend", False),
+        (4, 5, "ok", False),
+        (2, 4, "ok", False),
+    ],
+    ids=["from what is held", "from before it to after it", "from after it", "known", "older than what is held"],
+)
+def test_an_increment_is_taken_from_any_sequence_up_to_the_held_one(
+    from_seq: int, to_seq: int, status: str, taken: bool
+) -> None:
+    registry = filled()
+    take(registry, message(6, sequences=(1, 5, 1, 1), carries="1"))
+    news = message(7, sequences=(1, max(to_seq, 5), 1, 1), summaries=[increment(1, from_seq, to_seq)])
+    decision = registry.receive(news, START)
+    assert len(decision.accepted) == taken
+    for one in decision.accepted:
+        assert registry.applied(decision, one)
+        assert registry.checksum(decision, 1) == to_seq
+    answer = registry.answer(decision, {}).answer
+    assert (answer.slots[0].status, answer.current) == (status, status == "ok")
+
+
+def test_nothing_increments_a_slot_that_is_not_held_in_this_epoch() -> None:
+    registry = filled()
+    decision = registry.receive(message(1, epoch=2, sequences=(1, 2, 1, 1), summaries=[increment(1, 1, 2)]), START)
     assert decision.accepted == ()
-    assert take(filled(), message(6, summaries=[increment])).answer.slots[0].status == "resend"
+    assert registry.answer(decision, {}).answer.slots[0].status == "resend"
 
 
 # ---- late, doubled, reordered ----------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from simnet.site import NOTICE_S_MAX, Site, Store
 RENEWAL_S = 1.0
 EXPIRY_S = 3.0
 FULL_S = 4.0
+REBUILD_S = 0.7
 #: A full update that never comes, so that nothing is repaired by it.
 NEVER_S = 1e6
 #: The promise: after the last fault, two renewal intervals and one full update.
@@ -29,9 +30,10 @@ def settings(nodes: int, redundancy: int, slots: int, full_s: float) -> IndexSet
     return IndexSettings(
         slots=slots,
         redundancy=redundancy,
-        error_rate=1e-2,
+        error_rate=1e-3,
         increment_interval_s=0.2,
         increment_changes=20,
+        rebuild_interval_s=REBUILD_S,
         renewal_interval_s=RENEWAL_S,
         full_interval_s=full_s,
         expiry_s=EXPIRY_S,
@@ -46,7 +48,7 @@ class Grid:
     def __init__(self, seed: int, faults: Faults = CALM, full_s: float = FULL_S) -> None:
         self.rng = Random(seed)
         redundancy = self.rng.randint(1, 3)
-        self.index = settings(self.rng.randint(redundancy, 4), redundancy, self.rng.choice([8, 16]), full_s)
+        self.index = settings(self.rng.randint(redundancy, 4), redundancy, self.rng.choice([4, 8]), full_s)
         self.clock = Clock()
         #: How long a message may be on its way.
         self.way_s = max(faults.delay_max_s, CALM.delay_max_s)
@@ -64,13 +66,14 @@ class Grid:
         for node in self.nodes.values():
             node.start()
         for site in self.sites.values():
-            self.write(site, self.rng.randint(0, 60))
+            self.write(site, self.rng.choice([10, 60, 300, 900]))
             site.start()
 
     def write(self, site: Site, names: int) -> None:
         """Commits some additions and deletions; names are shared between sites, as replicas are."""
         added = {f"lfn{self.rng.randrange(2000)}" for _ in range(names)}
-        removed = {name for name in sorted(site.store.names) if self.rng.random() < 0.05}
+        share = self.rng.choice([0.0, 0.002, 0.05])
+        removed = {name for name in sorted(site.store.names) if self.rng.random() < share}
         site.write(added, removed - added)
 
     def write_somewhere(self) -> None:

@@ -77,7 +77,7 @@ def spoiled(summary: Summary, rng: Random) -> Summary:
     body = bytearray(summary.body)
     match rng.randrange(3):
         case 0:
-            body[rng.choice(_guarded(body))] ^= 1 << rng.randrange(8)
+            body[rng.choice(_guarded(summary))] ^= 1 << rng.randrange(8)
             return msgspec.structs.replace(summary, body=bytes(body))
         case 1:
             return msgspec.structs.replace(summary, body=bytes(body[: rng.randrange(len(body))]))
@@ -85,6 +85,7 @@ def spoiled(summary: Summary, rng: Random) -> Summary:
             return msgspec.structs.replace(summary, checksum=summary.checksum ^ 1 << rng.randrange(64))
 
 
-def _guarded(body: bytearray) -> list[int]:
-    """The bytes of a container that its geometry or checksum guards: all but those of the number of names."""
-    return [*range(CONTAINER_HEADER_BYTES - 8), *range(CONTAINER_HEADER_BYTES, len(body))]
+def _guarded(summary: Summary) -> list[int]:
+    """The bytes of a body that its geometry or checksum guards: all but those of the number of names."""
+    count = range(8) if summary.from_seq else range(CONTAINER_HEADER_BYTES - 8, CONTAINER_HEADER_BYTES)
+    return [at for at in range(len(summary.body)) if at not in count]

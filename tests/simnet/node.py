@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from reploc import bloom
+from reploc.difference import from_bytes as difference_from
 from reploc.errors import ReplocError, SummaryInvalid
 from reploc.members import IndexSettings
 from reploc.softstate import whole_filter
@@ -33,6 +35,8 @@ class IndexNode:
         #: Sites that were heard (news was taken from them) or told by a peer since the start, and not forgotten.
         self.known: set[str] = set()
         self.started_at = 0.0
+        #: Increments that were applied.
+        self.increments = 0
         self._index = index
         self._network = network
         self._clock = network.clock
@@ -78,6 +82,10 @@ class IndexNode:
             return
         summary, *rest = left
         try:
+            if summary.from_seq:
+                self._change(decision, summary)
+                self._apply(decision, rest, spoiled, reply)
+                return
             whole = whole_filter(summary, self._index.error_rate)
         except SummaryInvalid as wrong:
             self._apply(decision, rest, spoiled | {summary.slot: wrong.detail}, reply)
@@ -92,6 +100,24 @@ class IndexNode:
             self._apply(decision, rest, spoiled, reply)
 
         self._clock.after(self._rng.uniform(0, WRITE_S_MAX), written)
+
+    def _change(self, decision: Decision, summary: Summary) -> None:
+        """Applies an increment to the plain bits that are served, one bit after the other."""
+        if not self.registry.wanted(decision, summary):
+            return
+        difference, _ = difference_from(summary.body)
+        size_class, before = self.served[decision.number, summary.slot]
+        bits = bytearray(before)
+        for is_set, numbers in ((True, difference.set), (False, difference.clear)):
+            for number in numbers.tolist():
+                if number // 8 >= len(bits):
+                    raise SummaryInvalid(f"bit {number} is beyond the filter")
+                bits[number // 8] = bits[number // 8] & ~(1 << number % 8) | is_set << number % 8
+        if bloom.checksum(np.frombuffer(bits, dtype=np.uint8)) != summary.checksum:
+            raise SummaryInvalid("checksum")
+        self.increments += 1
+        assert self.registry.applied(decision, summary)
+        self.served[decision.number, summary.slot] = (size_class, bytes(bits))
 
     # ---- time ----------------------------------------------------------------------------------------------------
 

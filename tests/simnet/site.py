@@ -14,8 +14,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lrc.softstate import Identity, Sender, SendSoftState, SlotBuild, build_slot
+from lrc.slot_filters import SlotBuild, build_slot
+from lrc.softstate import Identity, Sender, SendSoftState
 from reploc import digest
+from reploc.digest import Digests
 from reploc.errors import ReplocError
 from reploc.members import IndexSettings
 from reploc.wire import SoftState, SoftStateAnswer
@@ -57,7 +59,7 @@ class Site:
         self.sender: Sender
         self.up = False
         self.started_at = 0.0
-        #: Every summary that was ever built, as (slot, size class, bits).
+        #: Every filter that was ever told of, as (slot, size class, bits).
         self.history: set[tuple[int, int, bytes]] = set()
         #: Position and moment of each commit that the store holds.
         self.commits: list[tuple[int, float]] = []
@@ -70,8 +72,8 @@ class Site:
         #: Which process this is: what was begun by an earlier one comes to nothing.
         self._life = 0
         self._building = False
-        #: Commits that the sender was not told of yet: slots of what came and went, and the position.
-        self._notices: list[tuple[Slots, Slots, int]] = []
+        #: Commits that the sender was not told of yet: digests of what came and went, and the position.
+        self._notices: list[tuple[Digests, Digests, int]] = []
         self._wakes = 0
 
     # ---- life ----------------------------------------------------------------------------------------------------
@@ -109,9 +111,8 @@ class Site:
         position = self.store.position + 1
         self.store = Store((self.store.names | new) - gone, position, self.store.epoch)
         self.commits.append((position, self._clock.now))
-        slots_new, slots_gone = self._slots(new), self._slots(gone)
         if self.up:
-            self._notices.append((slots_new, slots_gone, position))
+            self._notices.append((digest.of(sorted(new)), digest.of(sorted(gone)), position))
             self._later(self._rng.uniform(0, NOTICE_S_MAX), self._tell)
 
     def _tell(self) -> None:
@@ -143,6 +144,8 @@ class Site:
             epoch = max(self.store.epoch, self.sender.behind) + 1
             self.store = Store(self.store.names, self.store.position, epoch)
             self.sender.restart(epoch, now)
+        self.sender.advance(now)
+        self._remember()
         if not self._building and len(stale := self.sender.stale_slots(now)):
             self._begin_build(stale)
         for send in self.sender.due(now):
@@ -163,15 +166,23 @@ class Site:
     def _read(self, stale: Slots) -> None:
         snapshot = self.store
         builds = [self._build(int(slot), snapshot.names) for slot in stale]
-        self.history |= {(build.slot, build.size_class, build.bits) for build in builds}
         half = self._rng.randrange(len(builds) + 1)
-        self.sender.rebuilt(builds[:half], snapshot.position)
+        self._hand_in(builds[:half], snapshot.position)
         rest = builds[half:]
         self._later(self._rng.uniform(0, BUILD_S_MAX), lambda: self._hand_over(rest, snapshot.position))
 
     def _hand_over(self, builds: list[SlotBuild], position: int) -> None:
-        self.sender.rebuilt(builds, position)
+        self._hand_in(builds, position)
         self._end_build()
+
+    def _hand_in(self, builds: list[SlotBuild], position: int) -> None:
+        self.sender.rebuilt(builds, position)
+        self._remember()
+
+    def _remember(self) -> None:
+        """Puts down what nodes may be told of from now on."""
+        slots = range(self._index.slots)
+        self.history |= {(slot, *self.sender.content(slot)) for slot in slots}
 
     def _end_build(self) -> None:
         self._building = False
