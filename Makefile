@@ -11,6 +11,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 help:
 	@echo "make demo      the grid on this machine, on real files, in under three minutes"
 	@echo "make test      lint, types and every test"
+	@echo "make soak      kills writers and scans KILLS times (10,000), and checks what they leave; SEED repeats a run"
 	@echo "make loadtest  a locust scenario against real servers, headless"
 	@echo "make figures   the benchmarks, each figure beside its bar; writes loadtests/results/"
 	@echo "make clean     removes $(VENV) and caches"
@@ -25,6 +26,9 @@ lint: $(VENV)/.tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+soak: $(VENV)/.tested
+	$(BIN)/python tests/lrc/soak.py $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 loadtest: $(VENV)/.load
 	$(BIN)/python -m loadtests.mixed
