@@ -13,7 +13,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import lmdb
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
@@ -114,7 +113,7 @@ class Catalog:
 
     def lookup(self, lfn: str) -> Replica | None:
         """What the catalog knows of one LFN, or None."""
-        txn = self._begin()
+        txn = self.store.begin()
         try:
             view = View(self.store, txn, self._collections)
             stored = view.stored(lfn)
@@ -122,14 +121,7 @@ class Catalog:
         except ROW_ERRORS as error:
             raise translated(error, self.store.path) from error
         finally:
-            txn.abort()
-
-    def _begin(self) -> lmdb.Transaction[memoryview]:
-        """A read transaction without the cost of a context manager, which is that of the lookup itself."""
-        try:
-            return self.store.environment.begin(buffers=True)
-        except lmdb.Error as error:
-            raise translated(error, self.store.path) from error
+            self.store.end(txn)
 
     def lookup_many(self, lfns: Sequence[str]) -> Replicas:
         """The same for many, and those that it does not know, in their order; TooLarge where it would be too much."""

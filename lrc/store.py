@@ -18,6 +18,7 @@ import os
 import resource
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -48,6 +49,10 @@ READERS_MAX = 126
 #: Read transactions that are kept for reuse: the event loop's and a few of long reads.
 SPARE_READS = 8
 
+#: Seconds that reads under way may take before a broken environment is opened again, and between two looks at them. A
+#: page of a listing takes a tenth of a second, the digests of all slots of ten million LFNs a few.
+REOPEN_WAIT_S = 30.0
+REOPEN_LOOK_S = 0.001
 #: Less room than this, after a write that went in only in part, says that the disk is full: LMDB writes at most 64
 #: pages at once.
 ROOM_BYTES = 1 << 20
@@ -65,7 +70,7 @@ _ERRORS: dict[type[Exception], tuple[type[ReplocError], str]] = {
     lmdb.VersionMismatchError: (StoreForeign, "the file is of another LMDB version"),
     lmdb.CorruptedError: (StoreDamaged, "a page of the store is damaged"),
     lmdb.PageNotFoundError: (StoreDamaged, "a page of the store is not there"),
-    lmdb.PanicError: (StoreDamaged, "an earlier write failed half-way; open the store again"),
+    lmdb.PanicError: (Unavailable, "a write has failed half-way, and the store is opened again"),
     lmdb.ReadersFullError: (Unavailable, f"all {READERS_MAX} places for readers are taken"),
 }
 #: What reading or writing a row raises. Not OSError: what a caller does with a snapshot may raise that.
@@ -119,13 +124,16 @@ class Store:
     """An open environment. `Store.create` and `Store.open` make one; `close` ends it.
 
     #: `writable` says that this process is the one writer, which holds the lock file.
+    #: `_reads` holds the read transactions that are open, and those about to be.
     """
 
-    def __init__(self, path: Path, environment: lmdb.Environment, lock: int | None) -> None:
+    def __init__(self, path: Path, environment: lmdb.Environment, map_bytes: int, lock: int | None) -> None:
         self.path = str(path)
         self.environment = environment
         self.writable = lock is not None
+        self._map_bytes = map_bytes
         self._lock = lock
+        self._reads: set[object] = set()
         self.tables: dict[str, lmdb._Database] = {}
 
     @classmethod
@@ -161,23 +169,12 @@ class Store:
     def _opened(cls, path: Path, map_bytes: int, writable: bool) -> Store:
         lock = _locked(path) if writable else None
         try:
-            with _errors(str(path)):
-                environment = lmdb.open(
-                    str(path),
-                    map_size=map_bytes,
-                    readonly=not writable,
-                    readahead=False,
-                    create=writable,
-                    max_dbs=len(layout.TABLES),
-                    max_readers=READERS_MAX,
-                    max_spare_txns=SPARE_READS,
-                )
-                environment.reader_check()
+            environment = _environment(path, map_bytes, writable)
         except BaseException:
             if lock is not None:
                 os.close(lock)
             raise
-        return cls(path, environment, lock)
+        return cls(path, environment, map_bytes, lock)
 
     def _initialise(self, site: str) -> None:
         state = State(
@@ -230,16 +227,70 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """One snapshot. Keep it short: pages that it sees cannot be used again until it ends."""
-        with _errors(self.path, ROW_ERRORS), self.environment.begin(buffers=True) as txn:
-            yield txn
+        txn = self.begin()
+        try:
+            with _errors(self.path, ROW_ERRORS):
+                yield txn
+        finally:
+            self.end(txn)
+
+    def begin(self) -> Transaction:
+        """One snapshot without the cost of a context manager, which is that of a lookup. `end` it."""
+        # Noted before it begins: none begins in a broken environment, so `_reopen` overlooks none.
+        note = object()
+        self._reads.add(note)
+        try:
+            txn = self.environment.begin(buffers=True)
+            self._reads.add(txn)
+        except lmdb.Error as error:
+            raise translated(error, self.path) from error
+        finally:
+            self._reads.discard(note)
+        return txn
+
+    def end(self, txn: Transaction) -> None:
+        """End a snapshot that was begun."""
+        txn.abort()
+        self._reads.discard(txn)
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
-        """One transaction, durable when the block has ended; an error inside undoes all of it."""
+        """One transaction, durable when the block has ended; an error inside undoes all of it.
+
+        Where the page that makes a commit could not be written, LMDB gives the environment up, for reading too. Then it
+        is opened again, and the catalog stands as before that commit, or as after it if the page went out after all.
+        """
         if not self.writable:
             raise StoreReadOnly(f"store {self.path}: open for reading only")
-        with _errors(self.path, ROW_ERRORS), self.environment.begin(write=True, buffers=True) as txn:
-            yield txn
+        try:
+            with _errors(self.path, ROW_ERRORS), self.environment.begin(write=True, buffers=True) as txn:
+                yield txn
+        except ReplocError:
+            if self._is_broken():
+                self._reopen()
+            raise
+
+    def _is_broken(self) -> bool:
+        try:
+            self.environment.begin().abort()
+        except lmdb.Error:
+            return True
+        return False
+
+    def _reopen(self) -> None:
+        """Open the environment again, once no read is under way: closing it takes the pages from under them.
+
+        Where reads do not end, or it cannot be opened, it stays as it is and the next write tries again.
+        """
+        until = time.monotonic() + REOPEN_WAIT_S
+        while self._reads:
+            if time.monotonic() > until:
+                return
+            time.sleep(REOPEN_LOOK_S)
+        self.environment.close()
+        fresh = Store(Path(self.path), _environment(Path(self.path), self._map_bytes, True), self._map_bytes, None)
+        fresh._require_ours()
+        self.tables, self.environment = fresh.tables, fresh.environment
 
     def used_bytes(self) -> int:
         """Bytes of the file, of which some may be free pages."""
@@ -283,6 +334,22 @@ def _errors(path: str, foreign: tuple[type[Exception], ...] = (lmdb.Error, OSErr
         yield
     except foreign as error:
         raise translated(error, path) from error
+
+
+def _environment(path: Path, map_bytes: int, writable: bool) -> lmdb.Environment:
+    with _errors(str(path)):
+        environment = lmdb.open(
+            str(path),
+            map_size=map_bytes,
+            readonly=not writable,
+            readahead=False,
+            create=writable,
+            max_dbs=len(layout.TABLES),
+            max_readers=READERS_MAX,
+            max_spare_txns=SPARE_READS,
+        )
+        environment.reader_check()
+        return environment
 
 
 def _sync(path: Path) -> None:

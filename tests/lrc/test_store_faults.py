@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import resource
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from reploc.errors import (
     StoreLocked,
     StoreReadOnly,
     StoreVersion,
+    Unavailable,
 )
 from reploc.wire import MappingItem, MappingsBody
 
@@ -213,3 +215,43 @@ def test_a_site_that_is_no_site_name_is_refused_before_anything_is_made(tmp_path
     with pytest.raises(NameInvalid, match="not a site name"):
         Catalog.create(tmp_path / "store", "no site")
     assert list(tmp_path.iterdir()) == []
+
+
+def _break_commits(store: Path) -> None:
+    """From now on the page that makes a commit, which is written through a descriptor of its own, finds no room."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    for entry in Path("/proc/self/fd").iterdir():
+        if entry.is_symlink() and entry.readlink() == store / layout.DATA_FILE:
+            flags = Path(f"/proc/self/fdinfo/{entry.name}").read_text().split("flags:")[1].split()[0]
+            if int(flags, 8) & os.O_DSYNC:
+                os.dup2(full, int(entry.name))
+    os.close(full)
+
+
+def test_a_commit_that_fails_half_way_is_undone_and_the_store_is_opened_again(store: Path) -> None:
+    with Catalog.open(store) as catalog:
+        _break_commits(store)
+        with pytest.raises(StoreFull):
+            catalog.write(batch("lost", 5))
+        assert (catalog.position, catalog.state().lfns) == (1, 10)
+        assert catalog.lookup("/lost/0") is None
+        catalog.write(batch("more", 5))
+        assert (catalog.position, catalog.state().lfns) == (2, 15)
+        assert check(catalog).findings == []
+    assert in_another_process(_read, store) == "2 0 15"
+
+
+def test_a_read_under_way_is_waited_for_before_a_broken_store_is_opened_again(store: Path) -> None:
+    with Catalog.open(store) as catalog, ThreadPoolExecutor(1) as pool:
+        with catalog.view() as view:
+            _break_commits(store)
+            writing = pool.submit(catalog.write, batch("lost", 5))
+            with pytest.raises(TimeoutError):
+                writing.result(timeout=0.3)
+            assert view.state().lfns == 10
+            with pytest.raises(Unavailable, match="failed half-way"):
+                catalog.lookup("/kept/0")
+        with pytest.raises(StoreFull):
+            writing.result()
+        assert catalog.lookup("/kept/0") is not None
+        assert catalog.write(batch("more", 5)).position == 2
