@@ -52,7 +52,29 @@ class Updater:
             "reploc_softstate_messages", "Soft-state messages to index nodes, by what came of them", "node", "outcome"
         )
         self._built = metrics.counter("reploc_softstate_slots_built", "Summaries built from the catalog")
+        self._summaries = metrics.counter(
+            "reploc_softstate_sent_summaries", "Summaries sent to index nodes, whole or increments", "node", "kind"
+        )
+        self._bytes = metrics.counter(
+            "reploc_softstate_sent_bytes", "Bytes of summaries sent to index nodes, whole or increments", "node", "kind"
+        )
+        self._resends = metrics.counter(
+            "reploc_softstate_asked_again", "Summaries that index nodes asked for again", "node"
+        )
+        metrics.watch_each(
+            "reploc_softstate_lag_seconds",
+            "Age of the oldest LFN that an index node may not know yet",
+            "node",
+            {node.name: partial(self._lag_s, node.name) for node in self._index.nodes},
+        )
+        metrics.watch("reploc_softstate_deletions", "Deleted LFNs that the filters still show", self._deletions)
         self.url = ""
+
+    def _lag_s(self, node: str) -> float:
+        return self._sender.lag_s(node, service.now()) if self._sender else 0.0
+
+    def _deletions(self) -> float:
+        return self._sender.deletions if self._sender else 0
 
     @classmethod
     @asynccontextmanager
@@ -162,9 +184,11 @@ class Updater:
     async def _send(self, sender: Sender, send: SendSoftState) -> None:
         request = Request("POST", send.url, "/v1/softstate", SoftStateAnswer, body=send.message)
         number = send.message.message
+        self._count(send)
         try:
             answer = await self._transport.ask(request, self._loop.time() + SEND_S)
             sender.answered(send.node, number, answer, service.now())
+            self._resends.labels(send.node).inc(sum(slot.status == "resend" for slot in answer.slots))
             self._messages.labels(send.node, "answered").inc()
         except ReplocError as wrong:
             self._messages.labels(send.node, wrong.code).inc()
@@ -175,3 +199,9 @@ class Updater:
             telemetry.failure("softstate.broke", wrong, node=send.node)
             sender.failed(send.node, number, repr(wrong), retryable=True, now=service.now())
         self._wake.set()
+
+    def _count(self, send: SendSoftState) -> None:
+        for summary in send.message.summaries:
+            kind = "increment" if summary.from_seq else "whole"
+            self._summaries.labels(send.node, kind).inc()
+            self._bytes.labels(send.node, kind).inc(len(summary.body))

@@ -84,6 +84,12 @@ class Metrics:
     def counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
 
+    def watch_each(self, name: str, text: str, label: str, values: dict[str, Callable[[], float]]) -> None:
+        """A gauge for each value of a label, asked for when /metrics is read."""
+        gauge = Gauge(name, text, [label], registry=self.registry)
+        for which, value in values.items():
+            gauge.labels(which).set_function(value)
+
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
         """A gauge whose value is asked for when /metrics is read."""
         Gauge(name, text, registry=self.registry).set_function(value)

@@ -69,6 +69,7 @@ class RliServer:
         self._nearness = Nearness(settings.distance)
         self._started = service.now()
         self._taken = metrics.counter("reploc_softstate_summaries", "Summaries that senders sent, by site", "site")
+        self._asked_again = metrics.counter("reploc_softstate_refused_summaries", "Summaries that are asked for again")
         self._forwarded = metrics.counter("reploc_forwarded_lfns", "LFNs that another owner was asked about")
         metrics.watch("reploc_sites_live", "Sites whose news is in use", lambda: self._states().count("live"))
         metrics.watch("reploc_sites_silent", "Sites that are remembered, but silent", self._silent)
@@ -171,6 +172,7 @@ class RliServer:
         self._taken.labels(message.site).inc(len(message.summaries))
         refused = [slot for slot in answer.slots if slot.status == "resend"]
         if refused:
+            self._asked_again.inc(len(refused))
             telemetry.event("softstate.resend", site=message.site, slots=len(refused), reason=refused[0].reason)
         return answer
 

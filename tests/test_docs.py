@@ -1,6 +1,7 @@
 """The docs are true: every route, command, setting file, module and error code that they name exists, and back."""
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -109,3 +110,24 @@ def test_the_modules_that_docstrings_point_to_exist() -> None:
         for path in (ROOT / package).rglob("*.py"):
             for name in re.findall(r"`((?:reploc|lrc|rli|tests)/[a-z_/]+\.py)`", path.read_text(encoding="utf-8")):
                 assert (ROOT / name).exists(), f"{path}: {name}"
+
+
+def metrics_in_code() -> set[str]:
+    """The metrics of all daemons under the names that /metrics gives them, read from the source."""
+    found = {"reploc_request_seconds"}
+    for package in ("reploc", "lrc", "rli"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+                    first, suffix = node.args[0], {"counter": "_total", "watch": "", "watch_each": ""}
+                    if node.func.attr in suffix and isinstance(first, ast.Constant):
+                        found.add(f"{first.value}{suffix[node.func.attr]}")
+    return found
+
+
+def test_every_metric_of_the_dashboard_exists() -> None:
+    board = json.loads((ROOT / "configs" / "reploc-softstate.json").read_text(encoding="utf-8"))
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    named = {name for query in asked for name in re.findall(r"reploc_[a-z_]+", query)}
+    assert len(named) > 8
+    assert named <= metrics_in_code()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from grid import grid, node, until
 from msgspec.structs import replace
+from plain_http import ask
 
 from reploc.client.lrc import LrcClient
 from reploc.client.node import RliNodeClient
@@ -244,3 +245,17 @@ async def test_a_client_that_knows_one_node_finds_the_index(tmp_path: Path) -> N
             for lfn in LFNS[:10]:
                 assert [site.site for site in (await client.location(lfn)).sites] == ["A"]
                 assert [copy.pfns for copy in (await client.replica(lfn)).replicas] == [[f"file:///A{lfn}"]]
+
+
+async def test_metrics_say_how_far_each_node_lags_and_what_was_sent(tmp_path: Path) -> None:
+    async with grid(tmp_path, nodes=1, slots=1) as made:
+        site = await made.site("A", [f"/lfn/{number}" for number in range(300)])
+        await made.settled([f"/lfn/{number}" for number in range(300)])
+        await site.put(["/lfn/new"])
+        await made.settled(["/lfn/new"])
+        _, metrics = await ask(f"{site.url}/metrics")
+    said = metrics.decode()
+    assert 'reploc_softstate_lag_seconds{node="n0"}' in said
+    assert 'reploc_softstate_sent_bytes_total{kind="increment",node="n0"}' in said
+    assert 'reploc_softstate_sent_summaries_total{kind="whole",node="n0"}' in said
+    assert "reploc_softstate_deletions 0.0" in said
