@@ -10,8 +10,8 @@ from reploc.digest import Digests
 Slots = NDArray[np.intp]
 Positions = NDArray[np.int64]
 
-#: Names that may wait, 8 MB of them: two seconds of the fastest writes. Slots for which more came are built instead.
-ADDITIONS_MAX = 1 << 18
+#: Names that may wait: a fifth of a second's work for the event loop. Slots for which more came are built instead.
+ADDITIONS_MAX = 1 << 14
 
 
 class Additions:

@@ -232,10 +232,10 @@ class Sender:
     def next_due(self, now: float, rests_until: float = 0.0) -> float:
         """Seconds until `advance`, `stale_slots` or `due` will have something to do; 0 where they have.
 
-        Nothing is built before `rests_until`.
+        Nothing is taken in or built before `rests_until`.
         """
         moments = [
-            now if self._changes_pushed else self._lag_due_at(),
+            max(rests_until, now if self._changes_pushed else self._lag_due_at()),
             max(rests_until, float(self._builds_due_at().min())),
             now + self._index.renewal_interval_s,
         ]

@@ -144,8 +144,11 @@ class Updater:
         if sender.behind:
             await self._restart(sender)
         self._noted = 0
-        sender.advance(service.now())
-        await self._build(sender)
+        began = service.now()
+        if began >= self._rests_until:
+            sender.advance(began)
+            self._rest(sender, began)
+            await self._build(sender, began)
         self._send_due(sender)
         with suppress(TimeoutError):
             async with asyncio.timeout(sender.next_due(service.now(), self._rests_until)):
@@ -157,15 +160,18 @@ class Updater:
         telemetry.event("softstate.epoch-raised", site=self._catalog.site, epoch=epoch, known=sender.behind)
         sender.restart(epoch, service.now())
 
-    async def _build(self, sender: Sender) -> None:
+    async def _build(self, sender: Sender, began: float) -> None:
         """Builds some of what is due; messages leave between two such visits to the catalog."""
-        began = service.now()
-        stale = sender.stale_slots(began).tolist() if began >= self._rests_until else []
+        stale = sender.stale_slots(began).tolist()
         if not stale:
             return
         builds, position = await self._threads.run(partial(self._read_and_build, stale, sender.size_class))
         sender.rebuilt(builds, position)
         self._built.inc(len(builds))
+        self._rest(sender, began)
+
+    def _rest(self, sender: Sender, began: float) -> None:
+        """Leaves the processor to others for a while, once there are filters to send."""
         if sender.ready:
             ended = service.now()
             self._rests_until = ended + REST_AFTER_BUILD * (ended - began)
