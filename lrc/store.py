@@ -384,5 +384,6 @@ def _other_version(path: str, version: int) -> StoreVersion:
             f"store {path}: layout version {version}; this reploc reads {ours}", hint="use a newer reploc"
         )
     return StoreVersion(
-        f"store {path}: layout version {version}; this reploc reads {ours}", hint="run `reploc lrc upgrade`"
+        f"store {path}: layout version {version}; this reploc reads {ours}",
+        hint="dump it with the reploc that made it, and load the dump here",
     )

@@ -3,6 +3,8 @@
     ReplocError
     ├── BadRequest            400  the request cannot be right
     │   ├── NameInvalid            a name breaks the limits of `reploc/names.py`
+    │   ├── RequestMalformed       what arrived is no HTTP request
+    │   ├── BodyLate          408  the body did not arrive in time
     │   ├── BodyInvalid            the body is not what the route expects
     │   ├── QueryInvalid           the query string is not what the route expects
     │   ├── InputInvalid           a line of a file given to a command is not what it expects
@@ -98,6 +100,14 @@ class BadRequest(ReplocError):
 
 class NameInvalid(BadRequest):
     code, title = "name-invalid", "a name breaks the limits"
+
+
+class RequestMalformed(BadRequest):
+    code, title = "request-malformed", "what arrived is no HTTP request"
+
+
+class BodyLate(BadRequest):
+    code, status, title = "body-late", 408, "the body did not arrive in time"
 
 
 class BodyInvalid(BadRequest):

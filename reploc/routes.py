@@ -8,6 +8,7 @@ exact, so that finding a route is one look into a dictionary.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 
-from reploc import errors, telemetry
+from reploc import errors, expected, telemetry
+from reploc.connection import Server, problem
 from reploc.wire import BODY_BYTES_MAX, Body
 
 T = TypeVar("T")
@@ -33,6 +35,8 @@ NDJSON = "application/x-ndjson"
 QUERY_FIELDS_MAX = 16
 #: Bytes of a request line: the longest name, percent-encoded, with its path.
 LINE_BYTES_MAX = 16 << 10
+#: Seconds in which a body must have arrived: the largest at a megabyte a second, twice over.
+BODY_S = 60.0
 
 _json = msgspec.json.Encoder()
 _msgpack = msgspec.msgpack.Encoder()
@@ -98,6 +102,7 @@ class Route(Generic[T]):
     summary: str
     takes_body: bool
     body_bytes_max: int = BODY_BYTES_MAX
+    body_s: float = BODY_S
     also: tuple[Also, ...] = ()
 
 
@@ -106,9 +111,16 @@ def get(path: str, handler: Handler[T], kind: type[T], summary: str, *also: Also
     return Route("GET", path, kind, handler, summary, takes_body=False, also=also)
 
 
-def post(path: str, handler: Handler[T], kind: type[T], summary: str, body_bytes_max: int = BODY_BYTES_MAX) -> Route[T]:
-    """A route that takes a body of the given type, as JSON or MessagePack."""
-    return Route("POST", path, kind, handler, summary, takes_body=True, body_bytes_max=body_bytes_max)
+def post(
+    path: str,
+    handler: Handler[T],
+    kind: type[T],
+    summary: str,
+    body_bytes_max: int = BODY_BYTES_MAX,
+    body_s: float = BODY_S,
+) -> Route[T]:
+    """A route that takes a body of the given type, as JSON or MessagePack, of so many bytes and within so long."""
+    return Route("POST", path, kind, handler, summary, takes_body=True, body_bytes_max=body_bytes_max, body_s=body_s)
 
 
 class Router:
@@ -121,9 +133,9 @@ class Router:
             self._entries.setdefault(route.path, {})[route.method] = _Entry(route, metrics)
         self._stray = metrics.seconds
 
-    def server(self) -> web.Server:
+    def server(self) -> Server:
         """The aiohttp server over these routes."""
-        return web.Server(
+        return Server(
             self.answer,
             access_log=None,
             max_line_size=LINE_BYTES_MAX,
@@ -137,7 +149,7 @@ class Router:
             entry = self._entry(path, request.method)
         except errors.ReplocError as wrong:
             self._stray.labels("unknown", wrong.status).observe(0)
-            return _problem(wrong)
+            return problem(wrong)
         started = time.perf_counter()
         response = await self._respond(entry, request, query)
         entry.done(response.status, time.perf_counter() - started)
@@ -162,10 +174,10 @@ class Router:
         except errors.ReplocError as wrong:
             if wrong.status >= 500:
                 telemetry.event("request.failed", route=entry.route.path, code=wrong.code, detail=wrong.detail)
-            return _problem(wrong)
+            return problem(wrong)
         except Exception as wrong:
             telemetry.failure("request.broke", wrong, route=entry.route.path)
-            return _problem(errors.Internal("the service's log says more"))
+            return problem(errors.Internal("the service's log says more"))
 
 
 class _Entry:
@@ -186,11 +198,11 @@ class _Entry:
             return self._query(query)
         if query:
             raise errors.QueryInvalid(f"{self.route.path} takes a body and no query string")
-        body = await _read(request, self.route.body_bytes_max)
+        body = await _read(request, self.route.body_bytes_max, self.route.body_s)
         try:
             return self._decoder(request).decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as wrong:
-            raise errors.BodyInvalid(str(wrong)) from wrong
+            raise errors.BodyInvalid(expected.in_words(wrong, self.route.kind)) from wrong
 
     def _decoder(self, request: web.BaseRequest) -> msgspec.json.Decoder[Any] | msgspec.msgpack.Decoder[Any]:
         media = request.headers.get("Content-Type", JSON).partition(";")[0].strip().lower()
@@ -204,7 +216,7 @@ class _Entry:
         try:
             return msgspec.convert(_fields(query), self.route.kind, strict=False)
         except msgspec.ValidationError as wrong:
-            raise errors.QueryInvalid(str(wrong)) from wrong
+            raise errors.QueryInvalid(expected.in_words(wrong, self.route.kind)) from wrong
 
 
 def _fields(query: str) -> dict[str, str]:
@@ -224,7 +236,7 @@ def _fields(query: str) -> dict[str, str]:
     return fields
 
 
-async def _read(request: web.BaseRequest, bytes_max: int) -> bytes:
+async def _read(request: web.BaseRequest, bytes_max: int, patience_s: float) -> bytes:
     """The whole body, decompressed, refused as soon as it is known to exceed its bound."""
     if (request.content_length or 0) > bytes_max:
         raise errors.TooLarge(f"the body has {request.content_length:,} bytes; at most {bytes_max:,} are taken")
@@ -233,11 +245,14 @@ async def _read(request: web.BaseRequest, bytes_max: int) -> bytes:
         request.writer.output_size = 0
     pieces, size = [], 0
     try:
-        async for piece in request.content.iter_any():
-            size += len(piece)
-            if size > bytes_max:
-                raise errors.TooLarge(f"the body has over {bytes_max:,} bytes; no more are taken")
-            pieces.append(piece)
+        async with asyncio.timeout(patience_s):
+            async for piece in request.content.iter_any():
+                size += len(piece)
+                if size > bytes_max:
+                    raise errors.TooLarge(f"the body has over {bytes_max:,} bytes; no more are taken")
+                pieces.append(piece)
+    except TimeoutError as wrong:
+        raise errors.BodyLate(f"{size:,} bytes of the body arrived within {patience_s:g} s") from wrong
     except (web.RequestPayloadError, BadHttpMessage, ConnectionError) as wrong:
         said = str(wrong).strip().rpartition("\n")[2].strip()
         raise errors.BodyInvalid(f"the body is cut short or broken: {said}") from wrong
@@ -252,10 +267,6 @@ def _encoded(outcome: msgspec.Struct | Reply, headers: Mapping[str, str]) -> web
     if MSGPACK in headers.get("Accept", ""):
         return web.Response(body=_msgpack.encode(outcome), headers={"Content-Type": MSGPACK})
     return web.Response(body=_json.encode(outcome), headers={"Content-Type": JSON})
-
-
-def _problem(wrong: errors.ReplocError) -> web.Response:
-    return web.Response(body=_json.encode(wrong.problem()), status=wrong.status, headers={"Content-Type": PROBLEM})
 
 
 async def _stream(request: web.BaseRequest, outcome: Stream[Any], path: str) -> web.StreamResponse:

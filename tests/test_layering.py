@@ -46,7 +46,7 @@ IMPURE = {"aiohttp", "asyncio", "lmdb", "logging", "os", "random", "socket", "su
 
 #: What is outside → the files that meet it.
 SEAMS = {
-    "aiohttp": {"reploc.routes", "reploc.service", "reploc.client.transport"},
+    "aiohttp": {"reploc.connection", "reploc.routes", "reploc.service", "reploc.client.transport"},
     "lmdb": {"lrc.layout", "lrc.catalog", "lrc.store"},
     "pybloom_live": {"reploc.bloom"},
     "uhashring": {"reploc.ring"},

@@ -70,6 +70,7 @@ def daemon() -> Daemon:
     routes = [
         get("/v1/echo", echo_query, EchoQuery, "Says what it was asked"),
         post("/v1/echo", echo_body, EchoBody, "Says what it was sent", body_bytes_max=10_000),
+        post("/v1/hasty", echo_body, EchoBody, "Says what it was sent at once", body_s=0.2),
         get("/v1/unknown", unknown, NoQuery, "Knows nothing"),
         get("/v1/broken", broken, NoQuery, "Fails"),
         get("/v1/lines", lines, NoQuery, "Streams"),
@@ -162,6 +163,38 @@ async def test_a_body_cut_short_leaves_the_service_well(url: str) -> None:
     writer.close()
     await writer.wait_closed()
     assert (await ask(url + "/healthz"))[1]["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(40) + b"\r\n\r\n",
+        b"hello\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nA B: c\r\n\r\n",
+        b"GET /v1/echo?lfn=" + b"a" * 17_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST /v1/echo HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_request_gets_a_problem_document_too(url: str, sent: bytes) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(sent)
+    heading, _, body = (await asyncio.wait_for(reader.read(), 20)).partition(b"\r\n\r\n")
+    writer.close()
+    assert heading.split()[1] == b"400", heading
+    assert b"application/problem+json" in heading
+    assert json.loads(body)["code"] == "request-malformed"
+    assert str(json.loads(body)["detail"]).startswith("this is no HTTP request: ")
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for_for_ever(url: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST /v1/hasty HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{")
+    answer = await asyncio.wait_for(reader.readuntil(b"}"), 20)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b'"code":"body-late"' in answer
 
 
 async def test_a_request_line_beyond_its_bound_is_refused(url: str) -> None:
