@@ -18,7 +18,7 @@ from lrc.threads import Threads
 from lrc.updater import Updater
 from lrc.writer import Writer
 from reploc import __version__, names, service, telemetry
-from reploc.errors import ConfigInvalid, LfnUnknown, QueryInvalid
+from reploc.errors import ConfigInvalid, LfnUnknown, QueryInvalid, StoreForeign
 from reploc.routes import Call, NoQuery, Route, Stream, get, post
 from reploc.service import Daemon, Duty
 from reploc.telemetry import Metrics
@@ -222,7 +222,14 @@ def open_catalog(settings: LrcSettings) -> Catalog:
         if not settings.site:
             raise ConfigInvalid(f"site: is empty, and {path} holds no store whose site it could be")
         return Catalog.create(path, settings.site)
-    catalog = Catalog.open(path)
+    try:
+        catalog = Catalog.open(path)
+    except StoreForeign:
+        # A first start that was killed before its first commit leaves an environment in which there is nothing yet.
+        # `create` goes on where it stopped, and refuses a directory or an environment that holds anything else.
+        if not settings.site:
+            raise
+        return Catalog.create(path, settings.site)
     if settings.site and settings.site != catalog.site:
         catalog.close()
         raise ConfigInvalid(f"site: is {settings.site!r}, but the store in {path} is that of {catalog.site!r}")

@@ -14,6 +14,8 @@ import pytest
 from lrc import layout
 from lrc.catalog import Catalog
 from lrc.check import check
+from lrc.server import open_catalog
+from lrc.settings import LrcSettings
 from reploc.errors import (
     NameInvalid,
     ReplocError,
@@ -255,3 +257,33 @@ def test_a_read_under_way_is_waited_for_before_a_broken_store_is_opened_again(st
             writing.result()
         assert catalog.lookup("/kept/0") is not None
         assert catalog.write(batch("more", 5)).position == 2
+
+
+@pytest.mark.parametrize("left", ["only the writer's lock", "an environment without tables", "an empty file"])
+def test_a_first_start_that_was_killed_is_finished_by_the_next(tmp_path: Path, left: str) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / layout.WRITER_LOCK).touch()
+    if left == "an environment without tables":
+        lmdb.open(str(store), max_dbs=8).close()
+    elif left == "an empty file":
+        (store / layout.DATA_FILE).touch()
+    with open_catalog(LrcSettings(site="SITE", store=str(store))) as catalog:
+        assert catalog.site == "SITE"
+        assert check(catalog).findings == []
+
+
+@pytest.mark.parametrize("foreign", ["a file", "an environment of another program"])
+def test_what_is_not_ours_is_not_made_into_a_store(tmp_path: Path, foreign: str) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    if foreign == "a file":
+        (store / "thesis.tex").write_text("years of work")
+    else:
+        with lmdb.open(str(store), max_dbs=8) as environment, environment.begin(write=True) as txn:
+            txn.put(b"key", b"value")
+    with pytest.raises(StoreForeign):
+        open_catalog(LrcSettings(site="SITE", store=str(store)))
+    if foreign != "a file":
+        with lmdb.open(str(store), max_dbs=8) as environment, environment.begin() as txn:
+            assert (txn.get(b"key"), txn.stat()["entries"]) == (b"value", 1)
