@@ -191,10 +191,6 @@ class Catalog:
         with self.view() as view:
             return view.collection_count()
 
-    def disk_bytes(self) -> int:
-        """Bytes of the store's file; the map's terabyte is address space."""
-        return self.store.used_bytes()
-
     def digests(self, slot_numbers: Sequence[int], slots: int) -> SlotDigests:
         """The digests of the LFNs of these slots of `slots` (a power of two up to 65,536), in one snapshot."""
         _require_slots(slots, slot_numbers)

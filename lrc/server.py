@@ -187,7 +187,7 @@ class LrcServer:
             mappings=state.mappings,
             collections=self._catalog.collection_count(),
             slots=sent.slots,
-            store_bytes=self._catalog.disk_bytes(),
+            store_bytes=self._catalog.store_bytes(),
             nodes=sent.nodes,
         )
 

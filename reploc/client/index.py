@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Self
 
 from reploc import names
 from reploc.client import demands, locations, resolve
@@ -21,7 +20,7 @@ from reploc.client.nearness import Nearness
 from reploc.client.node import RliNodeClient
 from reploc.client.resolve import Lookup
 from reploc.client.retry import Retrying
-from reploc.client.transport import HttpTransport, Transport
+from reploc.client.transport import Carried, HttpTransport, Transport
 from reploc.errors import AnswerInvalid, DeadlineExceeded, ReplocError, Unreachable
 from reploc.questions import Demand
 from reploc.wire import DEADLINE_S, Existence, Locations
@@ -38,7 +37,7 @@ INDEX_SHARE = 0.5
 PARTS = 4 * REQUESTS
 
 
-class RliClient:
+class RliClient(Carried):
     """The index that the nodes at `urls` belong to; close it, or use it as an async context.
 
     One address that answers is enough, more are for the days when it does not. A `transport` that is given is its
@@ -49,22 +48,11 @@ class RliClient:
         if not urls:
             raise Unreachable("no index node is known", hint="name one with --rli, REPLOC_RLI or a settings file")
         self.urls = tuple(names.require_url(url) for url in urls)
-        self._transport = transport or HttpTransport()
-        self._owned = transport is None
+        super().__init__(transport, HttpTransport)
         self._view: View | None = None
         self._view_until = 0.0
         self._ailing_until: dict[str, float] = {}
         self._fetching = asyncio.Lock()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        if self._owned:
-            await self._transport.close()
 
     async def view(self, deadline_s: float = DEADLINE_S) -> View:
         """Who owns which slot, fetched unless it is known. Raises Unreachable: no node could say."""

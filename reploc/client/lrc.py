@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Literal, Self, TypeVar
+from typing import Literal, TypeVar
 
 from msgspec import Struct
 
@@ -17,7 +17,7 @@ from reploc import names
 from reploc.client.batches import ITEMS, cut, joined
 from reploc.client.concurrency import side_by_side
 from reploc.client.retry import Retrying
-from reploc.client.transport import HttpTransport, Request, Transport
+from reploc.client.transport import Carried, HttpTransport, Request, Transport
 from reploc.errors import LfnUnknown, TooLarge
 from reploc.wire import (
     BATCH_ITEMS_MAX,
@@ -49,7 +49,7 @@ T = TypeVar("T")
 REQUEST_S = 30.0
 
 
-class LrcClient:
+class LrcClient(Carried):
     """The catalog at the base address `url`; close it, or use it as an async context.
 
     Each request, with its retries, takes at most `request_s` seconds, and then raises DeadlineExceeded. Any method may
@@ -59,18 +59,7 @@ class LrcClient:
     def __init__(self, url: str, *, request_s: float = REQUEST_S, transport: Transport | None = None) -> None:
         self.url = names.require_url(url)
         self._request_s = request_s
-        self._transport = transport or Retrying(HttpTransport())
-        self._owned = transport is None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        if self._owned:
-            await self._transport.close()
+        super().__init__(transport, lambda: Retrying(HttpTransport()))
 
     # ---- writing
 

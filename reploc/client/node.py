@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from msgspec import UNSET
 
@@ -13,7 +13,7 @@ from reploc import names
 from reploc.client import locations
 from reploc.client.lrc import REQUEST_S
 from reploc.client.retry import Retrying
-from reploc.client.transport import HttpTransport, Request, Transport
+from reploc.client.transport import Carried, HttpTransport, Request, Transport
 from reploc.questions import NO_DEMAND, Demand, LocateBody, ResolveBody
 from reploc.wire import (
     DEADLINE_S,
@@ -37,7 +37,7 @@ T = TypeVar("T")
 NODE_SHARE = 0.8
 
 
-class RliNodeClient:
+class RliNodeClient(Carried):
     """The index node at the base address `url`; close it, or use it as an async context.
 
     Each request, with its retries, takes at most `request_s` seconds, and then raises DeadlineExceeded. Any method may
@@ -57,18 +57,7 @@ class RliNodeClient:
         self.url = names.require_url(url)
         self._request_s = request_s
         self._headers = headers or {}
-        self._transport = transport or Retrying(HttpTransport())
-        self._owned = transport is None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        if self._owned:
-            await self._transport.close()
+        super().__init__(transport, lambda: Retrying(HttpTransport()))
 
     async def location(self, lfn: str, demand: Demand = NO_DEMAND) -> Location:
         """Which sites may hold one LFN, as good as demanded."""

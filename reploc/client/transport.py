@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Any, Generic, Literal, NoReturn, Protocol, TypeVar
+from typing import Any, Generic, Literal, NoReturn, Protocol, Self, TypeVar
 
 import aiohttp
 import msgspec
@@ -81,6 +81,24 @@ class Transport(Protocol):
     async def close(self) -> None:
         """Closes the connections; asking again would open new ones."""
         ...
+
+
+class Carried:
+    """A client over a transport: one that it was given, which is its giver's to close, or one of its own."""
+
+    def __init__(self, given: Transport | None, make: Callable[[], Transport]) -> None:
+        self._transport = given or make()
+        self._owned = given is None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        if self._owned:
+            await self._transport.close()
 
 
 class HttpTransport:
