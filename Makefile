@@ -13,7 +13,8 @@ help:
 	@echo "make test      lint, types and every test"
 	@echo "make soak      kills writers and scans KILLS times (10,000), and checks what they leave; SEED repeats a run"
 	@echo "make loadtest  a locust scenario against real servers, headless"
-	@echo "make figures   the benchmarks, each figure beside its bar; writes loadtests/results/"
+	@echo "make figures   the benchmarks, each figure beside its bar and its peer; writes loadtests/results/"
+	@echo "               QUICK=1 in four minutes, ONLY='NAME …' some again, STORES=DIR keeps filled stores there"
 	@echo "make clean     removes $(VENV) and caches"
 
 demo: $(VENV)/.installed
@@ -34,7 +35,7 @@ loadtest: $(VENV)/.load
 	$(BIN)/python -m loadtests.mixed
 
 figures: $(VENV)/.load wrk
-	$(BIN)/python -m loadtests.figures
+	$(BIN)/python -m loadtests.figures $(if $(QUICK),--quick) $(if $(STORES),--stores $(STORES)) $(if $(ONLY),--only $(ONLY))
 
 # The load generator of `figures` is a program in C, from Debian; where it may not be installed, someone is told.
 wrk:

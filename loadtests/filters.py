@@ -27,13 +27,13 @@ REBUILD = Figure("filter, build from stored digests", "names/s", "more", peer="p
 ASK = Figure("filter, ask for names", "names/s", "more", peer="pybloom-live's in loop")
 STRAYS = Figure("filter, false positives measured", "of those asked", "less", RATE, peer="pybloom-live")
 
-NAMES, QUICK_NAMES = 200_000, 200_000
+NAMES, QUICK_NAMES, TOY_NAMES = 200_000, 200_000, 4_000
 #: A slot of a site of a million names, and one of fifty million.
 SIZES = (4_000, 200_000)
 #: Names that are not there, asked for: at 1e-5 some twenty are expected to be found, give or take five.
-STRANGERS, QUICK_STRANGERS = 2_000_000, 500_000
+STRANGERS, QUICK_STRANGERS, TOY_STRANGERS = 2_000_000, 500_000, 200_000
 #: Strangers whom the peer is asked for; its loop would take minutes for all.
-PEER_STRANGERS = 200_000
+PEER_STRANGERS, TOY_PEER_STRANGERS = 200_000, 10_000
 _BATCH = 100_000
 
 
@@ -73,7 +73,7 @@ class Trial:
 
 def measure(scale: Scale) -> Iterator[Result]:
     """Speed at each size beside the peer's, and the false positives measured."""
-    for size in SIZES:
+    for size in [size for size in SIZES if size <= scale.names]:
         trial = Trial.of(size)
         at = f"{size:,} names"
         yield Result(BUILD, at, _rates(trial.build, size, scale), trial.peer_built)
@@ -83,14 +83,15 @@ def measure(scale: Scale) -> Iterator[Result]:
 
 
 def _strays(trial: Trial, size: int, scale: Scale) -> Result:
-    asked = QUICK_STRANGERS if scale.quick else STRANGERS
+    asked = scale.of(STRANGERS, QUICK_STRANGERS, TOY_STRANGERS)
     found = 0
     for first in range(size, size + asked, _BATCH):
         hits = bloom.contains(trial.bits, digest.of(_strangers(first, _BATCH)), trial.shape)
         found += int(np.count_nonzero(hits))
-    peers = sum(name in trial.peer for name in _strangers(size, PEER_STRANGERS))
+    peers_asked = scale.of(PEER_STRANGERS, PEER_STRANGERS, TOY_PEER_STRANGERS)
+    peers = sum(name in trial.peer for name in _strangers(size, peers_asked))
     note = f"{found} of {asked:,}; expected {trial.shape.rate(size):.2g}"
-    return Result(STRAYS, f"{size:,} names", (found / asked,), peers / PEER_STRANGERS, note)
+    return Result(STRAYS, f"{size:,} names", (found / asked,), peers / peers_asked, note)
 
 
 def _strangers(first: int, count: int) -> Sequence[str]:
@@ -116,4 +117,4 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    run("Filters beside pybloom-live's.", measure, NAMES, QUICK_NAMES)
+    run("Filters beside pybloom-live's.", measure, NAMES, QUICK_NAMES, TOY_NAMES)

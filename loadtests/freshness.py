@@ -15,8 +15,8 @@ import numpy as np
 
 from loadtests import servers, world
 from loadtests.figure import Figure, Result
-from loadtests.lrc_lookups import filled
 from loadtests.program import Scale, run, workspace
+from loadtests.stores import copied
 from reploc.client.lrc import LrcClient
 from reploc.client.node import RliNodeClient
 
@@ -24,11 +24,11 @@ AT = "200 changes/s"
 P99 = Figure("freshness, registered at the LRC to seen at the index, p99", "s", "less", 1.5, AT)
 MEAN = Figure("freshness, mean", "s", "less", None, AT)
 
-NAMES, QUICK_NAMES = 100_000, 100_000
+NAMES, QUICK_NAMES, TOY_NAMES = 100_000, 100_000, 10_000
 CHANGES_PER_S = 200
 #: Registrations in one request: twenty requests a second, each with ten.
 BATCH = 10
-CHANGES, QUICK_CHANGES = 6_000, 1_600
+CHANGES, QUICK_CHANGES, TOY_CHANGES = 6_000, 1_600, 200
 #: Seconds between two questions to the node, which is the error of the measurement.
 LOOK_S = 0.02
 #: Seconds after the last registration in which every name must have been seen.
@@ -53,9 +53,9 @@ class _Waiting:
 
 def measure(scale: Scale) -> Iterator[Result]:
     """The 99th percentile and the mean over all changes."""
-    changes = QUICK_CHANGES if scale.quick else CHANGES
+    changes = scale.of(CHANGES, QUICK_CHANGES, TOY_CHANGES)
     with workspace() as folder:
-        store = filled(scale, folder)
+        store = copied(scale, folder)
         index = servers.index_of(1)
         with (
             servers.running(servers.node(folder, "node-1", index), ready=False) as node,
@@ -109,4 +109,4 @@ async def _look_until_seen(rli: RliNodeClient, lfns: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run("Freshness of the index.", measure, NAMES, QUICK_NAMES)
+    run("Freshness of the index.", measure, NAMES, QUICK_NAMES, TOY_NAMES)

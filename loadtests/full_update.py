@@ -19,9 +19,9 @@ import msgspec
 
 from loadtests import servers, world
 from loadtests.figure import Figure, Result
-from loadtests.lrc_lookups import filled
 from loadtests.program import Scale, run, workspace
 from loadtests.servers import Server
+from loadtests.stores import filled
 from loadtests.wiretap import tapped
 from reploc.client.node import RliNodeClient
 from reploc.demo.processes import free_port
@@ -31,7 +31,7 @@ AT = "1,000,000 LFNs"
 SECONDS = Figure("full update, from store to answering at the node", "s", "less", 1.5, AT)
 WIRE = Figure("full update, on the wire at 1e-5", "MB", "less", 3.5, AT)
 
-NAMES, QUICK_NAMES = 1_000_000, 1_000_000
+NAMES, QUICK_NAMES, TOY_NAMES = 1_000_000, 1_000_000, 10_000
 #: A node that has been up for so long believes that it knows all senders, so that its word "complete" counts.
 EXPIRY_S = 2.0
 #: Seconds that an update may take, and between two looks at the node: each costs it a fiftieth of the time.
@@ -99,4 +99,4 @@ def _listening_since(log: Path) -> float:
 
 
 if __name__ == "__main__":
-    run("A full update of an index node.", measure, NAMES, QUICK_NAMES)
+    run("A full update of an index node.", measure, NAMES, QUICK_NAMES, TOY_NAMES)

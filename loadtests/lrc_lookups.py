@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import msgspec
 
-from loadtests import filled_store, servers, world
+from loadtests import servers, world
 from loadtests.exchange import JSON, MSGPACK, Load, exchanged, post
 from loadtests.figure import Figure, Result
-from loadtests.program import Scale, run, said, workspace
+from loadtests.program import Scale, run, workspace
 from loadtests.servers import Server
+from loadtests.stores import filled
 from loadtests.wrk import Walk
 from reploc.wire import LfnsBody, Replicas
 
@@ -29,7 +29,7 @@ BATCH = 1_000
 BATCHES = 64
 #: Connections with one bulk request in flight on each: while one answer travels the next one is made.
 CONNECTIONS = 4
-NAMES, QUICK_NAMES = 10_000_000, 1_000_000
+NAMES, QUICK_NAMES, TOY_NAMES = 10_000_000, 1_000_000, 20_000
 
 _FORMS: dict[str, tuple[Callable[[object], bytes], Callable[..., Replicas]]] = {
     JSON: (msgspec.json.encode, msgspec.json.decode),
@@ -46,15 +46,6 @@ def measure(scale: Scale) -> Iterator[Result]:
             yield _single(server, scale, rng)
             for figure, media in ((BULK_JSON, JSON), (BULK_MSGPACK, MSGPACK)):
                 yield _bulk(figure, media, server, scale, rng)
-
-
-def filled(scale: Scale, folder: Path) -> Path:
-    """The store given, filled unless it is there; or one that goes with the folder."""
-    store = scale.store or folder / "store"
-    if not store.exists():
-        said(f"filling a store with {scale.names:,} mappings")
-        filled_store.fill(store, "site-a", scale.names)
-    return store
 
 
 def _single(server: Server, scale: Scale, rng: random.Random) -> Result:
@@ -93,4 +84,4 @@ def _scale(scale: Scale) -> str:
 
 
 if __name__ == "__main__":
-    run("Lookups at a catalog.", measure, NAMES, QUICK_NAMES)
+    run("Lookups at a catalog.", measure, NAMES, QUICK_NAMES, TOY_NAMES)

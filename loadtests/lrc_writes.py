@@ -1,6 +1,6 @@
 """Durable writes at a catalog: one mapping per request from 64 clients, and a thousand at once.
 
-    python -m loadtests.lrc_writes [--quick] [--names N] [--store DIR]
+    python -m loadtests.lrc_writes [--quick] [--names N] [--stores DIR]
 
 Every write creates a new LFN, so that one that was there already would show as an error; every answer is checked.
 """
@@ -16,9 +16,10 @@ import msgspec
 from loadtests import servers, world
 from loadtests.exchange import JSON, MSGPACK, Answered, Load, exchanged, post
 from loadtests.figure import Figure, Result
-from loadtests.lrc_lookups import NAMES, QUICK_NAMES, filled
+from loadtests.lrc_lookups import NAMES, QUICK_NAMES, TOY_NAMES
 from loadtests.program import Scale, run, workspace
 from loadtests.servers import Server
+from loadtests.stores import copied
 from reploc.wire import MappingItem, MappingsBody, Written
 
 SINGLE = Figure("LRC, durable put, one mapping per request, 64 clients", "requests/s", "more", 8_000)
@@ -30,18 +31,18 @@ BATCH = 1_000
 CLIENTS = 64
 #: Clients of bulk requests: one's is decoded while another's is written.
 BULK_CLIENTS = 4
-SINGLES, QUICK_SINGLES = 30_000, 6_000
-BATCHES, QUICK_BATCHES = 200, 60
+SINGLES, QUICK_SINGLES, TOY_SINGLES = 30_000, 6_000, 300
+BATCHES, QUICK_BATCHES, TOY_BATCHES = 200, 60, 4
 #: Batches at a full catalog are fewer, as each is slower.
-FULL_BATCHES, QUICK_FULL_BATCHES = 60, 20
+FULL_BATCHES, QUICK_FULL_BATCHES, TOY_FULL_BATCHES = 60, 20, 2
 #: Fewer again where every file dirties pages of its own in every table, and the disk sets the pace.
-SPREAD_BATCHES, QUICK_SPREAD_BATCHES = 16, 8
+SPREAD_BATCHES, QUICK_SPREAD_BATCHES, TOY_SPREAD_BATCHES = 16, 8, 2
 
 
 def measure(scale: Scale) -> Iterator[Result]:
     """Every figure; those of a full catalog on a store of `scale.names` mappings."""
-    singles = QUICK_SINGLES if scale.quick else SINGLES
-    batches = QUICK_BATCHES if scale.quick else BATCHES
+    singles = scale.of(SINGLES, QUICK_SINGLES, TOY_SINGLES)
+    batches = scale.of(BATCHES, QUICK_BATCHES, TOY_BATCHES)
     with workspace() as folder:
         yield _into_empty(SINGLE, folder, scale, _singles(singles), CLIENTS, f"{singles:,} into an empty catalog")
         yield _into_empty(BULK_EMPTY, folder, scale, _blocks(batches), BULK_CLIENTS, f"{batches * BATCH:,} mappings")
@@ -69,13 +70,13 @@ def _into_empty(
 def _into_full(folder: Path, scale: Scale) -> Iterator[Result]:
     """New files beside those that are there: a thousand of one block in a request, and then of any blocks."""
     rng = random.Random(scale.seed)
-    batches = (QUICK_FULL_BATCHES if scale.quick else FULL_BATCHES) * scale.runs
+    batches = scale.of(FULL_BATCHES, QUICK_FULL_BATCHES, TOY_FULL_BATCHES) * scale.runs
     blocks = rng.sample(range(scale.names // BATCH), batches)
     in_blocks = [number for block in blocks for number in range(block * BATCH, (block + 1) * BATCH)]
     others = sorted(set(range(scale.names)).difference(in_blocks))
-    spread_batches = (QUICK_SPREAD_BATCHES if scale.quick else SPREAD_BATCHES) * scale.runs
+    spread_batches = scale.of(SPREAD_BATCHES, QUICK_SPREAD_BATCHES, TOY_SPREAD_BATCHES) * scale.runs
     spread = rng.sample(others, spread_batches * BATCH)
-    store = filled(scale, folder)
+    store = copied(scale, folder)
     with servers.running(servers.catalog(folder, "site-a", store, servers.index_of(1))) as server:
         yield _registered(BULK_FULL, server, in_blocks, scale)
         yield _registered(BULK_SPREAD, server, spread, scale)
@@ -121,4 +122,4 @@ def _require_done(answered: Answered, items: int) -> None:
 
 
 if __name__ == "__main__":
-    run("Durable writes at a catalog.", measure, NAMES, QUICK_NAMES)
+    run("Durable writes at a catalog.", measure, NAMES, QUICK_NAMES, TOY_NAMES)

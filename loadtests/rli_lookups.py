@@ -33,17 +33,17 @@ BULK_JSON = Figure("RLI, bulk lookup of 1,000 in JSON", "LFN/s", "more", 120_000
 BULK_MSGPACK = Figure("RLI, bulk lookup of 1,000 in MessagePack", "LFN/s", "more", 200_000, AT, PEER)
 MEMORY = Figure("RLI, memory", "MB", "less", None, AT)
 
-SITES = 1_000
+SITES, TOY_SITES = 1_000, 20
 BATCH = 1_000
 BATCHES = 64
 CONNECTIONS = 4
-NAMES, QUICK_NAMES = 10_000_000, 1_000_000
+NAMES, QUICK_NAMES, TOY_NAMES = 10_000_000, 1_000_000, 20_000
 #: Nothing expires while the figures are taken, ...
 LASTING_S = 86_400.0
 #: ... and a second owner, up for as long as this, vouches that there are no other senders.
 VOUCHING_S = 1.0
 #: Names that the peer holds and is asked for.
-PEER_NAMES, PEER_ASKED = 20_000, 300
+PEER_NAMES, PEER_ASKED, TOY_PEER_ASKED = 20_000, 300, 20
 #: Answers may name a site too many at this rate in all: a thousand sites at 1e-5 each, with room for chance.
 STRAY_RATE_MAX = 0.03
 
@@ -56,8 +56,10 @@ _FORMS: dict[str, tuple[Callable[[object], bytes], Callable[..., Locations]]] = 
 def measure(scale: Scale) -> Iterator[Result]:
     """All figures, at a node that knows 1,000 sites."""
     rng = random.Random(scale.seed)
-    sites = Sites(SITES, scale.names)
-    peer = in_a_process(pybloom_rate, Sites(SITES, PEER_NAMES), PEER_ASKED)
+    count = scale.of(SITES, SITES, TOY_SITES)
+    sites = Sites(count, scale.names)
+    asked = scale.of(PEER_ASKED, PEER_ASKED, TOY_PEER_ASKED)
+    peer = in_a_process(pybloom_rate, Sites(count, PEER_NAMES), asked)
     lasting = servers.index_of(2, expiry_s=LASTING_S, forget_after_s=LASTING_S, renewal_interval_s=LASTING_S)
     vouching = msgspec.structs.replace(lasting, expiry_s=VOUCHING_S, renewal_interval_s=VOUCHING_S)
     with (
@@ -65,23 +67,23 @@ def measure(scale: Scale) -> Iterator[Result]:
         servers.running(servers.node(folder, "node-2", vouching)),
         servers.running(servers.node(folder, "node-1", lasting)) as server,
     ):
-        said(f"telling a node what {SITES:,} sites hold of {scale.names:,} LFNs")
+        said(f"telling a node what {count:,} sites hold of {scale.names:,} LFNs")
         asyncio.run(sites.told_to(server.url, "node-1", lasting))
-        yield from _single(server, scale, rng, peer)
+        yield from _single(server, sites, scale, rng, peer)
         for figure, media in ((BULK_JSON, JSON), (BULK_MSGPACK, MSGPACK)):
             yield _bulk(figure, media, server, sites, scale, rng, peer)
-        yield Result(MEMORY, _scale(scale), (server.resident_bytes / 1e6,), note="resident, of the whole process")
+        yield Result(MEMORY, _scale(sites), (server.resident_bytes / 1e6,), note="resident, of the whole process")
 
 
-def _single(server: Server, scale: Scale, rng: random.Random, peer: float) -> Iterator[Result]:
+def _single(server: Server, sites: Sites, scale: Scale, rng: random.Random, peer: float) -> Iterator[Result]:
     walk = Walk(server.port, "/v1/locations", scale.names)
     walk.run(1, rng)
     before = server.cpu_s
     walks = [walk.run(scale.run_s, rng) for _ in range(scale.runs)]
     answers, seconds = sum(one.answers for one in walks), sum(one.seconds for one in walks)
     note = server.share(before, seconds, answers)
-    yield Result(SINGLE, _scale(scale), tuple(one.rate for one in walks), peer, note)
-    yield Result(SINGLE_P99, _scale(scale), tuple(one.p99_ms for one in walks))
+    yield Result(SINGLE, _scale(sites), tuple(one.rate for one in walks), peer, note)
+    yield Result(SINGLE_P99, _scale(sites), tuple(one.p99_ms for one in walks))
 
 
 def _bulk(
@@ -99,7 +101,7 @@ def _bulk(
     runs = [exchanged(Load(server.port, requests, CONNECTIONS, scale.run_s)) for _ in range(scale.runs)]
     lfns, seconds = BATCH * sum(one.answers for one in runs), sum(one.seconds for one in runs)
     note = server.share(before, seconds, lfns)
-    return Result(figure, _scale(scale), tuple(one.rate * BATCH for one in runs), peer, note)
+    return Result(figure, _scale(sites), tuple(one.rate * BATCH for one in runs), peer, note)
 
 
 def _strays(answer: Locations, numbers: list[int], sites: Sites) -> int:
@@ -127,9 +129,9 @@ def pybloom_rate(sites: Sites, asked: int) -> float:
     return asked / (time.perf_counter() - started)
 
 
-def _scale(scale: Scale) -> str:
-    return f"{SITES:,} sites, {scale.names:,} LFNs at 3 each"
+def _scale(sites: Sites) -> str:
+    return f"{sites.count:,} sites, {sites.names:,} LFNs at 3 each"
 
 
 if __name__ == "__main__":
-    run("Lookups at an index node.", measure, NAMES, QUICK_NAMES)
+    run("Lookups at an index node.", measure, NAMES, QUICK_NAMES, TOY_NAMES)

@@ -16,6 +16,8 @@ FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 60
 
 LEFTOVERS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError|pytest\.(mark\.)?(skip|xfail)|breakpoint\(")
+#: The one place where a test may be passed over, with its reason.
+NEEDED = ROOT / "tests" / "needed.py"
 VAGUE = {"utils", "helpers", "common", "misc", "base", "manager"}
 
 
@@ -58,7 +60,7 @@ def test_a_file_is_named_by_a_noun(path: Path) -> None:
 
 @pytest.mark.parametrize("path", EVERYTHING, ids=ids)
 def test_nothing_is_left_for_later(path: Path) -> None:
-    if path != Path(__file__):
+    if path not in (Path(__file__), NEEDED):
         assert not LEFTOVERS.search(path.read_text(encoding="utf-8"))
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from loadtests.curve import Curve, Line
 from loadtests.figure import Figure, Result, bound, shown
 from loadtests.machine import Machine
 from loadtests.mixed import rows_of
-from loadtests.report import Report, read_results, write_results
+from loadtests.report import Found, OtherMachine, Part, Report, read_found, read_report, write_found
 from loadtests.wrk import Walk
 
 RATE = Figure("lookups", "requests/s", "more", 15_000, "10,000,000 mappings", "a plain loop")
@@ -65,25 +66,64 @@ def test_a_bound_shows_its_direction() -> None:
     assert [bound(RATE), bound(DELAY), bound(Figure("memory", "MB", "less"))] == ["≥ 15,000", "≤ 1.5", ""]
 
 
-def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
-    results = (Result(RATE, "here", (1.0, 2.0), peer=3.0, note="n"), Result(DELAY, "there", (4.0,)))
-    write_results(tmp_path / "results.json", results)
-    assert read_results(tmp_path / "results.json") == results
+MACHINE = Machine("a processor", 2, 8, "Linux 6", "CPython 3.11")
+LINES = (Line("ours", ((10, 1.0), (100, 2.0))), Line("loop", ((10, 5.0),)))
+GROWTH = Curve(
+    "growth", "Cost by sites", "sites", "ms", (Line("ours", ((10, 1.0), (100, 2.0))), Line("loop", ((10, 5.0),)))
+)
 
 
-def test_a_report_is_a_table_with_a_row_for_each_result(tmp_path: Path) -> None:
-    machine = Machine("a processor", 2, 8, "Linux 6", "CPython 3.11")
-    report = Report(
-        "2026-01-31", "abc", 7, machine, (Result(RATE, "here", (20_000.0,)), Result(DELAY, "there", (2.0,)))
-    )
-    json, markdown = report.write(tmp_path / "results", "figures")
-    assert '"seed": 7' in json.read_text()
-    lines = markdown.read_text().splitlines()
-    assert "2026-01-31 · commit abc · seed 7 · a processor, 2 cores, 8 GiB · Linux 6 · CPython 3.11" in lines
-    assert lines[-2:] == [
-        "| lookups | here | 20,000 requests/s | ≥ 15,000 (10,000,000 mappings) | reached |  |  |",
-        "| delay | there | 2 s | ≤ 1.5 | missed |  |  |",
-    ]
+def part(program: str, *results: Result, broke: str = "") -> Part:
+    return Part(program, "2026-01-31", "abc", 7, 12.3, Found(results, (GROWTH,)), broke)
+
+
+def test_what_was_found_is_read_as_it_was_written(tmp_path: Path) -> None:
+    found = Found((Result(RATE, "here", (1.0, 2.0), peer=3.0, note="n"), Result(DELAY, "there", (4.0,))), (GROWTH,))
+    write_found(tmp_path / "found.json", found)
+    assert read_found(tmp_path / "found.json") == found
+
+
+def test_a_report_has_a_table_for_each_program_and_a_plot_for_each_curve(tmp_path: Path) -> None:
+    report = Report(MACHINE).having(part("lookups", Result(RATE, "here", (20_000.0,))), ["lookups"])
+    report.write(tmp_path, "figures")
+    lines = (tmp_path / "figures.md").read_text().splitlines()
+    assert "a processor, 2 cores, 8 GiB · Linux 6 · CPython 3.11" in lines
+    assert "2026-01-31 · commit abc · seed 7 · took 12 s" in lines
+    assert "| lookups | here | 20,000 requests/s | ≥ 15,000 (10,000,000 mappings) | reached |  |  |" in lines
+    assert "![Cost by sites](figures-growth.svg)" in lines
+    assert "| 100 | 2 |  |" in lines
+    assert "Cost by sites" in (tmp_path / "figures-growth.svg").read_text()
+
+
+def test_a_program_that_is_run_again_takes_the_place_of_its_last_run(tmp_path: Path) -> None:
+    order = ["first", "second", "third"]
+    for program, value in (("third", 1.0), ("first", 2.0), ("third", 3.0)):
+        report = read_report(tmp_path / "figures.json", MACHINE)
+        report.having(part(program, Result(DELAY, "here", (value,))), order).write(tmp_path, "figures")
+    report = read_report(tmp_path / "figures.json", MACHINE)
+    assert [(one.program, one.found.results[0].value) for one in report.parts] == [("first", 2.0), ("third", 3.0)]
+
+
+def test_a_program_that_broke_says_so_and_keeps_what_it_had_found() -> None:
+    said = "\n".join(part("lookups", Result(DELAY, "here", (1.0,)), broke="it ended with status 1").markdown(""))
+    assert "**Not measured to its end: it ended with status 1.**" in said
+    assert "| delay | here |" in said
+
+
+def test_figures_of_two_machines_are_not_mixed(tmp_path: Path) -> None:
+    Report(MACHINE).having(part("lookups"), []).write(tmp_path, "figures")
+    with pytest.raises(OtherMachine, match="run all"):
+        read_report(tmp_path / "figures.json", Machine("another", 4, 16, "Linux 6", "CPython 3.11"))
+
+
+def test_the_same_curve_gives_the_same_bytes(tmp_path: Path) -> None:
+    for folder in ("one", "other"):
+        Report(MACHINE).having(part("lookups"), []).write(tmp_path / folder, "figures")
+    assert (tmp_path / "one/figures-growth.svg").read_bytes() == (tmp_path / "other/figures-growth.svg").read_bytes()
+
+
+def test_a_curve_says_its_points_on_a_line() -> None:
+    assert GROWTH.line() == "Cost by sites: ms by sites: ours 1 at 10, 2 at 100; loop 5 at 10"
 
 
 @pytest.mark.parametrize("names", [10, 1_000, 99_991])

@@ -1,0 +1,34 @@
+"""Every program of the figures runs, at toy scale, and finds what it is there for."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from needed import needs_command
+
+from loadtests import figures
+from loadtests.report import Report
+
+#: The commands that a program cannot do without, and the Debian packages that have them.
+NEEDS = {"lrc_lookups": {"wrk": "wrk"}, "rli_lookups": {"wrk": "wrk"}}
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("stores")
+
+
+@pytest.mark.parametrize("name", figures.NAMES)
+def test_a_program_measures_what_it_should(name: str, tmp_path: Path, stores: Path) -> None:
+    for command, package in NEEDS.get(name, {}).items():
+        needs_command(command, package)
+    said = ["--toy", "--only", name, "--stores", str(stores), "--results", str(tmp_path)]
+    assert figures.main(said) == 0
+    report = msgspec.json.decode((tmp_path / "toy.json").read_bytes(), type=Report)
+    assert [part.program for part in report.parts] == [name]
+    assert report.results or report.curves
+    for result in report.results:
+        assert all(value >= 0 for value in result.runs), result
+    for curve in report.curves:
+        assert (tmp_path / f"toy-{curve.name}.svg").exists()
+        assert all(y > 0 for line in curve.lines for _, y in line.points), curve
