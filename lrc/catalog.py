@@ -17,7 +17,8 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from lrc import index, layout, listings, loading, mappings
+from lrc import descending, index, layout, listings, loading, mappings
+from lrc.descending import PairsPage
 from lrc.layout import State
 from lrc.listings import FilesPage
 from lrc.loading import Load
@@ -27,6 +28,7 @@ from lrc.store import MAP_BYTES, ROW_ERRORS, Store, translated
 from reploc import names
 from reploc.digest import Digests
 from reploc.errors import CollectionUnknown, QueryInvalid, ReplocError
+from reploc.names import Pattern
 from reploc.wire import (
     PAGE_ITEMS,
     SIZE_MAX,
@@ -147,6 +149,16 @@ class Catalog:
         """One page of the LFNs that match a glob pattern. It may hold few or none and still not be the last."""
         with self.view() as view:
             return listings.lfns(view, names.pattern(pattern), limit, after)
+
+    def pairs_by_lfn(self, pattern: Pattern, below: str | None = None) -> PairsPage:
+        """One page of the mappings whose LFNs match, in descending order, below an LFN."""
+        with self.view() as view:
+            return descending.by_lfn(view, pattern, below)
+
+    def pairs_by_pfn(self, pattern: Pattern, below: str | None = None) -> PairsPage:
+        """One page of the mappings whose PFNs match, in descending order of these, below a PFN."""
+        with self.view() as view:
+            return descending.by_pfn(view, pattern, below)
 
     def collections(self, pattern: str = "*", limit: int = PAGE_ITEMS, after: str | None = None) -> Collections:
         """One page of the collections that match, with their totals."""

@@ -13,12 +13,14 @@ from msgspec import UNSET, Meta, UnsetType
 
 from lrc.catalog import Catalog
 from lrc.listings import FilesPage
+from lrc.rls import LrcMethods
 from lrc.settings import LrcSettings
 from lrc.threads import Threads
 from lrc.updater import Updater
 from lrc.writer import Writer
 from reploc import __version__, names, service, telemetry
 from reploc.errors import ConfigInvalid, LfnUnknown, QueryInvalid, StoreForeign
+from reploc.rls_port import RlsPort
 from reploc.routes import Call, NoQuery, Route, Stream, get, post
 from reploc.service import Daemon, Duty
 from reploc.telemetry import Metrics
@@ -90,11 +92,12 @@ class CollectionFilesQuery(DumpQuery, frozen=True, kw_only=True):
 class LrcServer:
     """The handlers of an LRC's routes. Short reads answer on the loop; listings go page by page to a thread."""
 
-    def __init__(self, catalog: Catalog, threads: Threads, writer: Writer, updater: Updater) -> None:
+    def __init__(self, catalog: Catalog, threads: Threads, writer: Writer, updater: Updater, rls: RlsPort) -> None:
         self._catalog = catalog
         self._threads = threads
         self._writer = writer
         self._updater = updater
+        self._rls = rls
         self._started = service.now()
 
     def routes(self) -> list[Route[Any]]:
@@ -189,6 +192,7 @@ class LrcServer:
             slots=sent.slots,
             store_bytes=self._catalog.store_bytes(),
             nodes=sent.nodes,
+            rls_url=self._rls.url,
         )
 
     async def _listed(self, page: PageOf, query: DumpQuery) -> Files | Stream[LfnReplica]:
@@ -246,12 +250,14 @@ async def compose(settings: LrcSettings) -> AsyncIterator[Daemon]:
             Updater.running(catalog, threads, settings, metrics) as updater,
             Writer(catalog, updater.changed) as writer,
         ):
+            rls = RlsPort(LrcMethods(catalog, threads, writer, updater, settings).methods(), settings.rls, metrics)
             telemetry.event("lrc.open", site=catalog.site, store=settings.store, epoch=catalog.state().epoch)
             yield Daemon(
                 name=f"lrc {catalog.site}",
-                routes=LrcServer(catalog, threads, writer, updater).routes(),
+                routes=LrcServer(catalog, threads, writer, updater, rls).routes(),
                 metrics=metrics,
                 duties=[Duty("softstate", updater.run_once)],
                 not_ready=updater.not_ready,
                 on_listening=updater.listening,
+                ports=[rls.listening(insecure=settings.insecure)] if settings.rls.listen else [],
             )

@@ -8,6 +8,7 @@ from msgspec import Meta, field
 
 from reploc.members import IndexSettings
 from reploc.names import require_site, require_url
+from reploc.rls_port import RlsSettings
 from reploc.service import DaemonSettings, is_everywhere
 
 
@@ -26,6 +27,7 @@ class LrcSettings(DaemonSettings, frozen=True):
         str, Meta(description="The address that the index gives to clients; empty: the one that is listened on.")
     ] = ""
     index: IndexSettings = field(default_factory=IndexSettings)
+    rls: RlsSettings = field(default_factory=RlsSettings)
 
     def __post_init__(self) -> None:
         if self.site:

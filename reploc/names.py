@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 from urllib.parse import urlsplit
 
 from reploc.errors import NameInvalid
@@ -24,6 +25,9 @@ SITE_CHARS_MAX = 253
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SITE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _MAGIC = re.compile(r"[*?\[]")
+#: The parts of a pattern of SQL: one that is escaped, a magic one, or plain text; and what the magic ones match.
+_LIKE_PARTS = re.compile(r"(?s)\\.|\\\Z|[%_]|[^%_\\]+")
+_LIKE_MAGIC = {"%": ".*", "_": "."}
 
 #: Hexadecimal digits of each checksum algorithm that a catalog accepts.
 CHECKSUM_DIGITS = {"adler32": 8, "crc32": 8, "crc32c": 8, "md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
@@ -131,3 +135,16 @@ def pattern(text: str) -> Pattern:
     require(text, "pattern")
     magic = _MAGIC.search(text)
     return Pattern(text, text[: magic.start()] if magic else text, re.compile(fnmatch.translate(text)))
+
+
+@lru_cache(maxsize=256)
+def like(text: str) -> Pattern:
+    """A pattern of SQL, compiled: `%` any text, `_` any character, a backslash takes the magic from the next.
+
+    Case-sensitive, as names are. Raises NameInvalid where the text could be no name even without its magic.
+    """
+    require(text, "pattern")
+    parts = _LIKE_PARTS.findall(text)
+    expression = "".join(_LIKE_MAGIC.get(part) or re.escape(part.removeprefix("\\") or part) for part in parts)
+    prefix = "".join(part.removeprefix("\\") or part for part in takewhile(lambda part: part not in _LIKE_MAGIC, parts))
+    return Pattern(text, prefix, re.compile(rf"(?s:{expression})\Z"))

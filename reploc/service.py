@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -68,18 +68,20 @@ class Daemon:
     duties: list[Duty] = field(default_factory=list)
     not_ready: Callable[[], str] = str
     on_listening: Callable[[str], object] = str
+    #: Ports of other protocols, served while the daemon listens.
+    ports: list[AbstractAsyncContextManager[object]] = field(default_factory=list)
     draining: bool = False
 
 
-def address(listen: str, *, insecure: bool) -> tuple[str, int]:
+def address(listen: str, *, insecure: bool, what: str = "listen") -> tuple[str, int]:
     """HOST:PORT as (host, port). Raises ConfigInvalid: malformed, or beyond loopback without being told so."""
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")
     if not host or not port.isdecimal() or int(port) > 65535:
-        raise errors.ConfigInvalid(f"listen: {listen!r} is not HOST:PORT")
+        raise errors.ConfigInvalid(f"{what}: {listen!r} is not HOST:PORT")
     if not insecure and not _loopback(host):
         raise errors.ConfigInvalid(
-            f"listen: {listen!r} is beyond loopback, and this daemon speaks no TLS",
+            f"{what}: {listen!r} is beyond loopback, and this daemon speaks no TLS",
             hint="listen on 127.0.0.1 behind a TLS proxy, or set insecure = true",
         )
     return host, int(port)
@@ -140,13 +142,15 @@ async def listening(daemon: Daemon, settings: DaemonSettings, port: socket.socke
     runner = web.ServerRunner(router.server(), shutdown_timeout=DRAIN_S)
     await runner.setup()
     try:
-        with _refusals(settings.listen):
+        with refusals(settings.listen):
             await web.SockSite(runner, port or _bound(settings)).start()
         host, _ = address(settings.listen, insecure=settings.insecure)
         url = f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
         daemon.on_listening(url)
         telemetry.event("daemon.listening", daemon=daemon.name, url=url)
-        async with _performing(daemon.duties):
+        async with AsyncExitStack() as ports, _performing(daemon.duties):
+            for port_of_other in daemon.ports:
+                await ports.enter_async_context(port_of_other)
             yield url
             daemon.draining = True
     finally:
@@ -156,7 +160,7 @@ async def listening(daemon: Daemon, settings: DaemonSettings, port: socket.socke
 def _bound(settings: DaemonSettings) -> socket.socket:
     """A socket that has the address of the settings, and does not listen yet."""
     host, port = address(settings.listen, insecure=settings.insecure)
-    with _refusals(settings.listen):
+    with refusals(settings.listen):
         family, kind, protocol, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
         try:
@@ -169,13 +173,13 @@ def _bound(settings: DaemonSettings) -> socket.socket:
 
 
 @contextmanager
-def _refusals(listen: str) -> Iterator[None]:
+def refusals(listen: str, what: str = "listen") -> Iterator[None]:
     """What the system says against an address, as an error of the settings."""
     try:
         yield
     except OSError as wrong:
         said = wrong.strerror or str(wrong)
-        raise errors.ConfigInvalid(f"listen: cannot listen on {listen}: {said}") from wrong
+        raise errors.ConfigInvalid(f"{what}: cannot listen on {listen}: {said}") from wrong
 
 
 @asynccontextmanager

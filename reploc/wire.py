@@ -445,6 +445,8 @@ class LrcStatus(Answer, frozen=True):
     slots: int
     store_bytes: int
     nodes: list[NodeProgress] = []
+    #: Where clients of the Globus RLS reach it; empty where it opens no port for them.
+    rls_url: str = ""
     kind: Literal["lrc"] = "lrc"
 
 
@@ -464,4 +466,6 @@ class RliStatus(Answer, frozen=True):
     sites_live: int
     sites_silent: int
     memory_bytes: int
+    #: Where clients of the Globus RLS reach it; empty where it opens no port for them.
+    rls_url: str = ""
     kind: Literal["rli"] = "rli"

@@ -26,6 +26,7 @@ PURE = {
     "reploc.client.resolve",
     "reploc.questions",
     "reploc.ring",
+    "reploc.rls_protocol",
     "reploc.softstate",
     "reploc.wire",
     "reploc.difference",

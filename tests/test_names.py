@@ -93,3 +93,31 @@ def test_a_pattern_knows_its_literal_prefix() -> None:
 def test_a_name_that_matches_a_pattern_starts_with_its_prefix(text: str, name: str) -> None:
     pattern = names.pattern(text)
     assert not pattern.matches(name) or name.startswith(pattern.prefix)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "matches"),
+    [
+        ("%", "anything/at all", True),
+        ("a_c", "abc", True),
+        ("a_c", "abcd", False),
+        ("a\\_c", "a_c", True),
+        ("a\\_c", "abc", False),
+        ("l\\_n*%\\%", "l_n*foo%", True),
+        ("A%", "abc", False),
+        ("a.c", "abc", False),
+        ("end\\", "end\\", True),
+        ("\\\\%", "\\x", True),
+        ("it's%", "it's so", True),
+    ],
+)
+def test_a_pattern_of_sql_matches_the_whole_name(pattern: str, name: str, matches: bool) -> None:
+    assert names.like(pattern).matches(name) is matches
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=30))
+def test_an_escaped_name_is_a_pattern_of_itself_alone(name: str) -> None:
+    escaped = name.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    assert names.like(escaped).prefix == name
+    assert names.like(escaped).matches(name)
+    assert not names.like(escaped).matches(name + "x")
