@@ -32,7 +32,7 @@ soak: $(VENV)/.tested
 	$(BIN)/python tests/lrc/soak.py $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 loadtest: $(VENV)/.load
-	$(BIN)/python -m loadtests.mixed
+	$(BIN)/python -m loadtests.scenario
 
 figures: $(VENV)/.load wrk
 	$(BIN)/python -m loadtests.figures $(if $(QUICK),--quick) $(if $(STORES),--stores $(STORES)) $(if $(ONLY),--only $(ONLY))

@@ -1,8 +1,8 @@
 """Requests over raw sockets: prebuilt bytes on keep-alive connections, one in flight on each, in an own process.
 
 A client library in Python costs more than the servers do. So requests are bytes that were made before the clock runs,
-an answer is cut out by its Content-Length, and only its status and length are looked at while the clock runs. Before,
-every request is asked once and its answer checked whole.
+and of an answer only its end is looked for while the clock runs. Before, every request is asked once and its answer
+checked whole. The protocol is that of the load's `answers`, so that a peer is asked by the same client as we are.
 """
 
 from __future__ import annotations
@@ -19,38 +19,44 @@ from typing import TypeVar, cast
 import numpy as np
 import uvloop
 
+from loadtests.answers import Answers, AnswerWrong, HttpAnswers
+
 T = TypeVar("T")
 
 JSON = "application/json"
 MSGPACK = "application/msgpack"
 #: Seconds beyond the time given after which a run is broken off.
 PATIENCE_S = 60.0
-_END = b"\r\n\r\n"
-
-
-class AnswerWrong(Exception):
-    """A server did not answer as it should."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """Requests to one port, dealt to connections in turn; without `seconds` each once, else round and round."""
+    """Requests to one port, dealt to connections in turn; without `seconds` each once, else round and round.
+
+    `greeting` is asked once on each connection, before the clock runs.
+    """
 
     port: int
     requests: Sequence[bytes]
     connections: int
     seconds: float | None = None
+    answers: Callable[[], Answers] = HttpAnswers
+    greeting: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
 class Answered:
-    """How many answers came in how many seconds, and how long each took, in milliseconds."""
+    """How many answers came in how many seconds, and how long each took, in milliseconds.
+
+    `client` is the share of a core that the client used: near 1 it may have set the pace.
+    """
 
     answers: int
     seconds: float
     mean_ms: float
     p99_ms: float
     worst_ms: float
+    client: float
     bodies: tuple[bytes, ...] = field(default=(), repr=False)
 
     @property
@@ -64,10 +70,15 @@ def post(path: str, body: bytes, media: str = JSON) -> bytes:
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
+def get(path: str) -> bytes:
+    """A GET whose answer shall be JSON."""
+    return f"GET {path} HTTP/1.1\r\nHost: loopback\r\nAccept: {JSON}\r\n\r\n".encode()
+
+
 def exchanged(load: Load, *, keep: bool = False) -> Answered:
     """Runs a load in a process of its own; with `keep` the bodies come back, in the order of the requests.
 
-    Raises AnswerWrong for a status other than 200, a connection that closed, or no end in time.
+    Raises AnswerWrong for an answer that says that it failed, a connection that closed, or no end in time.
     """
     return in_a_process(_run, load, keep)
 
@@ -85,19 +96,21 @@ def _run(load: Load, keep: bool) -> Answered:
 async def _exchange(load: Load, keep: bool) -> Answered:
     lanes = [_Lane(load, number, keep) for number in range(min(load.connections, len(load.requests)))]
     loop = asyncio.get_running_loop()
-    for lane in lanes:
-        await loop.create_connection(lambda lane=lane: lane, "127.0.0.1", load.port)  # type: ignore[misc]
-    started = time.perf_counter()
-    until = None if load.seconds is None else started + load.seconds
     async with asyncio.timeout(PATIENCE_S + (load.seconds or 0)):
+        for lane in lanes:
+            await loop.create_connection(lambda lane=lane: lane, "127.0.0.1", load.port)  # type: ignore[misc]
+            await lane.greet()
+        used, started = time.process_time(), time.perf_counter()
+        until = None if load.seconds is None else started + load.seconds
         await asyncio.gather(*(lane.start(until) for lane in lanes))
-    seconds = time.perf_counter() - started
+    seconds, used = time.perf_counter() - started, time.process_time() - used
     for lane in lanes:
         lane.close()
     took = np.array([one for lane in lanes for one in lane.took]) * 1e3
     bodies = {number: body for lane in lanes for number, body in lane.bodies}
     kept = tuple(bodies[number] for number in range(len(bodies)))
-    return Answered(len(took), seconds, float(took.mean()), float(np.quantile(took, 0.99)), float(took.max()), kept)
+    p99 = float(np.quantile(took, 0.99))
+    return Answered(len(took), seconds, float(took.mean()), p99, float(took.max()), used / seconds, kept)
 
 
 class _Lane(asyncio.Protocol):
@@ -106,11 +119,11 @@ class _Lane(asyncio.Protocol):
     def __init__(self, load: Load, number: int, keep: bool) -> None:
         share = range(number, len(load.requests), load.connections)
         self._requests = load.requests
+        self._greeting = load.greeting
         self._turns = iter(share) if load.seconds is None else cycle(share)
         self._keep = keep
-        self._pending = b""
-        self._missing = 0
-        self._pieces: list[bytes] = []
+        self._answers = load.answers()
+        self._greeted: asyncio.Future[None] | None = None
         self._sent_at = 0.0
         self._turn = 0
         self._until: float | None = None
@@ -122,10 +135,18 @@ class _Lane(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(f"the connection closed: {exc}")
+        self._fail(AnswerWrong(f"the connection closed: {exc}"))
 
     def close(self) -> None:
         self._transport.close()
+
+    async def greet(self) -> None:
+        """Asks what a connection begins with."""
+        for request in self._greeting:
+            self._greeted = asyncio.get_running_loop().create_future()
+            self._transport.write(request)
+            await self._greeted
+        self._greeted = None
 
     def start(self, until: float | None) -> asyncio.Future[None]:
         self._until = until
@@ -144,31 +165,22 @@ class _Lane(asyncio.Protocol):
         self._transport.write(self._requests[turn])
 
     def data_received(self, data: bytes) -> None:
-        if not self._missing:
-            data = self._head(self._pending + data)
-        self._pieces.append(data)
-        self._missing -= len(data)
-        if self._missing == 0 and not self._pending:
-            self.took.append(time.perf_counter() - self._sent_at)
-            if self._keep:
-                self.bodies.append((self._turn, b"".join(self._pieces)))
-            self._pieces.clear()
-            self._send()
+        try:
+            answer = self._answers.feed(data)
+        except AnswerWrong as wrong:
+            self._fail(wrong)
+            return
+        if answer is None:
+            return
+        if self._greeted is not None:
+            self._greeted.set_result(None)
+            return
+        self.took.append(time.perf_counter() - self._sent_at)
+        if self._keep:
+            self.bodies.append((self._turn, answer))
+        self._send()
 
-    def _head(self, data: bytes) -> bytes:
-        """Takes the head off an answer; what is there of its body."""
-        head, end, body = data.partition(_END)
-        if not end:
-            self._pending = data
-            return b""
-        self._pending = b""
-        if not head.startswith(b"HTTP/1.1 200 "):
-            self._fail(data[:500].decode(errors="replace"))
-        lower = head.lower()
-        at = lower.index(b"content-length:") + len(b"content-length:")
-        self._missing = int(lower[at:].split(b"\r\n", 1)[0])
-        return body
-
-    def _fail(self, why: str) -> None:
-        if not self._done.done():
-            self._done.set_exception(AnswerWrong(why))
+    def _fail(self, wrong: AnswerWrong) -> None:
+        waits = self._greeted if self._greeted is not None else self._done
+        if not waits.done():
+            waits.set_exception(wrong)

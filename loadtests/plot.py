@@ -8,6 +8,7 @@ curve gives the same bytes, so that a rerun shows in the history as what it chan
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -15,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from loadtests.curve import Curve
 
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "reploc",
     "font.family": "sans-serif",

@@ -9,8 +9,8 @@ import pytest
 from loadtests.curve import Curve, Line
 from loadtests.figure import Figure, Result, bound, shown
 from loadtests.machine import Machine
-from loadtests.mixed import rows_of
 from loadtests.report import Found, OtherMachine, Part, Report, read_found, read_report, write_found
+from loadtests.scenario import rows_of
 from loadtests.wrk import Walk
 
 RATE = Figure("lookups", "requests/s", "more", 15_000, "10,000,000 mappings", "a plain loop")

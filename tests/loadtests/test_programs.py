@@ -1,12 +1,14 @@
 """Every program of the figures runs, at toy scale, and finds what it is there for."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 from needed import needs_command
 
-from loadtests import figures
+from loadtests import figures, machine
 from loadtests.report import Report
 
 #: The commands that a program cannot do without, and the Debian packages that have them.
@@ -32,3 +34,10 @@ def test_a_program_measures_what_it_should(name: str, tmp_path: Path, stores: Pa
     for curve in report.curves:
         assert (tmp_path / f"toy-{curve.name}.svg").exists()
         assert all(y > 0 for line in curve.lines for _, y in line.points), curve
+
+
+def test_the_scenario_of_the_load_test_runs(stores: Path) -> None:
+    command = [sys.executable, "-m", "loadtests.scenario", "--toy", "--stores", str(stores)]
+    done = subprocess.run(command, cwd=machine.ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "scenario, queries held" in done.stdout

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from loadtests import filled_store, servers, world
-from loadtests.exchange import AnswerWrong, Load, exchanged, post
+from loadtests.answers import AnswerWrong
+from loadtests.exchange import Load, exchanged, post
 from loadtests.sites import Sites
 from lrc.catalog import Catalog
 from lrc.check import check

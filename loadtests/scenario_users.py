@@ -1,6 +1,6 @@
-"""The users of the mixed scenario, for locust: jobs that look names up, and producers that register new ones.
+"""The users of the scenario, for locust: jobs that look names up, and producers that register new ones.
 
-Where the servers are, and how many names they hold, comes from the environment (`mixed.py` sets it).
+Where the servers are, and how many names they hold, comes from the environment (`scenario.py` sets it).
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from locust import FastHttpUser, constant_throughput, task
 
 from loadtests import world
 
-LRCS = os.environ["MIXED_LRCS"].split(",")
-RLIS = os.environ["MIXED_RLIS"].split(",")
-NAMES = int(os.environ["MIXED_NAMES"])
+LRCS = os.environ["SCENARIO_LRCS"].split(",")
+RLIS = os.environ["SCENARIO_RLIS"].split(",")
+NAMES = int(os.environ["SCENARIO_NAMES"])
 JOBS, PRODUCERS = 50, 50
 #: Requests a second of each user: together a twentieth above 1,000 and 200, so that rounding does not miss them.
 JOB_PACE, PRODUCER_PACE = 21.0, 4.2
 
-_rng = random.Random(int(os.environ["MIXED_SEED"]))
+_rng = random.Random(int(os.environ["SCENARIO_SEED"]))
 _fresh = itertools.count(NAMES)
 
 
