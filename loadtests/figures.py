@@ -42,6 +42,7 @@ PROGRAMS = (
     Program("full_update"),
     Program("freshness"),
     Program("rli_lookups"),
+    Program("whole_world"),
     Program("mixed"),
 )
 NAMES = [program.name for program in PROGRAMS]

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator
 import msgspec
 from pybloom_live import BloomFilter
 
-from loadtests import servers, world
+from loadtests import world
 from loadtests.exchange import JSON, MSGPACK, Load, exchanged, in_a_process, post
 from loadtests.figure import Figure, Result
+from loadtests.lasting_node import NODE, lasting_node
 from loadtests.program import Scale, run, said, workspace
 from loadtests.servers import Server
 from loadtests.sites import Sites
@@ -38,10 +39,6 @@ BATCH = 1_000
 BATCHES = 64
 CONNECTIONS = 4
 NAMES, QUICK_NAMES, TOY_NAMES = 10_000_000, 1_000_000, 20_000
-#: Nothing expires while the figures are taken, ...
-LASTING_S = 86_400.0
-#: ... and a second owner, up for as long as this, vouches that there are no other senders.
-VOUCHING_S = 1.0
 #: Names that the peer holds and is asked for.
 PEER_NAMES, PEER_ASKED, TOY_PEER_ASKED = 20_000, 300, 20
 #: Answers may name a site too many at this rate in all: a thousand sites at 1e-5 each, with room for chance.
@@ -60,15 +57,9 @@ def measure(scale: Scale) -> Iterator[Result]:
     sites = Sites(count, scale.names)
     asked = scale.of(PEER_ASKED, PEER_ASKED, TOY_PEER_ASKED)
     peer = in_a_process(pybloom_rate, Sites(count, PEER_NAMES), asked)
-    lasting = servers.index_of(2, expiry_s=LASTING_S, forget_after_s=LASTING_S, renewal_interval_s=LASTING_S)
-    vouching = msgspec.structs.replace(lasting, expiry_s=VOUCHING_S, renewal_interval_s=VOUCHING_S)
-    with (
-        workspace() as folder,
-        servers.running(servers.node(folder, "node-2", vouching)),
-        servers.running(servers.node(folder, "node-1", lasting)) as server,
-    ):
+    with workspace() as folder, lasting_node(folder) as (server, index):
         said(f"telling a node what {count:,} sites hold of {scale.names:,} LFNs")
-        asyncio.run(sites.told_to(server.url, "node-1", lasting))
+        asyncio.run(sites.told_to(server.url, NODE, index))
         yield from _single(server, sites, scale, rng, peer)
         for figure, media in ((BULK_JSON, JSON), (BULK_MSGPACK, MSGPACK)):
             yield _bulk(figure, media, server, sites, scale, rng, peer)

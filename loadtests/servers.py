@@ -59,8 +59,16 @@ class Server:
     @property
     def resident_bytes(self) -> int:
         """Bytes of memory that are its own: not those of a store that it has mapped."""
+        return self._status_bytes("RssAnon") + self._status_bytes("RssShmem")
+
+    @property
+    def peak_bytes(self) -> int:
+        """Bytes of memory that it had at most so far, files that it has mapped included."""
+        return self._status_bytes("VmHWM")
+
+    def _status_bytes(self, name: str) -> int:
         lines = dict(line.split(":", 1) for line in self._read("status").splitlines())
-        return int(lines["RssAnon"].split()[0]) << 10
+        return int(lines[name].split()[0]) << 10
 
     def _read(self, what: str) -> str:
         running = self.process.running

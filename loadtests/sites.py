@@ -69,7 +69,7 @@ class Sites:
                 news = await asyncio.to_thread(self._news, site, digests, index)
                 if under_way is not None:
                     await under_way
-                under_way = asyncio.create_task(_send(client, news, node))
+                under_way = asyncio.create_task(send(client, news, node))
             if under_way is not None:
                 await under_way
 
@@ -86,7 +86,7 @@ class Sites:
         return sender
 
 
-async def _send(client: RliNodeClient, sender: Sender, node: str) -> None:
+async def send(client: RliNodeClient, sender: Sender, node: str) -> None:
     """Sends what is owed to one node until nothing is."""
     while sends := [send for send in sender.due(time.monotonic()) if send.node == node]:
         answer = await client.soft_state(sends[0].message)

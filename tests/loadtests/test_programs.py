@@ -12,7 +12,7 @@ from loadtests import figures, machine
 from loadtests.report import Report
 
 #: The commands that a program cannot do without, and the Debian packages that have them.
-NEEDS = {"lrc_lookups": {"wrk": "wrk"}, "rli_lookups": {"wrk": "wrk"}}
+NEEDS = {name: {"wrk": "wrk"} for name in ("lrc_lookups", "rli_lookups", "whole_world")}
 
 
 @pytest.fixture(scope="module")

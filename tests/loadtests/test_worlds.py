@@ -11,10 +11,12 @@ import pytest
 from loadtests import filled_store, servers, world
 from loadtests.answers import AnswerWrong
 from loadtests.exchange import Load, exchanged, post
+from loadtests.paper_world import PaperWorld, build
 from loadtests.sites import Sites
 from lrc.catalog import Catalog
 from lrc.check import check
-from reploc import digest
+from reploc import bloom, digest
+from reploc.digest import slots_of
 from reploc.members import IndexSettings
 from reploc.wire import MappingsBody
 
@@ -95,3 +97,31 @@ async def test_an_answer_with_another_status_is_an_error() -> None:
         load = Load(server.sockets[0].getsockname()[1], [post("/", b"hello")], connections=1, seconds=0.1)
         with pytest.raises(AnswerWrong, match="404 Not Found"):
             await asyncio.to_thread(exchanged, load)
+
+
+PAPER = PaperWorld(sites=20, names=6_000, named=1_000, replicas=10, slots=4, error_rate=1e-5, seed=3)
+
+
+def test_the_papers_world_has_every_lfn_at_as_many_different_sites() -> None:
+    digests = np.concatenate([np.concatenate((PAPER.named_digests[slot], PAPER.drawn(slot))) for slot in range(4)])
+    assert len(digests) == len(np.unique(digests, axis=0)) == 6_000
+    places = np.sort(PAPER.sites_of(digests), axis=1)
+    assert (np.diff(places, axis=1) > 0).all()
+    assert (np.bincount(places.reshape(-1), minlength=20) > 0.8 * 6_000 * 10 / 20).all()
+
+
+def test_the_papers_filters_hold_what_its_sites_hold(tmp_path: Path) -> None:
+    filters = build(PAPER, tmp_path / "filters", int)
+    shape = bloom.geometry(filters.size_class, PAPER.error_rate)
+    for slot in range(4):
+        digests = np.concatenate((PAPER.named_digests[slot], PAPER.drawn(slot)))
+        assert (slots_of(digests, 4) == slot).all()
+        places = PAPER.sites_of(digests)
+        for site in range(20):
+            made = list(filters.builds(site))[slot]
+            held = (places == site).any(axis=1)
+            assert made.names == held.sum()
+            found = bloom.contains(np.frombuffer(made.bits, dtype=np.uint8), digests, shape)
+            assert found[held].all()
+            assert not found[~held].any()
+            assert made.checksum == bloom.checksum(np.frombuffer(made.bits, dtype=np.uint8))
