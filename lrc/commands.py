@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -65,8 +66,7 @@ def serve(path: Path | None, listen: str | None, site: str | None, store: str | 
 
     Options stand above the settings file. A store that is not there yet is made; one of another site is refused.
     """
-    settings = config.load(LrcSettings, path, listen=listen, site=site, store=store)
-    service.run(server.compose(settings), settings)
+    service.run(server.compose, partial(config.load, LrcSettings, path, listen=listen, site=site, store=store))
 
 
 @lrc.command("check", epilog=CHECK_STATUSES)

@@ -6,6 +6,9 @@ to a node, so that what is owed to a slow one is a vector of sequences and never
 holds back, for longer each time but never longer than one renewal interval: a node that comes back hears from every
 sender within the `expiry_s` after which it believes that it knows them all (the Giggle paper, section 3.4: an index
 node that failed is filled again by soft state alone).
+
+When the ring changes, a node is owed the slots that it gains at once. Those that it loses it is told of for `expiry_s`
+longer, because clients that do not know of the change yet ask it; then it is told to drop them.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from reploc.wire import NodeProgress, SoftStateAnswer
 
 Slots = NDArray[np.intp]
 Sequences = NDArray[np.uint64]
+Flags = NDArray[np.bool_]
 
 #: Doublings after which the pause has reached its cap under all settings that are allowed.
 _DOUBLINGS_MAX = 32
@@ -32,33 +36,35 @@ _DOUBLINGS_MAX = 32
 
 @dataclass(frozen=True)
 class UnderWay:
-    """The one message that a node has not answered yet, with the sequences of its owned slots when it was written."""
+    """The one message that a node has not answered yet: the slots that the node was told of then, with their sequences
+    when it was written, and those that it was told to drop."""
 
     message: int
     epoch: int
+    told: Flags
     sequences: Sequences
-    carried: Slots
-    """Which of the owned slots it carries, as indexes into `NodeState.owned`."""
+    dropped: Flags
 
 
 class NodeState:
-    """What one node is owed. Arrays are in the order of `owned`, the slots of the node, ascending."""
+    """What one node is owed. Arrays have a place for every slot of the index."""
 
     def __init__(self, node: Node, owned: Slots, site: str, index: IndexSettings, now: float) -> None:
         self.name = node.name
         self.url = require_url(node.url)
-        self.owned = owned
         self.under_way: UnderWay | None = None
         self._site = site
         self._index = index
-        #: The sequence that the node holds of each owned slot, as far as it said; 0 where it holds none.
-        self._acknowledged: Sequences = np.zeros(len(owned), dtype=np.uint64)
+        #: The slots that the node is told of: its own, and for a while those that it lost.
+        self.told: Flags = np.zeros(index.slots, dtype=bool)
+        #: Until when the node is told of a slot that it lost; infinite for all others.
+        self._told_until: NDArray[np.float64] = np.full(index.slots, np.inf)
+        #: Slots that the node holds, or may hold, and is not told of any more.
+        self._drop: Flags = np.zeros(index.slots, dtype=bool)
+        #: The sequence that the node holds of each slot, as far as it said; 0 where it holds none.
+        self._acknowledged: Sequences = np.zeros(index.slots, dtype=np.uint64)
         #: Slots to send whole, whether or not they changed: their turn of the full update has come, or the node asked.
-        self._refresh: NDArray[np.bool_] = np.zeros(len(owned), dtype=bool)
-        self._refreshed = 0
-        self._refresh_step_s = index.full_interval_s / len(owned)
-        #: Up to a step ago, by the names of site and node, so that the slots of many senders do not arrive together.
-        self._refresh_from = now - _fraction(f"{site} {node.name}") * self._refresh_step_s
+        self._refresh: Flags = np.zeros(index.slots, dtype=bool)
         self._next_slot = 0
         self._messages = 0
         self._renew_at = now
@@ -74,23 +80,65 @@ class NodeState:
         #: under way; infinite where there is none.
         self._lacks_since = now
         self._will_lack_since = now
+        self.own(node, owned, index, now)
+
+    # ---- the node's share of the ring ----------------------------------------------------------------------------
+
+    def own(self, node: Node, owned: Slots, index: IndexSettings, now: float) -> None:
+        """From now on the node owns these slots, ascending, which may be none, and answers where `node` says."""
+        self.url = require_url(node.url)
+        self._index = index
+        mine: Flags = np.zeros(index.slots, dtype=bool)
+        mine[owned] = True
+        gained, lost = mine & ~self.told, self.told & ~mine
+        self._told_until[mine] = np.inf
+        self._told_until[lost] = np.minimum(self._told_until[lost], now + index.expiry_s)
+        self.told |= mine
+        self._drop &= ~mine
+        if gained.any():
+            self._acknowledged[gained] = 0
+            self.changed(now)
+        self._begin_full_updates(owned, now)
+
+    def _begin_full_updates(self, owned: Slots, now: float) -> None:
+        self._turns = owned
+        self._refreshed = 0
+        self._refresh_step_s = self._index.full_interval_s / len(owned) if len(owned) else float("inf")
+        #: Up to a step ago, by the names of site and node, so that the slots of many senders do not arrive together.
+        self._refresh_from = now
+        if len(owned):
+            self._refresh_from -= _fraction(f"{self._site} {self.name}") * self._refresh_step_s
+
+    def let_go(self, now: float) -> bool:
+        """Ends the telling of lost slots when its time is over; whether the node is told of any slot still."""
+        over = self._told_until <= now
+        if over.any():
+            self.told &= ~over
+            self._drop |= over
+            self._refresh &= ~over
+            self._told_until[over] = np.inf
+        return bool(self.told.any())
 
     # ---- when ----------------------------------------------------------------------------------------------------
 
-    def wants(self, sequences: Sequences, built: NDArray[np.bool_], now: float) -> bool:
-        """Whether a message should leave now. `sequences` and `built` are those of the owned slots."""
+    def wants(self, sequences: Sequences, built: Flags, now: float) -> bool:
+        """Whether a message should leave now. `sequences` and `built` are those of all slots."""
         return self.next_due(sequences, built, now) <= now
 
-    def next_due(self, sequences: Sequences, built: NDArray[np.bool_], now: float) -> float:
+    def next_due(self, sequences: Sequences, built: Flags, now: float) -> float:
         """The moment of the next message, infinite while one is under way."""
         if self.under_way is not None:
             return float("inf")
         self._mark_refresh(now)
         if self._pushed:
             return now
-        if self._sendable(sequences, built).any():
+        if self._drop.any() or self._sendable(sequences, built).any():
             return self._retry_at
         return max(self._retry_at, min(self._renew_at, self._refresh_at()))
+
+    def lets_go_at(self) -> float:
+        """When `let_go` will have something to do; infinite where it will not."""
+        return float(self._told_until.min())
 
     def push(self) -> None:
         """Makes a message due at once, whatever went wrong before."""
@@ -103,31 +151,35 @@ class NodeState:
         """Marks the slots whose turn has come: each once per full interval, in ascending order, evenly spread."""
         if now < self._refresh_at():
             return
-        count = len(self.owned)
+        count = len(self._turns)
         turns = max(self._refreshed + 1, int((now - self._refresh_from) / self._refresh_step_s))
         first = max(self._refreshed, turns - count)
-        self._refresh[np.arange(first, turns) % count] = True
+        self._refresh[self._turns[np.arange(first, turns) % count]] = True
         self._refreshed = turns
 
     # ---- what ----------------------------------------------------------------------------------------------------
 
-    def _owed(self, sequences: Sequences) -> NDArray[np.bool_]:
-        owed: NDArray[np.bool_] = self._acknowledged != sequences
+    def _owed(self, sequences: Sequences) -> Flags:
+        owed: Flags = self.told & (self._acknowledged != sequences)
         return owed
 
-    def _sendable(self, sequences: Sequences, built: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _sendable(self, sequences: Sequences, built: Flags) -> Flags:
         return (self._owed(sequences) | self._refresh) & built
 
-    def turns(self, sequences: Sequences, built: NDArray[np.bool_]) -> Iterator[int]:
-        """The owned slots to send, as indexes into `owned`, starting behind the last one sent so that none starves."""
+    def turns(self, sequences: Sequences, built: Flags) -> Iterator[int]:
+        """The slots to send, starting behind the last one sent so that none starves."""
         ready = np.flatnonzero(self._sendable(sequences, built))
         start = int(np.searchsorted(ready, self._next_slot))
         yield from map(int, ready[start:])
         yield from map(int, ready[:start])
 
-    def base(self, at: int) -> int:
-        """The sequence from which the node can take an increment of an owned slot, 0 where it is to have it whole."""
-        return 0 if self._refresh[at] else int(self._acknowledged[at])
+    def base(self, slot: int) -> int:
+        """The sequence from which the node can take an increment of a slot, 0 where it is to have it whole."""
+        return 0 if self._refresh[slot] else int(self._acknowledged[slot])
+
+    def drops(self) -> list[int]:
+        """The slots that the next message tells the node to drop."""
+        return np.flatnonzero(self._drop).tolist()
 
     def changed(self, now: float) -> None:
         """Takes note that names were added to the catalog."""
@@ -145,7 +197,7 @@ class NodeState:
         self._renew_at = now + self._index.renewal_interval_s
         if carried:
             self._next_slot = carried[-1] + 1
-        self.under_way = UnderWay(self._messages, epoch, sequences.copy(), np.array(carried, dtype=np.intp))
+        self.under_way = UnderWay(self._messages, epoch, self.told.copy(), sequences.copy(), self._drop.copy())
         return self._messages
 
     # ---- what came of it -----------------------------------------------------------------------------------------
@@ -169,17 +221,23 @@ class NodeState:
         self._hold_back_if_refused(answer, now)
 
     def _acknowledge(self, sent: UnderWay, answer: SoftStateAnswer) -> None:
-        for slot in answer.slots:
-            if (at := self._at(slot.slot)) is not None:
-                self._acknowledged[at] = sent.sequences[at] if slot.status == "ok" else 0
-                self._refresh[at] = slot.status != "ok"
+        self._drop &= ~sent.dropped
+        for one in answer.slots:
+            if one.slot < len(self.told) and self.told[one.slot]:
+                self._acknowledged[one.slot] = sent.sequences[one.slot] if one.status == "ok" else 0
+                self._refresh[one.slot] = one.status != "ok"
         if answer.current:
-            self._acknowledged[:] = sent.sequences
+            self._acknowledged[sent.told] = sent.sequences[sent.told]
         elif answer.held is not UNSET:
-            self._acknowledged[:] = 0
-            for number, sequence in answer.held:
-                if (at := self._at(number)) is not None:
-                    self._acknowledged[at] = sequence
+            self._take_held(answer.held)
+
+    def _take_held(self, held: list[tuple[int, int]]) -> None:
+        """The node's word for all that it holds. What it is not told of would keep its hash from ever being right."""
+        self._acknowledged[:] = 0
+        for slot, sequence in held:
+            if slot < len(self.told):
+                self._acknowledged[slot] = sequence
+                self._drop[slot] |= not self.told[slot]
 
     def _hold_back_if_refused(self, answer: SoftStateAnswer, now: float) -> None:
         """A node that asks for what it was just sent would otherwise be sent it for ever, without a pause."""
@@ -219,15 +277,10 @@ class NodeState:
         self._current = False
         self._renew_at = now
 
-    def _at(self, slot: int) -> int | None:
-        """The index of a slot in `owned`, or None where the node does not own it."""
-        at = int(np.searchsorted(self.owned, slot))
-        return at if at < len(self.owned) and self.owned[at] == slot else None
-
     # ---- what an operator sees -----------------------------------------------------------------------------------
 
     def progress(self, sequences: Sequences, now: float) -> NodeProgress:
-        """How far the node has taken the updates; `sequences` are those of the owned slots."""
+        """How far the node has taken the updates; `sequences` are those of all slots."""
         owed = int(np.count_nonzero(self._owed(sequences)))
         return NodeProgress(
             node=self.name,

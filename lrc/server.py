@@ -20,6 +20,7 @@ from lrc.updater import Updater
 from lrc.writer import Writer
 from reploc import __version__, names, service, telemetry
 from reploc.errors import ConfigInvalid, LfnUnknown, QueryInvalid, StoreForeign
+from reploc.reload import Reloadable
 from reploc.rls_port import RlsPort
 from reploc.routes import Call, NoQuery, Route, Stream, get, post
 from reploc.service import Daemon, Duty
@@ -48,6 +49,9 @@ from reploc.wire import (
 )
 
 _line = msgspec.json.Encoder()
+
+#: What a catalog takes over from a changed file on SIGHUP.
+RELOADABLE = frozenset({"index.nodes", "index.redundancy", "log_level", "log_format"})
 
 #: Reads a page of files: (limit, after) to what was found.
 PageOf: TypeAlias = Callable[[int, str | None], FilesPage]
@@ -92,12 +96,22 @@ class CollectionFilesQuery(DumpQuery, frozen=True, kw_only=True):
 class LrcServer:
     """The handlers of an LRC's routes. Short reads answer on the loop; listings go page by page to a thread."""
 
-    def __init__(self, catalog: Catalog, threads: Threads, writer: Writer, updater: Updater, rls: RlsPort) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        threads: Threads,
+        writer: Writer,
+        updater: Updater,
+        rls: RlsPort,
+        settings: LrcSettings,
+        metrics: Metrics,
+    ) -> None:
         self._catalog = catalog
         self._threads = threads
         self._writer = writer
         self._updater = updater
         self._rls = rls
+        self.reloadable = Reloadable(settings, RELOADABLE, self.take, metrics)
         self._started = service.now()
 
     def routes(self) -> list[Route[Any]]:
@@ -192,8 +206,15 @@ class LrcServer:
             slots=sent.slots,
             store_bytes=self._catalog.store_bytes(),
             nodes=sent.nodes,
+            ring=sent.ring,
+            reload_error=self.reloadable.error,
             rls_url=self._rls.url,
         )
+
+    def take(self, settings: LrcSettings) -> None:
+        """Takes over what may change while the catalog is served."""
+        telemetry.set_up(settings.log_level, settings.log_format)
+        self._updater.change_ring(settings.index)
 
     async def _listed(self, page: PageOf, query: DumpQuery) -> Files | Stream[LfnReplica]:
         """A listing as one page where a limit is given, else as a stream of all pages."""
@@ -252,12 +273,14 @@ async def compose(settings: LrcSettings) -> AsyncIterator[Daemon]:
         ):
             rls = RlsPort(LrcMethods(catalog, threads, writer, updater, settings).methods(), settings.rls, metrics)
             telemetry.event("lrc.open", site=catalog.site, store=settings.store, epoch=catalog.state().epoch)
+            server = LrcServer(catalog, threads, writer, updater, rls, settings, metrics)
             yield Daemon(
                 name=f"lrc {catalog.site}",
-                routes=LrcServer(catalog, threads, writer, updater, rls).routes(),
+                routes=server.routes(),
                 metrics=metrics,
                 duties=[Duty("softstate", updater.run_once)],
                 not_ready=updater.not_ready,
                 on_listening=updater.listening,
                 ports=[rls.listening(insecure=settings.insecure)] if settings.rls.listen else [],
+                reloadable=server.reloadable,
             )

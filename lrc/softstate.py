@@ -17,6 +17,7 @@ A shell reads the catalog, builds filters, sends messages and reports what came 
     stale_slots(now) → rebuilt(…)      read the digests of these slots, build, hand over
     due(now) → answered(…) | failed(…) send each message, report exactly one of the two
     behind → restart(epoch, now)       raise the durable epoch above it first
+    change_ring(index, now)            other nodes, or another redundancy
     next_due(now)                      how long nothing need be done
 """
 
@@ -35,7 +36,7 @@ from lrc.slot_filters import SlotBuild, SlotFilters
 from lrc.slot_lag import SlotLag
 from reploc import bloom
 from reploc.digest import Digests, slots_of
-from reploc.members import IndexSettings
+from reploc.members import IndexSettings, Node
 from reploc.softstate import vector_hash
 from reploc.wire import (
     FRAME_BYTES_MAX,
@@ -104,7 +105,8 @@ class Sender:
         #: The position of the last addition that was given up, so that the slot must be built from there or later.
         self._given_up_at: NDArray[np.int64] = np.full(index.slots, -1, dtype=np.int64)
         self._changes_pushed = False
-        self._nodes = _states_of_nodes(identity.site, index, now)
+        self._nodes: dict[str, NodeState] = {}
+        self.change_ring(index, now)
 
     # ---- the catalog's changes -----------------------------------------------------------------------------------
 
@@ -214,6 +216,28 @@ class Sender:
     def _lag_due_at(self) -> float:
         return self._lag.due_at(self._current, self._index.increment_interval_s, self._index.increment_changes)
 
+    # ---- the ring ------------------------------------------------------------------------------------------------
+
+    def change_ring(self, index: IndexSettings, now: float) -> None:
+        """From now on the nodes and the redundancy are those of `index`, which is the same in all else.
+
+        A node that owns no slot is sent nothing; one that owns none any more, for `expiry_s` longer.
+        """
+        self._index = index
+        before, shares = self._nodes, _shares(index)
+        self._nodes = {}
+        for node in index.nodes:
+            state = before.pop(node.name, None)
+            if state is not None:
+                state.own(node, shares[node.name], index, now)
+            elif len(shares[node.name]):
+                state = NodeState(node, shares[node.name], self._identity.site, index, now)
+            if state is not None:
+                self._nodes[node.name] = state
+        for name, state in before.items():
+            state.own(Node(name=name, url=state.url), np.empty(0, dtype=np.intp), index, now)
+            self._nodes[name] = state
+
     # ---- messages ------------------------------------------------------------------------------------------------
 
     def due(self, now: float) -> list[SendSoftState]:
@@ -223,10 +247,11 @@ class Sender:
         """
         if self._behind:
             return []
+        self._nodes = {name: node for name, node in self._nodes.items() if node.let_go(now)}
         return [
             SendSoftState(node.name, node.url, self._message(node, now))
             for node in self._nodes.values()
-            if node.wants(self._filters.sequences[node.owned], self._built(node), now)
+            if node.wants(self._filters.sequences, self._filters.built, now)
         ]
 
     def next_due(self, now: float, rests_until: float = 0.0) -> float:
@@ -240,10 +265,8 @@ class Sender:
             now + self._index.renewal_interval_s,
         ]
         if not self._behind:
-            moments += [
-                node.next_due(self._filters.sequences[node.owned], self._built(node), now)
-                for node in self._nodes.values()
-            ]
+            for node in self._nodes.values():
+                moments += [node.next_due(self._filters.sequences, self._filters.built, now), node.lets_go_at()]
         return max(0.0, min(moments) - now)
 
     def push(self) -> None:
@@ -253,15 +276,10 @@ class Sender:
         for node in self._nodes.values():
             node.push()
 
-    def _built(self, node: NodeState) -> NDArray[np.bool_]:
-        built: Flags = self._filters.built[node.owned]
-        return built
-
     def _message(self, node: NodeState, now: float) -> SoftState:
-        sequences = self._filters.sequences[node.owned]
+        sequences = np.where(node.told, self._filters.sequences, np.uint64(0))
         carried, summaries = self._summaries_that_fit(node)
-        vector = np.zeros(self._index.slots, dtype=np.uint64)
-        vector[node.owned] = sequences
+        drop = node.drops()
         return SoftState(
             version=SOFT_STATE_VERSION,
             site=self._identity.site,
@@ -274,21 +292,22 @@ class Sender:
             message=node.leaves(self._epoch, sequences, carried, self._lag.since, now),
             position=self._lag.position,
             news_age_s=self._lag.age_s(now),
-            vector=vector_hash(vector),
+            vector=vector_hash(sequences),
             summaries=summaries,
+            drop=drop,
         )
 
     def _summaries_that_fit(self, node: NodeState) -> tuple[list[int], list[Summary]]:
-        """As many owed summaries as fit a frame, always one, and which of the node's slots they are."""
+        """As many owed summaries as fit a frame, always one, and which slots they are of."""
         carried: list[int] = []
         summaries: list[Summary] = []
         room = FRAME_BYTES_MAX
-        for at in node.turns(self._filters.sequences[node.owned], self._built(node)):
-            summary = self._filters.summary(int(node.owned[at]), node.base(at))
+        for slot in node.turns(self._filters.sequences, self._filters.built):
+            summary = self._filters.summary(slot, node.base(slot))
             room -= len(summary.body) + SUMMARY_HEADER_BYTES
             if room < 0 and summaries:
                 break
-            carried.append(at)
+            carried.append(slot)
             summaries.append(summary)
         return carried, summaries
 
@@ -296,13 +315,15 @@ class Sender:
 
     def answered(self, node: str, message: int, answer: SoftStateAnswer, now: float) -> None:
         """Takes a node's answer to the message of that number."""
-        self._nodes[node].answered(message, answer, self._epoch, now)
+        if node in self._nodes:
+            self._nodes[node].answered(message, answer, self._epoch, now)
         if answer.outdated and answer.epoch >= self._epoch:
             self._behind = max(self._behind, answer.epoch)
 
     def failed(self, node: str, message: int, error: str, *, retryable: bool, now: float) -> None:
         """Takes note that the message of that number got no answer, or was refused as a whole (not `retryable`)."""
-        self._nodes[node].failed(message, error, retryable=retryable, now=now)
+        if node in self._nodes:
+            self._nodes[node].failed(message, error, retryable=retryable, now=now)
 
     @property
     def behind(self) -> int:
@@ -323,11 +344,11 @@ class Sender:
 
     def progress(self, now: float) -> list[NodeProgress]:
         """How far each node has taken the updates, in the order of the settings."""
-        return [node.progress(self._filters.sequences[node.owned], now) for node in self._nodes.values()]
+        return [node.progress(self._filters.sequences, now) for node in self._nodes.values()]
 
-    def lag_s(self, node: str, now: float) -> float:
-        """The age of the oldest addition that a node may lack, 0 where there is none, or no such node."""
-        return self._nodes[node].lag_s(now) if node in self._nodes else 0.0
+    def lags_s(self, now: float) -> dict[str, float]:
+        """For each node the age of the oldest addition that it may lack, 0 where there is none."""
+        return {name: node.lag_s(now) for name, node in self._nodes.items()}
 
     @property
     def deletions(self) -> int:
@@ -349,17 +370,14 @@ class Sender:
             names=int(self._counts.sum()),
             expected_false_positive_rate=bloom.geometry(self._size_class, self._index.error_rate).rate(self._fullest),
             nodes=self.progress(now),
+            ring=self._index.ring.version,
         )
 
 
-def _states_of_nodes(site: str, index: IndexSettings, now: float) -> dict[str, NodeState]:
-    """One state per node that owns a slot; a node that owns none is sent nothing."""
+def _shares(index: IndexSettings) -> dict[str, Slots]:
+    """The slots of each listed node, ascending, for some nodes none."""
     owned: dict[str, list[int]] = {node.name: [] for node in index.nodes}
     for slot, owners in enumerate(index.ring.owners):
         for name in owners:
             owned[name].append(slot)
-    return {
-        node.name: NodeState(node, np.array(owned[node.name], dtype=np.intp), site, index, now)
-        for node in index.nodes
-        if owned[node.name]
-    }
+    return {name: np.array(slots, dtype=np.intp) for name, slots in owned.items()}

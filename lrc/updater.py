@@ -21,6 +21,7 @@ from reploc import service, telemetry
 from reploc.client.transport import HttpTransport, Request, Transport
 from reploc.digest import Digests
 from reploc.errors import ReplocError, Unavailable
+from reploc.members import IndexSettings
 from reploc.telemetry import Metrics
 from reploc.wire import SenderStatus, SoftStateAnswer
 
@@ -65,13 +66,13 @@ class Updater:
             "reploc_softstate_lag_seconds",
             "Age of the oldest LFN that an index node may not know yet",
             "node",
-            {node.name: partial(self._lag_s, node.name) for node in self._index.nodes},
+            self._lags_s,
         )
         metrics.watch("reploc_softstate_deletions", "Deleted LFNs that the filters still show", self._deletions)
         self.url = ""
 
-    def _lag_s(self, node: str) -> float:
-        return self._sender.lag_s(node, service.now()) if self._sender else 0.0
+    def _lags_s(self) -> dict[str, float]:
+        return self._sender.lags_s(service.now()) if self._sender else {}
 
     def _deletions(self) -> float:
         return self._sender.deletions if self._sender else 0
@@ -115,6 +116,13 @@ class Updater:
         self._required().push()
         self._rests_until = 0.0
         self._wake.set()
+
+    def change_ring(self, index: IndexSettings) -> None:
+        """Other nodes, or another redundancy: who gains slots is sent them at once."""
+        self._index = index
+        if self._sender is not None:
+            self._sender.change_ring(index, service.now())
+            self._wake.set()
 
     def _required(self) -> Sender:
         if self._sender is None:

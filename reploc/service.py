@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import uvloop
@@ -24,6 +24,7 @@ from msgspec import Meta
 
 from reploc import errors, openapi, telemetry
 from reploc.config import Settings
+from reploc.reload import Reloadable
 from reploc.routes import JSON, Also, Call, NoQuery, Reply, Route, Router, get
 from reploc.wire import Health
 
@@ -35,6 +36,9 @@ DUTY_RETRY_S = 1.0
 #: older ones. Messages and records hold no cycles, and a bulk request is thousands of objects that all live until its
 #: answer: at Python's 700 the collector takes a third of a bulk write. 50,000 are a few megabytes and two milliseconds.
 COLLECT_AFTER = (50_000, 20, 100)
+
+
+S = TypeVar("S", bound="DaemonSettings")
 
 
 class DaemonSettings(Settings, frozen=True):
@@ -71,6 +75,8 @@ class Daemon:
     #: Ports of other protocols, served while the daemon listens.
     ports: list[AbstractAsyncContextManager[object]] = field(default_factory=list)
     draining: bool = False
+    #: What SIGHUP may change; without it the daemon takes no notice of the signal.
+    reloadable: Reloadable[Any] | None = None
 
 
 def address(listen: str, *, insecure: bool, what: str = "listen") -> tuple[str, int]:
@@ -104,22 +110,29 @@ def _loopback(host: str) -> bool:
         return False
 
 
-def run(compose: AbstractAsyncContextManager[Daemon], settings: DaemonSettings) -> None:
-    """Composes the daemon and serves it until told to stop. Raises what keeps it from starting.
+def run(compose: Callable[[S], AbstractAsyncContextManager[Daemon]], load: Callable[[], S]) -> None:
+    """Composes the daemon of the settings that `load` gives, and serves it until told to stop.
 
-    The port is taken first, so that a daemon that cannot have it leaves everything as it was.
+    On SIGHUP they are loaded again. Raises what keeps the daemon from starting; the port is taken first, so that one
+    that cannot have it leaves everything as it was.
     """
+    settings = load()
     telemetry.set_up(settings.log_level, settings.log_format)
-    uvloop.run(_until_signalled(compose, settings))
+    uvloop.run(_until_signalled(compose, settings, load))
 
 
-async def _until_signalled(compose: AbstractAsyncContextManager[Daemon], settings: DaemonSettings) -> None:
+async def _until_signalled(
+    compose: Callable[[S], AbstractAsyncContextManager[Daemon]], settings: S, load: Callable[[], S]
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
     with _bound(settings) as port:
-        async with compose as daemon, listening(daemon, settings, port):
+        async with compose(settings) as daemon, listening(daemon, settings, port):
+            if daemon.reloadable:
+                loop.add_signal_handler(signal.SIGHUP, daemon.reloadable.reload, load)
             _settle_collector()
             await stop.wait()
             telemetry.event("daemon.stopping", daemon=daemon.name)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 #: Characters of one field in a log line: a name of 4,096 bytes need not stand there whole.
 FIELD_CHARS_MAX = 300
@@ -84,11 +86,9 @@ class Metrics:
     def counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
 
-    def watch_each(self, name: str, text: str, label: str, values: dict[str, Callable[[], float]]) -> None:
-        """A gauge for each value of a label, asked for when /metrics is read."""
-        gauge = Gauge(name, text, [label], registry=self.registry)
-        for which, value in values.items():
-            gauge.labels(which).set_function(value)
+    def watch_each(self, name: str, text: str, label: str, values: Callable[[], dict[str, float]]) -> None:
+        """A gauge for each value of a label; both are asked for when /metrics is read."""
+        self.registry.register(_Watched(name, text, label, values))
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
         """A gauge whose value is asked for when /metrics is read."""
@@ -97,3 +97,22 @@ class Metrics:
     def exposition(self) -> tuple[bytes, str]:
         """The text for /metrics and its media type."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+
+class _Watched(Collector):
+    """Gauges whose labels come and go."""
+
+    def __init__(self, name: str, text: str, label: str, values: Callable[[], dict[str, float]]) -> None:
+        self._told = (name, text, label)
+        self._values = values
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        name, text, label = self._told
+        gauge = GaugeMetricFamily(name, text, labels=[label])
+        for which, value in self._values().items():
+            gauge.add_metric([which], value)
+        yield gauge
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """The name alone, so that registering asks for no values."""
+        yield GaugeMetricFamily(*self._told[:2])

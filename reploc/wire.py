@@ -35,7 +35,7 @@ AGE_S_MAX = 1e9
 #: believed, so that it cannot leave a sender without an epoch above its own.
 EPOCH_MAX = 1 << 48
 #: The version of the soft-state protocol. A node refuses another.
-SOFT_STATE_VERSION = 2
+SOFT_STATE_VERSION = 3
 
 Size: TypeAlias = Annotated[int, Meta(ge=0, le=SIZE_MAX)]
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=SIZE_MAX)]
@@ -227,7 +227,8 @@ class SoftState(Struct, frozen=True, forbid_unknown_fields=True):
     random number of the sender's start: a store restored from a backup may come to an epoch that was used before, and
     is told by it from the one that used it. `vector` is `reploc.softstate.vector_hash` over the sequences of the slots
     that this node is sent, those that are not built yet included. `news_age_s` says how long ago the catalog stood at
-    `position`, all of whose LFNs those sequences hold; LFNs deleted before it they may hold a while longer.
+    `position`, all of whose LFNs those sequences hold; LFNs deleted before it they may hold a while longer. `drop`
+    names slots that the node holds and is not told of any more.
     """
 
     version: int
@@ -243,6 +244,7 @@ class SoftState(Struct, frozen=True, forbid_unknown_fields=True):
     news_age_s: Annotated[float, Meta(ge=0, le=AGE_S_MAX)]
     vector: Word
     summaries: Annotated[list[Summary], Meta(max_length=SLOTS_MAX)] = []
+    drop: Annotated[list[Slot], Meta(max_length=SLOTS_MAX)] = []
 
 
 class SlotAnswer(Struct, frozen=True, array_like=True):
@@ -298,6 +300,7 @@ class SenderStatus(Answer, frozen=True):
     names: int
     expected_false_positive_rate: float
     nodes: list[NodeProgress]
+    ring: str = ""
 
 
 # ---- the replica location index --------------------------------------------------------------------------------------
@@ -407,10 +410,18 @@ class Member(Answer, frozen=True):
     age_s: float | None = None
 
 
+class FormerRing(Answer, frozen=True):
+    """The nodes and the redundancy of an index before its ring changed."""
+
+    redundancy: int
+    nodes: list[Member]
+
+
 class Members(Answer, frozen=True):
     """`GET /v1/members`: what a client or another node needs to find the owners of a slot.
 
-    `listed` holds the slots whose list of senders this node vouches for, as runs [first, last].
+    `listed` holds the slots whose list of senders this node vouches for, as runs [first, last]. While the ring has
+    changed less than `expiry_s` ago, `former` are the owners that catalogs still tell their news.
     """
 
     node: str
@@ -420,6 +431,8 @@ class Members(Answer, frozen=True):
     ring: str
     listed: list[tuple[int, int]]
     members: list[Member]
+    expiry_s: float = 90.0
+    former: FormerRing | None = None
 
 
 # ---- every daemon ----------------------------------------------------------------------------------------------------
@@ -445,6 +458,9 @@ class LrcStatus(Answer, frozen=True):
     slots: int
     store_bytes: int
     nodes: list[NodeProgress] = []
+    ring: str = ""
+    #: What is wrong with the settings file that was read last; empty where nothing is.
+    reload_error: str = ""
     #: Where clients of the Globus RLS reach it; empty where it opens no port for them.
     rls_url: str = ""
     kind: Literal["lrc"] = "lrc"
@@ -466,6 +482,8 @@ class RliStatus(Answer, frozen=True):
     sites_live: int
     sites_silent: int
     memory_bytes: int
+    #: What is wrong with the settings file that was read last; empty where nothing is.
+    reload_error: str = ""
     #: Where clients of the Globus RLS reach it; empty where it opens no port for them.
     rls_url: str = ""
     kind: Literal["rli"] = "rli"

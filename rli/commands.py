@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -25,5 +26,4 @@ def serve(path: Path | None, listen: str | None, node: str | None) -> None:
 
     Exit status: 0 stopped as told; 2 wrong settings or usage, or a port that cannot be had; 4 internal error.
     """
-    settings = config.load(RliSettings, path, listen=listen, node=node)
-    service.run(server.compose(settings), settings)
+    service.run(server.compose, partial(config.load, RliSettings, path, listen=listen, node=node))

@@ -4,6 +4,9 @@
 that it owns once it has been up for `expiry_s`, within which every live sender renews, or when another node that knows
 it has told. The bookkeeping is a matrix of sites × slots and a count per slot, so that the common answer, complete,
 costs one array read whatever the number of sites.
+
+When the ring changes, a slot that the node gains begins as one of a node that has just started. One that it loses stays
+complete for as long as every sender goes on telling it: who does not know of the change yet may ask it.
 """
 
 from __future__ import annotations
@@ -16,11 +19,13 @@ Flags = NDArray[np.bool_]
 
 
 class Completeness:
-    """Sites are the small numbers that the registry gives; slots that the node does not own are never complete."""
+    """Sites are the small numbers that the registry gives; slots that the node never owned are never complete."""
 
-    def __init__(self, slots: int, owned: Slots) -> None:
+    def __init__(self, slots: int, owned: Slots, now: float) -> None:
         self._owned: Flags = np.zeros(slots, dtype=bool)
         self._owned[owned] = True
+        #: Since when each slot is owned, where it is, shape (slots,).
+        self._owned_since: NDArray[np.float64] = np.full(slots, now)
         #: Slots whose list of senders is known, shape (slots,).
         self.known: Flags = np.zeros(slots, dtype=bool)
         #: Whether a site number is in use, shape (numbers,), and what it holds, shape (numbers, slots).
@@ -30,6 +35,13 @@ class Completeness:
         self._sites = 0
         #: How many listed sites hold each slot: always `_held.sum(axis=0)`.
         self._holders: NDArray[np.int64] = np.zeros(slots, dtype=np.int64)
+
+    def own(self, owned: Slots, now: float) -> None:
+        """From now on the node owns these slots."""
+        mine = np.zeros_like(self._owned)
+        mine[owned] = True
+        self._owned_since[mine & ~self._owned] = now
+        self._owned = mine
 
     def list_site(self, number: int) -> None:
         """A site gets a free number: from now on it is missing in every slot that is not held from it."""
@@ -58,9 +70,13 @@ class Completeness:
         held: Flags = self._held[number].copy()
         return held
 
-    def know(self, slots: Flags | None = None) -> None:
-        """The list of senders is known for these of the owned slots, shape (slots,); without `slots` for all."""
-        self.known |= self._owned if slots is None else self._owned & slots
+    def know(self, slots: Flags) -> None:
+        """The list of senders is known for these of the owned slots, shape (slots,)."""
+        self.known |= self._owned & slots
+
+    def know_owned_before(self, moment: float) -> None:
+        """The list of senders is known for every slot that has been owned since this moment or longer."""
+        self.know(self._owned_since <= moment)
 
     def knows_all(self) -> bool:
         """Whether the list of senders is known for every owned slot."""

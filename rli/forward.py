@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
+from reploc import service
 from reploc.client import locations
 from reploc.client.concurrency import side_by_side
 from reploc.client.locations import Part, View
@@ -24,6 +25,9 @@ from reploc.wire import Locations, Members
 HOP_HEADER = "Reploc-Forwarded-By"
 #: Seconds that all other owners together may take; the client that waits has its own deadline and owners to ask.
 FORWARD_S = 3.0
+#: For so many times `expiry_s` the owners before a change of the ring are asked where the new ones are not complete:
+#: who changes settings by hand, machine by machine, needs minutes.
+FORMER_EXPIRIES = 10
 
 
 class Forward:
@@ -32,11 +36,23 @@ class Forward:
     def __init__(self, index: IndexSettings, node: str, transport: Transport) -> None:
         self._node = node
         self._view = View(index.ring, index.urls)
+        self._former: View | None = None
+        self._former_until = 0.0
         self._transport = transport
 
-    def peers(self) -> list[str]:
-        """The names of the other nodes."""
-        return [name for name in self._view.urls if name != self._node]
+    def change_ring(self, index: IndexSettings, now: float) -> None:
+        """Other nodes or redundancy. The owners until now go on being asked for a while, behind the new ones."""
+        self._former, self._former_until = self._view, now + FORMER_EXPIRIES * index.expiry_s
+        self._view = View(index.ring, index.urls)
+
+    def former(self, now: float) -> View | None:
+        """The view before the last change, for as long as its owners are worth asking."""
+        return self._former if now < self._former_until else None
+
+    def peers(self, now: float) -> dict[str, str]:
+        """The addresses of the other nodes, by name."""
+        former = self.former(now)
+        return {name: url for name, url in self._urls(former).items() if name != self._node}
 
     async def locations(self, lfns: Sequence[str], demand: Demand, until: float) -> Locations:
         """What the other owners say of LFNs by the moment `until` of the loop's clock, or in three seconds.
@@ -49,26 +65,35 @@ class Forward:
             return await self._ask_part(part, demand, until)
 
         parts = self._view.parts(lfns)
-        return locations.joined(await side_by_side(ask, parts, limit=len(parts)))
+        said = locations.joined(await side_by_side(ask, parts, limit=len(parts)))
+        former = self.former(service.now())
+        if former is None or not said.incomplete:
+            return said
+        parts = former.parts(said.incomplete)
+        return locations.merged(said, locations.joined(await side_by_side(ask, parts, limit=len(parts))))
 
-    async def members(self, peer: str) -> Members:
-        """Whom another node knows. Raises Unreachable and the like."""
-        return await self._client(peer, FORWARD_S).members()
+    async def members(self, url: str) -> Members:
+        """Whom the node at an address knows. Raises Unreachable and the like."""
+        return await self._client(url, FORWARD_S).members()
+
+    def _urls(self, former: View | None) -> dict[str, str]:
+        return {**(former.urls if former else {}), **self._view.urls}
 
     async def _ask_part(self, part: Part, demand: Demand, until: float) -> Locations:
         said = locations.unanswered(part.lfns)
+        urls = self._urls(self._former)
         others = [owner for owner in part.owners if owner != self._node]
         for left, owner in zip(range(len(others), 0, -1), others, strict=True):
-            client = self._client(owner, max(until - _time(), 0.0) / left)
+            client = self._client(urls[owner], max(until - _time(), 0.0) / left)
             with suppress(ReplocError):
                 said = locations.merged(said, await client.locations(said.incomplete, demand))
             if not said.incomplete:
                 break
         return said
 
-    def _client(self, peer: str, request_s: float) -> RliNodeClient:
+    def _client(self, url: str, request_s: float) -> RliNodeClient:
         headers = {HOP_HEADER: self._node}
-        return RliNodeClient(self._view.urls[peer], request_s=request_s, transport=self._transport, headers=headers)
+        return RliNodeClient(url, request_s=request_s, transport=self._transport, headers=headers)
 
 
 def _time() -> float:

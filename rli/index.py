@@ -37,6 +37,12 @@ class Index:
         self.registry = Registry(index, self.owned, now)
         self.matrix = Matrix(index.slots, index.error_rate, bytes_max)
 
+    def change_ring(self, index: IndexSettings, node: str, now: float) -> None:
+        """From now on the nodes and the redundancy are those of `index`, which is the same in all else."""
+        self.settings = index
+        self.owned = index.ring.slots_owned(node)
+        self.registry.own(index, self.owned, now)
+
     # ---- soft state ----------------------------------------------------------------------------------------------
 
     async def receive(self, message: SoftState, now: float) -> SoftStateAnswer:
@@ -46,6 +52,8 @@ class Index:
         for again; what was held of its slot stays.
         """
         decision = self.registry.receive(message, now)
+        for slot in decision.dropped.tolist():
+            self.matrix.drop(slot, decision.number)
         spoiled: dict[int, str] = {}
         for summary in decision.accepted:
             try:

@@ -15,6 +15,7 @@ The rules (`design.md` sections 6 and 7; the Giggle paper, sections 3.3 and 3.4)
 A message takes two steps, because its summaries are written in pieces beside what is served:
 
     decision = receive(message, now)      raises SiteClaimed, IndexMismatch, SummaryInvalid, NameInvalid, SitesFull
+    decision.dropped                      slots to stop serving
     for each of decision.accepted         a whole one: verify (`reploc.softstate.whole_filter`), write aside, then, in
                                           one step with the swap: applied(decision, summary), no swap when it says no;
                                           an increment, all in one step: if wanted(…), verify, change, applied(…)
@@ -49,6 +50,9 @@ from rli.completeness import Completeness, Flags, Slots
 SITES_MAX = 100_000
 
 
+NO_SLOTS: Slots = np.empty(0, dtype=np.intp)
+
+
 class State(Enum):
     """What a site is to the node."""
 
@@ -68,6 +72,8 @@ class Decision:
     renews: bool
     """Whether it is news, not a late or doubled message."""
     accepted: tuple[Summary, ...]
+    dropped: Slots = field(default_factory=lambda: NO_SLOTS)
+    """Slots of the site to stop serving at once: the sender does not tell this node of them any more."""
 
 
 @dataclass(frozen=True)
@@ -144,14 +150,18 @@ class Registry:
 
     def __init__(self, index: IndexSettings, owned: Slots, now: float) -> None:
         self._index = index
-        self._started = now
         self._sites: dict[str, _Site] = {}
         self._by_number: list[_Site | None] = []
         self._free: list[int] = []
-        self._completeness = Completeness(index.slots, owned)
+        self._completeness = Completeness(index.slots, owned, now)
         #: The last news of each site number, and the moment whose catalog the held news shows: shape (numbers,).
         self._contact_at: NDArray[np.float64] = np.zeros(0)
         self._news_at: NDArray[np.float64] = np.zeros(0)
+
+    def own(self, index: IndexSettings, owned: Slots, now: float) -> None:
+        """From now on the node owns these slots, in an index that is the same but for its nodes and redundancy."""
+        self._index = index
+        self._completeness.own(owned, now)
 
     # ---- messages ------------------------------------------------------------------------------------------------
 
@@ -173,10 +183,12 @@ class Registry:
         if not site.is_of(message):
             return Decision(message, now, site.number, renews=False, accepted=())
         renews = message.message > site.message
+        dropped = NO_SLOTS
         if renews:
             site.message = message.message
             self._hear(site, message, now)
-        return Decision(message, now, site.number, renews, tuple(self._acceptable(site, message, renews)))
+            dropped = self._drop(site, message.drop)
+        return Decision(message, now, site.number, renews, tuple(self._acceptable(site, message, renews)), dropped)
 
     def wanted(self, decision: Decision, summary: Summary) -> bool:
         """Whether an accepted summary is still to be swapped in; no when other news came while it was written."""
@@ -229,11 +241,9 @@ class Registry:
                 f"site {message.site!r} sends version {theirs[0]}, {theirs[1]} slots, error rate {theirs[2]}; "
                 f"this node has version {ours[0]}, {ours[1]} slots, error rate {ours[2]}"
             )
-        for summary in message.summaries:
-            if summary.slot >= self._index.slots:
-                raise SummaryInvalid(
-                    f"slot {summary.slot} is unknown; the index has slots 0 to {self._index.slots - 1}"
-                )
+        for slot in [*(summary.slot for summary in message.summaries), *message.drop]:
+            if slot >= self._index.slots:
+                raise SummaryInvalid(f"slot {slot} is unknown; the index has slots 0 to {self._index.slots - 1}")
 
     def _claimed(self, message: SoftState) -> _Site | None:
         """The site of a message that may speak for it, None where it is new."""
@@ -261,6 +271,14 @@ class Registry:
             site.state = State.LIVE
         self._contact_at[site.number] = now
 
+    def _drop(self, site: _Site, slots: Sequence[int]) -> Slots:
+        """The sender does not tell of these slots any more; those of them that are held."""
+        named = np.unique(np.array(slots, dtype=np.intp))
+        site.sequences[named] = 0
+        held = named[self._completeness.held(site.number)[named]]
+        self._completeness.drop(site.number, held)
+        return held
+
     @staticmethod
     def _acceptable(site: _Site, message: SoftState, renews: bool) -> list[Summary]:
         """The summaries to apply. In news, a whole one with the held sequence is taken too: a full update repairs."""
@@ -287,8 +305,7 @@ class Registry:
 
     def expire(self, now: float) -> list[DropSite | Forget]:
         """What to stop serving, and whom to forget. To be called at least every second."""
-        if now - self._started >= self._index.expiry_s:
-            self._completeness.know()
+        self._completeness.know_owned_before(now - self._index.expiry_s)
         decisions: list[DropSite | Forget] = []
         for number in np.flatnonzero(now - self._contact_at >= self._index.expiry_s):
             site = self._by_number[number]

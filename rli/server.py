@@ -15,16 +15,18 @@ from reploc import __version__, digest, metalink, names, service, telemetry
 from reploc.client import demands, locations, resolve
 from reploc.client.catalogs import ask_catalogs
 from reploc.client.concurrency import side_by_side
-from reploc.client.locations import Located
+from reploc.client.locations import Located, View
 from reploc.client.nearness import Nearness
 from reploc.client.transport import HttpTransport, Transport
 from reploc.errors import ReplocError
 from reploc.questions import Demand, LocateBody, LocateQuery, ResolveBody, ResolveQuery
+from reploc.reload import Reloadable
 from reploc.routes import Also, Call, NoQuery, Reply, Route, get, post
 from reploc.service import Daemon, Duty
 from reploc.telemetry import Metrics
 from reploc.wire import (
     Existence,
+    FormerRing,
     Location,
     Locations,
     Member,
@@ -48,6 +50,9 @@ LEARN_S = 1.0
 #: The part of a resolved lookup's time that other nodes may take; the catalogs have the rest.
 INDEX_SHARE = 0.5
 
+#: What an index node takes over from a changed file on SIGHUP.
+RELOADABLE = frozenset({"index.nodes", "index.redundancy", "distance", "log_level", "log_format"})
+
 REDIRECT = Also(
     "The copy to take; other copies are in Link headers (RFC 6249)",
     307,
@@ -68,6 +73,7 @@ class RliServer:
         self._refresh = Refresh(index, transport)
         self._nearness = Nearness(settings.distance)
         self._started = service.now()
+        self.reloadable = Reloadable(settings, RELOADABLE, self.take, metrics)
         self._taken = metrics.counter("reploc_softstate_summaries", "Summaries that senders sent, by site", "site")
         self._asked_again = metrics.counter("reploc_softstate_refused_summaries", "Summaries that are asked for again")
         self._forwarded = metrics.counter("reploc_forwarded_lfns", "LFNs that another owner was asked about")
@@ -184,17 +190,28 @@ class RliServer:
 
     async def learn(self) -> float:
         """Asks the other owners whom they hear: soon while this node does not know all senders, later as a check."""
-        await side_by_side(self._learn_from, self._forward.peers())
+        await side_by_side(self._learn_from, list(self._forward.peers(service.now()).values()))
         known = bool(self._index.registry.knows_all())
         return self._settings.index.renewal_interval_s if known else LEARN_S
 
     async def _learn_from(self, peer: str) -> None:
+        """Whatever ring another node has: of a slot that it vouches for, all senders told it."""
         try:
             members = await self._forward.members(peer)
         except ReplocError:
             return
-        if members.ring == self._settings.index.ring.version:
+        if members.slots == self._settings.index.slots:
             self._index.registry.learn(_flags(members), members.members, service.now())
+
+    def take(self, settings: RliSettings) -> None:
+        """Takes over what may change while the node runs."""
+        telemetry.set_up(settings.log_level, settings.log_format)
+        now = service.now()
+        if settings.index.ring != self._settings.index.ring or settings.index.urls != self._settings.index.urls:
+            self._index.change_ring(settings.index, settings.node, now)
+            self._forward.change_ring(settings.index, now)
+        self._nearness = Nearness(settings.distance)
+        self._settings = settings
 
     # ---- about the node ------------------------------------------------------------------------------------------
 
@@ -209,6 +226,8 @@ class RliServer:
             ring=index.ring.version,
             listed=self._index.registry.listed_runs(),
             members=[*nodes, *self._index.registry.members(service.now())],
+            expiry_s=index.expiry_s,
+            former=_former(self._forward.former(service.now())),
         )
 
     async def status(self, _: Call[NoQuery]) -> RliStatus:
@@ -228,6 +247,7 @@ class RliServer:
             sites_live=states.count("live"),
             sites_silent=len(states) - states.count("live"),
             memory_bytes=self._index.matrix.memory().allocated,
+            reload_error=self.reloadable.error,
         )
 
     def not_ready(self) -> str:
@@ -259,6 +279,12 @@ def _flags(members: Members) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     return flags
 
 
+def _former(view: View | None) -> FormerRing | None:
+    if view is None:
+        return None
+    return FormerRing(view.ring.redundancy, [Member("rli", name, url, "listed") for name, url in view.urls.items()])
+
+
 @asynccontextmanager
 async def compose(settings: RliSettings) -> AsyncIterator[Daemon]:
     """An index node: the index in memory, its connections to catalogs and other nodes, and the routes over them."""
@@ -273,6 +299,7 @@ async def compose(settings: RliSettings) -> AsyncIterator[Daemon]:
             metrics=metrics,
             duties=server.duties(),
             not_ready=server.not_ready,
+            reloadable=server.reloadable,
         )
     finally:
         await transport.close()

@@ -1,8 +1,10 @@
 """The client of the whole index: routes LFNs to the owners of their slots, and resolves them at the catalogs.
 
 The list of members comes from any node that answers, and is believed for a minute or until a node fails. Each LFN goes
-to an owner of its slot; where that one fails, or is not complete for the LFN, to the next. The rules are in
-`reploc/client/locations.py` and `reploc/client/resolve.py`; here they are carried out, within a deadline.
+to an owner of its slot; where that one fails, or is not complete for the LFN, to the next. Where none is complete the
+ring may have changed: the list is fetched anew, and the owners before the change are asked too, which catalogs go on
+telling their news for `expiry_s`. The rules are in `reploc/client/locations.py` and `reploc/client/resolve.py`; here
+they are carried out, within a deadline.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from reploc import names
 from reploc.client import demands, locations, resolve
@@ -27,6 +30,9 @@ from reploc.wire import DEADLINE_S, Existence, Locations
 
 #: Seconds that a list of members is believed: the list changes when an operator changes it.
 MEMBERS_S = 60.0
+#: Seconds between two looks for a changed ring because an answer was not complete: a site that is silent for days makes
+#: every answer so.
+RECHECK_S = 1.0
 #: Seconds after a failure in which a node is asked last: a restart takes about as long.
 AILING_S = 10.0
 #: Seconds that one node may take while another one could be asked instead.
@@ -35,6 +41,10 @@ ATTEMPT_S = 5.0
 INDEX_SHARE = 0.5
 #: Requests that one call keeps under way over all index nodes.
 PARTS = 4 * REQUESTS
+
+
+#: What some owners say of LFNs, and which of these at least one of them spoke about.
+Said: TypeAlias = tuple[Locations, frozenset[str]]
 
 
 class RliClient(Carried):
@@ -51,6 +61,10 @@ class RliClient(Carried):
         super().__init__(transport, HttpTransport)
         self._view: View | None = None
         self._view_until = 0.0
+        self._looked_at = -RECHECK_S
+        #: The view before the one that is in use, and until when its owners are told of what they lost.
+        self._former: View | None = None
+        self._former_until = 0.0
         self._ailing_until: dict[str, float] = {}
         self._fetching = asyncio.Lock()
 
@@ -116,16 +130,31 @@ class RliClient(Carried):
         distinct = list(dict.fromkeys(lfns))
         view = await self._current_view(until)
         failed: dict[str, ReplocError] = {}
-        answers = await self._ask_owners(view, distinct, demand, until, failed)
-        lacking = [lfn for part, said in answers if said is None for lfn in part.lfns]
-        if lacking and (fresh := await self._changed_view(view, until)):
-            answers = [(part, said) for part, said in answers if said is not None]
-            answers += await self._ask_owners(fresh, lacking, demand, until, failed)
-        said = [locations.unanswered(part.lfns) if said is None else said for part, said in answers]
-        answered = frozenset(lfn for part, said in answers if said is not None for lfn in part.lfns)
+        said, answered = await self._ask_view(view, distinct, demand, until, failed)
+        if said.incomplete and (fresh := await self._changed_view(view, until, urgent=len(answered) < len(distinct))):
+            said, answered = await self._ask_also(fresh, (said, answered), demand, until, failed)
+        for former in self._former_views():
+            if said.incomplete:
+                said, answered = await self._ask_also(former, (said, answered), demand, until, failed)
         if not answered:
             raise _nothing_said("no owner of the slots answered", failed)
-        return Located(locations.joined(said), answered, {node: _words(wrong) for node, wrong in failed.items()})
+        return Located(said, answered, {node: _words(wrong) for node, wrong in failed.items()})
+
+    async def _ask_view(
+        self, view: View, lfns: Sequence[str], demand: Demand, until: float, failed: dict[str, ReplocError]
+    ) -> Said:
+        """What the owners by one view say, and which LFNs at least one of them spoke about."""
+        answers = await self._ask_owners(view, lfns, demand, until, failed)
+        said = locations.joined([locations.unanswered(part.lfns) if one is None else one for part, one in answers])
+        return said, frozenset(lfn for part, one in answers if one is not None for lfn in part.lfns)
+
+    async def _ask_also(
+        self, view: View, before: Said, demand: Demand, until: float, failed: dict[str, ReplocError]
+    ) -> Said:
+        """The same, with what the owners by another view say of what is incomplete."""
+        said, answered = before
+        more, also_answered = await self._ask_view(view, said.incomplete, demand, until, failed)
+        return locations.merged(said, more), answered | also_answered
 
     async def _ask_owners(
         self, view: View, lfns: Sequence[str], demand: Demand, until: float, failed: dict[str, ReplocError]
@@ -166,11 +195,25 @@ class RliClient(Carried):
         await self._take_turn(until)
         try:
             if self._view is None or _time() >= self._view_until:
-                self._view = await self._fetch_view(until)
-                self._view_until = _time() + MEMBERS_S
+                self._take_view(await self._fetch_view(until))
+            assert self._view is not None
             return self._view
         finally:
             self._fetching.release()
+
+    def _take_view(self, fresh: View) -> None:
+        before, now = self._view, _time()
+        if before is not None and before.ring != fresh.ring:
+            self._former, self._former_until = before, now + before.expiry_s
+        self._view = fresh
+        self._view_until = now + min(MEMBERS_S, fresh.expiry_s / 2)
+
+    def _former_views(self) -> list[View]:
+        """The views before the last change of the ring, as this client and as the nodes remember it."""
+        found = [self._former] if self._former is not None and _time() < self._former_until else []
+        if self._view is not None and self._view.former is not None:
+            found.append(self._view.former)
+        return [view for at, view in enumerate(found) if view.ring not in [other.ring for other in found[:at]]]
 
     async def _take_turn(self, until: float) -> None:
         """Waits until no other call fetches the members."""
@@ -180,9 +223,11 @@ class RliClient(Carried):
         except TimeoutError as wrong:
             raise DeadlineExceeded("no index node said in time who belongs to the index") from wrong
 
-    async def _changed_view(self, old: View, until: float) -> View | None:
-        """A view fetched anew, where it differs from the old one."""
-        self._view_until = 0.0
+    async def _changed_view(self, old: View, until: float, *, urgent: bool) -> View | None:
+        """A view fetched anew, where it differs from the old one; where it is not urgent, at most once a second."""
+        if not urgent and _time() < self._looked_at + RECHECK_S:
+            return None
+        self._view_until, self._looked_at = 0.0, _time()
         try:
             fresh = await self._current_view(until)
         except ReplocError:

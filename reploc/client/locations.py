@@ -34,6 +34,9 @@ class View:
 
     ring: Ring
     urls: dict[str, str]
+    #: The view before the ring changed, while its owners are still told news; how long news without renewal counts.
+    former: View | None = None
+    expiry_s: float = 90.0
 
     def parts(self, lfns: Sequence[str]) -> list[Part]:
         """The LFNs by owners, in requests of at most `batches.ITEMS`. They must be valid names."""
@@ -92,16 +95,27 @@ def view(members: Members) -> View:
             f"node {members.node!r} says {members.slots} slots and redundancy {members.redundancy}; "
             f"expected a power of two up to {SLOTS_MAX:,} and at least 1"
         )
-    try:
-        urls = {name: names.require_url(url) for name, url in nodes.items()}
-    except NameInvalid as wrong:
-        raise AnswerInvalid(f"node {members.node!r} lists a node whose {wrong.detail}") from wrong
+    urls = _urls(members.node, nodes)
     ring = Ring(tuple(urls), members.slots, members.redundancy)
     if ring.version != members.ring:
         raise IndexMismatch(
             f"node {members.node!r} has ring {members.ring}; from its list of members it is {ring.version}"
         )
-    return View(ring, urls)
+    return View(ring, urls, _former(members), members.expiry_s)
+
+
+def _former(members: Members) -> View | None:
+    if members.former is None or not members.former.nodes or members.former.redundancy < 1:
+        return None
+    urls = _urls(members.node, {node.name: node.url for node in members.former.nodes})
+    return View(Ring(tuple(urls), members.slots, members.former.redundancy), urls)
+
+
+def _urls(who: str, nodes: dict[str, str]) -> dict[str, str]:
+    try:
+        return {name: names.require_url(url) for name, url in nodes.items()}
+    except NameInvalid as wrong:
+        raise AnswerInvalid(f"node {who!r} lists a node whose {wrong.detail}") from wrong
 
 
 def checked(answer: Locations, asked: Sequence[str], who: str) -> Locations:

@@ -199,15 +199,15 @@ def test_what_waits_is_taken_for_ready_slots_alone_and_without_what_builds_hold(
 
 def test_lag_is_the_age_of_the_oldest_name_that_a_node_lacks() -> None:
     catalog = settled(names=MANY)
-    assert catalog.sender.lag_s("rli0", START + 10) == 0
+    assert catalog.sender.lags_s(START + 10)["rli0"] == 0
     catalog.write({"a"}, set(), START + 10)
     catalog.write({"b"}, set(), START + 10.5)
-    assert catalog.sender.lag_s("rli0", START + 10.75) == 0.75
+    assert catalog.sender.lags_s(START + 10.75)["rli0"] == 0.75
     catalog.build(START + 11)
     (send,) = catalog.sender.due(START + 11)
     catalog.write({"c"}, set(), START + 11.5)
     catalog.sender.answered(send.node, send.message.message, current(send), START + 12)
-    assert catalog.sender.lag_s("rli0", START + 13) == 1.5
+    assert catalog.sender.lags_s(START + 13)["rli0"] == 1.5
     catalog.build(START + 13)
     assert sent_slots(catalog.send(START + 13)) != []
-    assert catalog.sender.lag_s("rli0", START + 14) == 0
+    assert catalog.sender.lags_s(START + 14)["rli0"] == 0

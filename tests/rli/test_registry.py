@@ -424,8 +424,8 @@ def test_missing_says_for_each_slot_which_sites_are_not_held() -> None:
 def test_completeness_agrees_with_sets_whatever_happens() -> None:
     for seed in range(30):
         rng = Random(seed)
-        ours, model = Completeness(SLOTS, ALL), {}
-        ours.know()
+        ours, model = Completeness(SLOTS, ALL, 0.0), {}
+        ours.know_owned_before(0.0)
         for _ in range(200):
             number, slot = rng.randrange(20), rng.randrange(SLOTS)
             match rng.randrange(5):

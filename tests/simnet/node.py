@@ -70,6 +70,8 @@ class IndexNode:
             return
         if decision.renews:
             self.known.add(message.site)
+        for slot in decision.dropped.tolist():
+            self.served.pop((decision.number, slot), None)
         self._apply(decision, list(decision.accepted), {}, reply)
 
     def _apply(self, decision: Decision, left: list[Summary], spoiled: dict[int, str], reply: Reply) -> None:
