@@ -6,8 +6,6 @@ Attributes are not kept yet, and the list of index nodes stands in the settings:
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Awaitable, Callable
 
@@ -19,8 +17,8 @@ from lrc.threads import Threads
 from lrc.updater import Updater
 from lrc.writer import Writer
 from reploc import __version__, service
-from reploc.rls_port import Methods
-from reploc.rls_protocol import DONE, Admin, Code, Refused, Request, StatsFlag, listing, number, values
+from reploc.rls_port import Methods, administer, require_admin
+from reploc.rls_protocol import Code, Refused, Request, StatsFlag, listing, values
 from reploc.wire import NodeProgress
 
 _ATTRIBUTES = (
@@ -84,26 +82,11 @@ class LrcMethods:
         )
 
     async def _clear(self, request: Request) -> bytes:
-        self._require_admin()
+        require_admin(self._settings.rls)
         return await self._writes.clear(request)
 
     async def _admin(self, request: Request) -> bytes:
-        """`admin` command: 0 is a ping, 1 stops the daemon, 2 sends what is owed to the index at once."""
-        match number(request.parameters[0], "command") if request.parameters[0] else None:
-            case Admin.PING:
-                return DONE
-            case Admin.QUIT:
-                self._require_admin()
-                os.kill(os.getpid(), signal.SIGTERM)
-                return DONE
-            case Admin.UPDATE:
-                self._updater.push()
-                return DONE
-        raise Refused(Code.BAD_ARGUMENT, request.parameters[0].decode(errors="replace"))
-
-    def _require_admin(self) -> None:
-        if not self._settings.rls.admin:
-            raise Refused(Code.NOT_ALLOWED, "this port administers only with admin = true in its settings")
+        return administer(request, self._settings.rls, self._updater.push)
 
     async def _stats(self, _: Request) -> bytes:
         """`stats`: the twelve values of later versions. A PFN counts once for each LFN that it stands under."""

@@ -14,7 +14,7 @@ from lrc.catalog import Catalog
 from lrc.descending import Pair, PairsPage
 from lrc.threads import Threads
 from reploc.names import Pattern, like
-from reploc.rls_protocol import DONE, Code, ObjectType, Refused, Request, listing, name, number
+from reploc.rls_protocol import DONE, Code, ObjectType, Refused, Request, cut, listing, name, object_type, window
 from reploc.wire import Names, Replica
 
 #: Mappings of one answer: about twenty megabytes. Who asks for more is told to page, or to narrow the pattern.
@@ -78,7 +78,7 @@ class Reads:
         lfns = await self._lfns_of(pfn)
         if not lfns:
             raise Refused(Code.PFN_UNKNOWN, pfn)
-        return _reply(_slice(request, [(lfn, pfn) for lfn in reversed(lfns)]), Code.PFN_UNKNOWN, pfn)
+        return _reply(cut(request, [(lfn, pfn) for lfn in reversed(lfns)]), Code.PFN_UNKNOWN, pfn)
 
     async def get_pfn_wc(self, request: Request) -> bytes:
         """`lrc_get_pfn_wc` pattern of SQL, offset, limit: each mapping whose LFN matches."""
@@ -130,7 +130,7 @@ class Reads:
     async def _matching(self, request: Request, page_of: PageOf, unknown: Code) -> bytes:
         """The mappings of one listing, cut to offset and limit, which the pages before are counted for."""
         text = name(request.parameters[0], "pattern")
-        pattern, (offset, limit) = like(text), _window(request)
+        pattern, (offset, limit) = like(text), window(request)
         found: list[Pair] = []
         below: str | None = None
         while True:
@@ -144,19 +144,8 @@ class Reads:
 
 
 def _mappings(request: Request, lfn: str, found: Replica | None) -> bytes | Refused:
-    pairs = _slice(request, [] if found is None else [(lfn, pfn) for pfn in found.pfns])
+    pairs = cut(request, [] if found is None else [(lfn, pfn) for pfn in found.pfns])
     return listing(pairs) if pairs else Refused(Code.LFN_UNKNOWN, lfn)
-
-
-def _window(request: Request) -> tuple[int, int]:
-    """(offset, limit) of a query; limit 0 is everything, and then the offset counts for nothing."""
-    offset, limit = number(request.parameters[1], "offset"), number(request.parameters[2], "limit")
-    return (offset if limit else 0), limit
-
-
-def _slice(request: Request, pairs: list[Pair]) -> list[Pair]:
-    offset, limit = _window(request)
-    return pairs[offset : offset + limit] if limit else pairs
 
 
 def _reply(pairs: Sequence[Pair], unknown: Code, what: str) -> bytes:
@@ -172,10 +161,7 @@ def _bound(found: Sequence[object]) -> None:
 
 
 def _object_type(token: bytes) -> ObjectType:
-    kind = number(token, "object type")
-    if kind not in (ObjectType.LRC_LFN, ObjectType.LRC_PFN):
-        raise Refused(Code.OBJECT_TYPE, f"{kind}: expected 0, an LFN, or 1, a PFN")
-    return ObjectType(kind)
+    return object_type(token, ObjectType.LRC_LFN, ObjectType.LRC_PFN)
 
 
 def _unknown(kind: ObjectType) -> Code:

@@ -11,18 +11,20 @@ The protocol knows neither encryption nor identities: the port opens on loopback
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, cast
+from typing import Annotated, TypeAlias, cast
 
 from msgspec import Meta
 
 from reploc import telemetry
 from reploc.config import Settings
 from reploc.errors import ReplocError
-from reploc.rls_protocol import CLOSE, GREETING, Code, Refused, Request, RequestReader, refusal
+from reploc.rls_protocol import CLOSE, DONE, GREETING, Admin, Code, Refused, Request, RequestReader, number, refusal
 from reploc.service import address, refusals
 from reploc.telemetry import Metrics
 
@@ -35,8 +37,10 @@ IDLE_LOOK_S = 5.0
 #: Seconds that requests under way may take once the port closes.
 DRAIN_S = 5.0
 
-#: Answers of many requests of one method, a reply or a refusal for each.
-InstantAnswers = Callable[[Sequence[Request]], Sequence[bytes | Refused]]
+#: Answers of many requests of one method: for each a reply, a refusal, or None where it takes time after all.
+InstantAnswers = Callable[[Sequence[Request]], Sequence[bytes | Refused | None]]
+#: A reply, and the code that it begins with.
+Reply: TypeAlias = tuple[int, bytes]
 #: The reply to one request; raises Refused or what `reploc/errors.py` has.
 SlowAnswer = Callable[[Request], Awaitable[bytes]]
 
@@ -56,7 +60,10 @@ class RlsSettings(Settings, frozen=True):
 
 @dataclass(frozen=True)
 class Methods:
-    """What a service answers: method → answers. A method that is in neither belongs to the other kind of server."""
+    """What a service answers: method → answers. A method that is in neither belongs to the other kind of server.
+
+    One that is in both is answered at once where that is possible.
+    """
 
     instant: Mapping[bytes, InstantAnswers]
     slow: Mapping[bytes, SlowAnswer]
@@ -126,7 +133,7 @@ class RlsPort:
         ready, self._ready = self._ready, []
         by_method: dict[bytes, list[tuple[Connection, int, Request]]] = {}
         for connection in ready:
-            for place, request in connection.take_instant():
+            for place, request in enumerate(connection.take_instant()):
                 by_method.setdefault(request.method, []).append((connection, place, request))
         for method, asked in by_method.items():
             answers = self._answered(method, [request for _, _, request in asked])
@@ -135,23 +142,14 @@ class RlsPort:
         for connection in ready:
             connection.send_taken()
 
-    def _answered(self, method: bytes, requests: Sequence[Request]) -> list[bytes]:
+    def _answered(self, method: bytes, requests: Sequence[Request]) -> list[Reply | None]:
         """A reply for each request of one method; where all together break, each is asked alone."""
         try:
-            answers = self.methods.instant[method](requests)
+            return [None if answer is None else _reply(answer) for answer in self.methods.instant[method](requests)]
         except Exception as wrong:
             if len(requests) > 1:
                 return [answer for request in requests for answer in self._answered(method, [request])]
-            answers = [as_refused(wrong, method)]
-        replies = []
-        for answer in answers:
-            if isinstance(answer, Refused):
-                self.count(method, answer.code)
-                replies.append(refusal(answer))
-            else:
-                self.count(method, Code.DONE)
-                replies.append(answer)
-        return replies
+            return [_reply(as_refused(wrong, method))]
 
     async def _watch_idle(self) -> None:
         while True:
@@ -183,8 +181,9 @@ class Connection(asyncio.Protocol):
         self._reading = True
         self._writable = True
         self._last = 0.0
-        #: The replies to what `take_instant` gave out last, by place.
-        self.answers: list[bytes] = []
+        #: What `take_instant` gave out last and was not answered yet, and the replies, None for what takes time.
+        self._taken: list[Request] = []
+        self.answers: list[Reply | None] = []
         #: The request that takes time, while it is answered.
         self.task: asyncio.Task[None] | None = None
 
@@ -230,28 +229,37 @@ class Connection(asyncio.Protocol):
 
     # ---- the port's side ---------------------------------------------------------------------------------------------
 
-    def take_instant(self) -> Sequence[tuple[int, Request]]:
-        """The requests at the front that can be answered at once; a slow one at the front is begun."""
+    def take_instant(self) -> Sequence[Request]:
+        """The requests at the front that can be answered at once; their replies go to the same places of `answers`."""
         self._woken = False
-        taken: list[tuple[int, Request]] = []
         instant, waiting = self._port.methods.instant, self._waiting
-        while waiting and len(taken) < TURN_REQUESTS_MAX:
+        self._taken = []
+        while waiting and len(self._taken) < TURN_REQUESTS_MAX:
             request = waiting[0]
             if isinstance(request, Refused) or request.method not in instant:
                 break
-            taken.append((len(taken), request))
+            self._taken.append(request)
             waiting.popleft()
-        self.answers = [b""] * len(taken)
-        return taken
+        self.answers = [None] * len(self._taken)
+        return self._taken
 
     def send_taken(self) -> None:
-        """Sends the replies of this turn, and goes on with what comes next."""
+        """Sends the replies of this turn, up to one that takes time, and goes on with what comes next."""
         if self._transport is None:
             return
-        if self.answers:
-            self._transport.write(b"".join(self.answers))
-            self.answers = []
-        self._next()
+        answers, taken = self.answers, self._taken
+        self.answers, self._taken = [], []
+        late = next((at for at, answer in enumerate(answers) if answer is None), len(answers))
+        ready = [answer for answer in answers[:late] if answer is not None]
+        for request, (code, _) in zip(taken, ready, strict=False):
+            self._port.count(request.method, code)
+        if ready:
+            self._transport.write(b"".join([reply for _, reply in ready]))
+        if late == len(answers):
+            self._next()
+        else:
+            self._waiting.extendleft(reversed(taken[late + 1 :]))
+            self._begin(taken[late])
 
     def close_if_idle_since(self, moment: float) -> None:
         if self._last < moment and not self._waiting and self.task is None and self._transport:
@@ -297,15 +305,13 @@ class Connection(asyncio.Protocol):
             self.task = asyncio.create_task(self._perform(request))
 
     async def _perform(self, request: Request) -> None:
-        code, reply = Code.DONE, b""
         try:
             slow = self._port.methods.slow.get(request.method)
             if slow is None:
                 raise Refused(Code.WRONG_ROLE, self._port.methods.other_role)
-            reply = await slow(request)
+            code, reply = _reply(await slow(request))
         except Exception as wrong:
-            refused = as_refused(wrong, request.method)
-            code, reply = refused.code, refusal(refused)
+            code, reply = _reply(as_refused(wrong, request.method))
         self._port.count(request.method, code)
         self.task = None
         self._last = asyncio.get_running_loop().time()
@@ -317,6 +323,33 @@ class Connection(asyncio.Protocol):
         if self._reading and self._transport:
             self._reading = False
             self._transport.pause_reading()
+
+
+def _reply(answer: bytes | Refused) -> Reply:
+    return (answer.code, refusal(answer)) if isinstance(answer, Refused) else (Code.DONE, answer)
+
+
+def administer(request: Request, settings: RlsSettings, update: Callable[[], object] | None = None) -> bytes:
+    """`admin` command: 0 is a ping, 1 stops the daemon, 2 calls `update`, which a server of the other kind has not."""
+    match number(request.parameters[0], "command") if request.parameters[0] else None:
+        case Admin.PING:
+            return DONE
+        case Admin.QUIT:
+            require_admin(settings)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return DONE
+        case Admin.UPDATE:
+            if update is None:
+                raise Refused(Code.WRONG_ROLE, "not LRC server")
+            update()
+            return DONE
+    raise Refused(Code.BAD_ARGUMENT, request.parameters[0].decode(errors="replace"))
+
+
+def require_admin(settings: RlsSettings) -> None:
+    """Raises Refused unless clients of the port may administer."""
+    if not settings.admin:
+        raise Refused(Code.NOT_ALLOWED, "this port administers only with admin = true in its settings")
 
 
 #: The code of each error; all others are the database's, after which original senders try again.

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
+from typing import TypeVar
 
 from reploc.names import NAME_BYTES_MAX, fault
 
@@ -34,6 +35,9 @@ DETAIL_BYTES_MAX = 1_000
 GREETING = b"0\x00"
 DONE = b"0\x00"
 CLOSE = b"close"
+
+
+T = TypeVar("T")
 
 
 class Code(IntEnum):
@@ -292,6 +296,26 @@ def name(token: bytes, what: str) -> str:
     if wrong_words := fault(text):
         raise Refused(Code.BAD_ARGUMENT, f"{what} {wrong_words}")
     return text
+
+
+def window(request: Request) -> tuple[int, int]:
+    """(offset, limit) of a query, its second and third parameter. Limit 0 is everything, whatever the offset."""
+    offset, limit = number(request.parameters[1], "offset"), number(request.parameters[2], "limit")
+    return (offset if limit else 0), limit
+
+
+def cut(request: Request, found: Sequence[T]) -> Sequence[T]:
+    """What is in the window of a query."""
+    offset, limit = window(request)
+    return found[offset : offset + limit] if limit else found
+
+
+def object_type(token: bytes, lfn: ObjectType, other: ObjectType) -> ObjectType:
+    """One of the two that a kind of server knows. Raises Refused."""
+    kind = number(token, "object type")
+    if kind not in (lfn, other):
+        raise Refused(Code.OBJECT_TYPE, f"{kind}: expected {lfn:d} or {other:d}")
+    return ObjectType(kind)
 
 
 # ---- replies ---------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from reploc.client.transport import HttpTransport, Transport
 from reploc.errors import ReplocError
 from reploc.questions import Demand, LocateBody, LocateQuery, ResolveBody, ResolveQuery
 from reploc.reload import Reloadable
+from reploc.rls_port import RlsPort
 from reploc.routes import Also, Call, NoQuery, Reply, Route, get, post
 from reploc.service import Daemon, Duty
 from reploc.telemetry import Metrics
@@ -37,9 +38,11 @@ from reploc.wire import (
     SoftState,
     SoftStateAnswer,
 )
+from rli.foreign import ForeignCatalogs
 from rli.forward import HOP_HEADER, Forward
 from rli.index import Index
 from rli.refresh import Refresh
+from rli.rls import RliMethods
 from rli.settings import RliSettings
 from rli.turn import Turn
 
@@ -66,6 +69,8 @@ class RliServer:
 
     def __init__(self, index: Index, settings: RliSettings, transport: Transport, metrics: Metrics) -> None:
         self._index = index
+        self._foreign = ForeignCatalogs(settings.rls.stale_s)
+        self.rls = RlsPort(RliMethods(index, self._foreign, self.locate, settings.rls).methods(), settings.rls, metrics)
         self._settings = settings
         self._transport = transport
         self._turn = Turn(lambda lfns: index.each_location(lfns, service.now()))
@@ -143,16 +148,21 @@ class RliServer:
         names.require_all(call.what.lfns)
         return (await self._resolved(call.what.lfns, call)).message()
 
+    async def locate(self, lfns: Sequence[str]) -> Locations:
+        """What this node and the other owners know of some valid LFNs, without a demand."""
+        return await self._located(lfns, Demand(), inf, hopped=False)
+
     async def _asked(self, lfns: Sequence[str], call: Call[LocateQuery] | Call[LocateBody]) -> Locations:
         demand = call.what.demand
-        return await self._located(lfns, call, demand, inf if demand.is_none else _time() + call.what.deadline_s)
+        until = inf if demand.is_none else _time() + call.what.deadline_s
+        return await self._located(lfns, demand, until, hopped=HOP_HEADER in call.headers)
 
-    async def _located(self, lfns: Sequence[str], call: Call[Any], demand: Demand, until: float) -> Locations:
+    async def _located(self, lfns: Sequence[str], demand: Demand, until: float, *, hopped: bool) -> Locations:
         """As good as demanded by the moment `until` of the loop's clock: from what is held here, and of slots that
         nothing is held of, from other owners too, unless one of them asks."""
         digests = digest.of(lfns)
         helpless = self._index.helpless(digests)
-        if not helpless.any() or HOP_HEADER in call.headers:
+        if hopped or not helpless.any():
             return await self._refresh.located(self._index.locations(lfns, digests, service.now()), demand, until)
         elsewhere = [lfns[at] for at in np.flatnonzero(helpless).tolist()]
         here = [lfns[at] for at in np.flatnonzero(~helpless).tolist()]
@@ -166,7 +176,8 @@ class RliServer:
 
     async def _resolved(self, lfns: Sequence[str], call: Call[ResolveQuery] | Call[ResolveBody]) -> resolve.Lookup:
         now, deadline_s = _time(), call.what.deadline_s
-        located = await self._located(lfns, call, call.what.demand, now + deadline_s * INDEX_SHARE)
+        until, hopped = now + deadline_s * INDEX_SHARE, HOP_HEADER in call.headers
+        located = await self._located(lfns, call.what.demand, until, hopped=hopped)
         found = resolve.lookup(located, await ask_catalogs(self._transport, resolve.asks(located), now + deadline_s))
         return self._nearness.nearest_first(found, call.what.client_site or None)
 
@@ -186,6 +197,8 @@ class RliServer:
         """Drops senders that sent nothing for `expiry_s`."""
         for site in self._index.expire(service.now()):
             telemetry.event("site.silent", site=site, expiry_s=self._settings.index.expiry_s)
+        for url in self._foreign.expire(service.now()):
+            telemetry.event("rls.silent", catalog=url, stale_s=self._settings.rls.stale_s)
         return EXPIRE_S
 
     async def learn(self) -> float:
@@ -248,6 +261,7 @@ class RliServer:
             sites_silent=len(states) - states.count("live"),
             memory_bytes=self._index.matrix.memory().allocated,
             reload_error=self.reloadable.error,
+            rls_url=self.rls.url,
         )
 
     def not_ready(self) -> str:
@@ -300,6 +314,7 @@ async def compose(settings: RliSettings) -> AsyncIterator[Daemon]:
             duties=server.duties(),
             not_ready=server.not_ready,
             reloadable=server.reloadable,
+            ports=[server.rls.listening(insecure=settings.insecure)] if settings.rls.listen else [],
         )
     finally:
         await transport.close()

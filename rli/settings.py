@@ -8,7 +8,16 @@ from msgspec import Meta, field
 
 from reploc.client.nearness import Distances
 from reploc.members import IndexSettings
+from reploc.rls_port import RlsSettings
 from reploc.service import DaemonSettings
+
+
+class RliRlsSettings(RlsSettings, frozen=True):
+    """The port for clients and servers of the Globus RLS."""
+
+    stale_s: Annotated[
+        float, Meta(description="A name that a catalog of that kind did not list again for so long is dropped.", gt=0)
+    ] = 86_400.0
 
 
 class RliSettings(DaemonSettings, frozen=True):
@@ -27,6 +36,7 @@ class RliSettings(DaemonSettings, frozen=True):
         Meta(description="[distance.SITE] OTHER = 12.5: how far sites are from each other, for the order of copies."),
     ] = {}
     index: IndexSettings = field(default_factory=IndexSettings)
+    rls: RliRlsSettings = field(default_factory=RliRlsSettings)
 
     def __post_init__(self) -> None:
         names = [node.name for node in self.index.nodes]

@@ -26,6 +26,7 @@ PURE = {
     "reploc.client.resolve",
     "reploc.questions",
     "reploc.ring",
+    "reploc.rls_bloom",
     "reploc.rls_protocol",
     "reploc.softstate",
     "reploc.wire",
@@ -41,6 +42,7 @@ PURE = {
     "lrc.softstate",
     "rli.matrix",
     "rli.completeness",
+    "rli.foreign",
     "rli.registry",
 }
 IMPURE = {"aiohttp", "asyncio", "lmdb", "logging", "os", "random", "socket", "subprocess", "threading", "time"}
