@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: demo test lint soak loadtest figures wrk clean help
+.PHONY: demo test lint soak loadtest figures peers clean help
 
 help:
 	@echo "make demo      the grid on this machine, on real files, in under three minutes"
@@ -34,13 +34,15 @@ soak: $(VENV)/.tested
 loadtest: $(VENV)/.load
 	$(BIN)/python -m loadtests.scenario
 
-figures: $(VENV)/.load wrk
+figures: $(VENV)/.load peers
 	$(BIN)/python -m loadtests.figures $(if $(QUICK),--quick) $(if $(STORES),--stores $(STORES)) $(if $(ONLY),--only $(ONLY))
 
-# The load generator of `figures` is a program in C, from Debian; where it may not be installed, someone is told.
-wrk:
-	@command -v wrk >/dev/null || apt-get install --yes --quiet wrk || \
-		{ echo "wrk is missing and could not be installed; as root: apt-get install wrk" >&2; exit 1; }
+# What `figures` is measured with and beside, from Debian; where it may not be installed, someone is told, and the
+# programs that need it say so in the results.
+peers:
+	@{ command -v wrk && command -v redis-server && ls /usr/lib/postgresql/*/bin/postgres; } >/dev/null 2>&1 || \
+		apt-get install --yes --quiet --no-install-recommends wrk redis-server postgresql || \
+		echo "as root: apt-get install wrk redis-server postgresql" >&2
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("reploc needs Python 3.11 or newer; say make PYTHON=python3.11") if sys.version_info < (3, 11) else None'

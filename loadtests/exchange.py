@@ -20,6 +20,7 @@ import numpy as np
 import uvloop
 
 from loadtests.answers import Answers, AnswerWrong, HttpAnswers
+from loadtests.servers import cpu_s_of
 
 T = TypeVar("T")
 
@@ -33,7 +34,8 @@ PATIENCE_S = 60.0
 class Load:
     """Requests to one port, dealt to connections in turn; without `seconds` each once, else round and round.
 
-    `greeting` is asked once on each connection, before the clock runs.
+    `greeting` is asked once on each connection, before the clock runs. `server` is the process that answers, if what it
+    uses of the machine shall be known.
     """
 
     port: int
@@ -42,13 +44,15 @@ class Load:
     seconds: float | None = None
     answers: Callable[[], Answers] = HttpAnswers
     greeting: tuple[bytes, ...] = ()
+    server: int = 0
 
 
 @dataclass(frozen=True)
 class Answered:
     """How many answers came in how many seconds, and how long each took, in milliseconds.
 
-    `client` is the share of a core that the client used: near 1 it may have set the pace.
+    `client` is the share of a core that the client used: near 1 it may have set the pace. `server_s` are the processor
+    seconds of the server and of the processes that it started.
     """
 
     answers: int
@@ -57,6 +61,7 @@ class Answered:
     p99_ms: float
     worst_ms: float
     client: float
+    server_s: float = 0.0
     bodies: tuple[bytes, ...] = field(default=(), repr=False)
 
     @property
@@ -100,17 +105,23 @@ async def _exchange(load: Load, keep: bool) -> Answered:
         for lane in lanes:
             await loop.create_connection(lambda lane=lane: lane, "127.0.0.1", load.port)  # type: ignore[misc]
             await lane.greet()
+        servers_before = _server_s(load)
         used, started = time.process_time(), time.perf_counter()
         until = None if load.seconds is None else started + load.seconds
         await asyncio.gather(*(lane.start(until) for lane in lanes))
     seconds, used = time.perf_counter() - started, time.process_time() - used
+    servers = _server_s(load) - servers_before
     for lane in lanes:
         lane.close()
     took = np.array([one for lane in lanes for one in lane.took]) * 1e3
     bodies = {number: body for lane in lanes for number, body in lane.bodies}
     kept = tuple(bodies[number] for number in range(len(bodies)))
-    p99 = float(np.quantile(took, 0.99))
-    return Answered(len(took), seconds, float(took.mean()), p99, float(took.max()), used / seconds, kept)
+    mean, p99, worst = float(took.mean()), float(np.quantile(took, 0.99)), float(took.max())
+    return Answered(len(took), seconds, mean, p99, worst, used / seconds, servers, kept)
+
+
+def _server_s(load: Load) -> float:
+    return cpu_s_of(load.server, children=True) if load.server else 0.0
 
 
 class _Lane(asyncio.Protocol):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -45,15 +46,23 @@ def measure(scale: Scale) -> Iterator[Result]:
     """Both figures: the time in several runs, the bytes of the last."""
     with workspace() as folder:
         store = filled(scale, folder)
-        runs = [_update(folder, store, scale) for _ in range(scale.runs)]
+        runs = [update(folder, store, scale.names, scale.seed) for _ in range(scale.runs)]
     what = f"{scale.names:,} LFNs"
     note = "from the first moment that the catalog listens; the node is looked at every 10 ms"
-    yield Result(SECONDS, what, tuple(seconds for seconds, _ in runs), note=note)
-    yield Result(WIRE, what, tuple(sent / 1e6 for _, sent in runs[-1:]), note="with HTTP's headers")
+    yield Result(SECONDS, what, tuple(one.seconds for one in runs), note=note)
+    yield Result(WIRE, what, (runs[-1].sent_bytes / 1e6,), note="with HTTP's headers")
 
 
-def _update(folder: Path, store: Path, scale: Scale) -> tuple[float, int]:
-    """Seconds, and bytes that the catalog sent."""
+@dataclass(frozen=True)
+class Update:
+    """How long an update took, and the bytes that the catalog sent."""
+
+    seconds: float
+    sent_bytes: int
+
+
+def update(folder: Path, store: Path, names: int, seed: int) -> Update:
+    """A full update of an empty node from a store of files 0 to `names`."""
     index = servers.index_of(1, renewal_interval_s=EXPIRY_S / 2, expiry_s=EXPIRY_S)
     name = index.nodes[0].name
     server_port = urlsplit(index.urls[name]).port or 0
@@ -64,8 +73,8 @@ def _update(folder: Path, store: Path, scale: Scale) -> tuple[float, int]:
         process = servers.catalog(folder, "site-a", store, _through(wiretap.port, index))
         process.log.unlink(missing_ok=True)
         with servers.running(process, ready=False):
-            held_at = asyncio.run(_held(node, scale))
-            return held_at - _listening_since(process.log), wiretap.sent_bytes
+            held_at = asyncio.run(_held(node, names, seed))
+            return Update(held_at - _listening_since(process.log), wiretap.sent_bytes)
 
 
 def _through(port: int, index: IndexSettings) -> IndexSettings:
@@ -74,7 +83,7 @@ def _through(port: int, index: IndexSettings) -> IndexSettings:
     return msgspec.structs.replace(index, nodes=[node])
 
 
-async def _held(node: Server, scale: Scale) -> float:
+async def _held(node: Server, names: int, seed: int) -> float:
     """When the node held all slots of its one site, as seconds since 1970; and every name asked is found in it."""
     loop = asyncio.get_running_loop()
     until = loop.time() + UPDATE_S
@@ -86,7 +95,7 @@ async def _held(node: Server, scale: Scale) -> float:
             assert loop.time() < until, f"after {UPDATE_S:.0f} s {status.slots_complete} slots are complete"
             await asyncio.sleep(LOOK_S)
         held_at = datetime.now().timestamp()
-        lfns = [world.lfn(number) for number in random.Random(scale.seed).sample(range(scale.names), CHECKED)]
+        lfns = [world.lfn(number) for number in random.Random(seed).sample(range(names), min(names, CHECKED))]
         answer = await client.locations(lfns)
         assert not answer.incomplete and all(answer.locations[lfn] == ["site-a"] for lfn in lfns)
     return held_at

@@ -62,7 +62,7 @@ def _into_empty(
             before = server.cpu_s
             answered = exchanged(Load(server.port, requests, clients), keep=True)
             notes.append(server.share(before, answered.seconds, answered.answers * items))
-        _require_done(answered, items)
+        require_done(answered, items)
         rates.append(answered.rate * items)
     return Result(figure, what, tuple(rates), note=f"p99 {answered.p99_ms:.0f} ms; {notes[-1]}")
 
@@ -89,7 +89,7 @@ def _registered(figure: Figure, server: Server, numbers: Sequence[int], scale: S
     before, seconds, rates = server.cpu_s, 0.0, []
     for start in range(0, len(requests), each):
         answered = exchanged(Load(server.port, requests[start : start + each], BULK_CLIENTS), keep=True)
-        _require_done(answered, BATCH)
+        require_done(answered, BATCH)
         rates.append(answered.rate * BATCH)
         seconds += answered.seconds
     note = server.share(before, seconds, len(numbers))
@@ -113,7 +113,7 @@ def _bulk(mappings: list[MappingItem]) -> bytes:
     return post("/v1/mappings", msgspec.msgpack.encode(MappingsBody("create", mappings)), MSGPACK)
 
 
-def _require_done(answered: Answered, items: int) -> None:
+def require_done(answered: Answered, items: int) -> None:
     """Every mapping of every request is registered."""
     decode = msgspec.json.decode if items == 1 else msgspec.msgpack.decode
     for body in answered.bodies:

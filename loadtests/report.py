@@ -112,11 +112,16 @@ class Report:
                 draw(curve, folder / f"{name}-{curve.name}.svg")
 
 
+def read_any(path: Path) -> Report | None:
+    """The report that is there, of whatever machine."""
+    return msgspec.json.decode(path.read_bytes(), type=Report) if path.exists() else None
+
+
 def read_report(path: Path, machine: Machine) -> Report:
     """The report that is there, or one without parts. Raises OtherMachine."""
-    if not path.exists():
+    report = read_any(path)
+    if report is None:
         return Report(machine)
-    report = msgspec.json.decode(path.read_bytes(), type=Report)
     if report.machine != machine:
         raise OtherMachine(
             f"{path} was measured on {report.machine}; this is {machine}: run all programs, without --only"

@@ -12,6 +12,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Iterator
+from itertools import cycle, islice
 
 import msgspec
 from pybloom_live import BloomFilter
@@ -113,7 +114,7 @@ def pybloom_rate(sites: Sites, asked: int) -> float:
         for site in sites.of(number):
             filters[site].add(world.lfn(number))
     started = time.perf_counter()
-    for number in range(asked):
+    for number in islice(cycle(range(sites.names)), asked):
         name = world.lfn(number)
         found = [site for site, filter_ in filters.items() if name in filter_]
         assert set(found) >= set(sites.of(number))

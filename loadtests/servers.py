@@ -31,6 +31,10 @@ def index_of(nodes: int, **settings: Any) -> IndexSettings:
     return IndexSettings(nodes=listed, redundancy=min(2, max(1, nodes)), **settings)
 
 
+class PeerMissing(Exception):
+    """A server that ours is compared with is not installed."""
+
+
 @dataclass(frozen=True)
 class Server:
     """One server process: where it answers, and what it has used of the machine."""
@@ -48,13 +52,11 @@ class Server:
     @property
     def cpu_s(self) -> float:
         """Processor seconds that it has used, in its own code and in the kernel's."""
-        fields = self._read("stat").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        return cpu_s_of(self.pid)
 
     def share(self, before_s: float, seconds: float, count: int) -> str:
         """What so many answers have cost since the server had used `before_s`, and how busy one processor was."""
-        used = self.cpu_s - before_s
-        return f"server {used / seconds:.0%} of a core, {used / count * 1e6:,.1f} µs each"
+        return shared(self.cpu_s - before_s, seconds, count)
 
     @property
     def resident_bytes(self) -> int:
@@ -67,13 +69,46 @@ class Server:
         return self._status_bytes("VmHWM")
 
     def _status_bytes(self, name: str) -> int:
-        lines = dict(line.split(":", 1) for line in self._read("status").splitlines())
+        text = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8")
+        lines = dict(line.split(":", 1) for line in text.splitlines())
         return int(lines[name].split()[0]) << 10
 
-    def _read(self, what: str) -> str:
+    @property
+    def pid(self) -> int:
+        """Its process."""
         running = self.process.running
         assert running is not None, "the server has been stopped"
-        return Path(f"/proc/{running.pid}/{what}").read_text(encoding="utf-8")
+        return running.pid
+
+
+def shared(used_s: float, seconds: float, count: int) -> str:
+    """What a server's processor seconds come to: its share of a core, and for each of so many answers."""
+    return f"server {used_s / seconds:.0%} of a core, {used_s / count * 1e6:,.1f} µs each"
+
+
+def cpu_s_of(pid: int, *, children: bool = False) -> float:
+    """Processor seconds of a process; with `children` of those that it started too, whether they have ended or not."""
+    fields = _stat(Path(f"/proc/{pid}/stat"))
+    used = sum(map(int, fields[11 : 15 if children else 13])) / _TICKS_PER_S
+    if not children:
+        return used
+    return used + sum(cpu_s_of(int(path.parent.name), children=True) for path in _stats() if _parent(path) == pid)
+
+
+def _stats() -> Iterator[Path]:
+    return Path("/proc").glob("[0-9]*/stat")
+
+
+def _parent(path: Path) -> int:
+    try:
+        return int(_stat(path)[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0  # it has ended meanwhile, and counts with those that its parent waited for
+
+
+def _stat(path: Path) -> list[str]:
+    """The fields of a process from its state on, which its name cannot confuse."""
+    return path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
 
 
 def catalog(folder: Path, site: str, store: Path, index: IndexSettings) -> Process:

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,19 @@ from reploc import digest
 from reploc.client.node import RliNodeClient
 from reploc.digest import Digests, slots_of
 from reploc.members import IndexSettings
+from reploc.wire import SoftState, SoftStateAnswer
 
 REPLICAS = 3
 #: Names whose digests are made at once: bounds the memory that their text takes.
 _CHUNK = 1 << 18
 #: Multiplies a number so that neighbours are far apart (Knuth, The Art of Computer Programming 3, section 6.4).
 _SPREAD = 2_654_435_761
+
+
+class Listener(Protocol):
+    """Whom senders tell their news: a node over HTTP, or an index of this process."""
+
+    async def soft_state(self, message: SoftState) -> SoftStateAnswer: ...
 
 
 @dataclass(frozen=True)
@@ -62,16 +70,20 @@ class Sites:
         return [step * self.count // REPLICAS for step in range(REPLICAS)]
 
     async def told_to(self, url: str, node: str, index: IndexSettings) -> None:
-        """Tells the node everything that all sites hold, one site's news under way while the next one's is made."""
+        """Tells the node at an address everything that all sites hold."""
         async with RliNodeClient(url) as client:
-            under_way = None
-            for site, digests in enumerate(self.digests()):
-                news = await asyncio.to_thread(self._news, site, digests, index)
-                if under_way is not None:
-                    await under_way
-                under_way = asyncio.create_task(send(client, news, node))
+            await self.tell(client, node, index)
+
+    async def tell(self, listener: Listener, node: str, index: IndexSettings) -> None:
+        """Tells a node everything that all sites hold, one site's news under way while the next one's is made."""
+        under_way = None
+        for site, digests in enumerate(self.digests()):
+            news = await asyncio.to_thread(self._news, site, digests, index)
             if under_way is not None:
                 await under_way
+            under_way = asyncio.create_task(send(listener, news, node))
+        if under_way is not None:
+            await under_way
 
     def _news(self, site: int, digests: Digests, index: IndexSettings) -> Sender:
         """A sender with all its slots built."""
@@ -86,10 +98,10 @@ class Sites:
         return sender
 
 
-async def send(client: RliNodeClient, sender: Sender, node: str) -> None:
+async def send(listener: Listener, sender: Sender, node: str) -> None:
     """Sends what is owed to one node until nothing is."""
     while sends := [send for send in sender.due(time.monotonic()) if send.node == node]:
-        answer = await client.soft_state(sends[0].message)
+        answer = await listener.soft_state(sends[0].message)
         sender.answered(node, sends[0].message.message, answer, time.monotonic())
         if answer.current:
             return

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from needed import needs_command
+from needed import needed, needs_command
 
-from loadtests import figures, machine
+from loadtests import figures, machine, postgres
 from loadtests.report import Report
 
 #: The commands that a program cannot do without, and the Debian packages that have them.
-NEEDS = {name: {"wrk": "wrk"} for name in ("lrc_lookups", "rli_lookups", "whole_world")}
+NEEDS = {name: {"wrk": "wrk"} for name in ("lrc_lookups", "rli_lookups", "whole_world", "catalog_curve")}
+NEEDS["catalog_peers"] = {"redis-server": "redis-server"}
+#: The Debian packages of servers that are not on the path.
+POSTGRES = "PostgreSQL: apt-get install postgresql"
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +27,8 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_program_measures_what_it_should(name: str, tmp_path: Path, stores: Path) -> None:
     for command, package in NEEDS.get(name, {}).items():
         needs_command(command, package)
+    if name == "catalog_peers":
+        needed(postgres.installed(), POSTGRES)
     said = ["--toy", "--only", name, "--stores", str(stores), "--results", str(tmp_path)]
     assert figures.main(said) == 0
     report = msgspec.json.decode((tmp_path / "toy.json").read_bytes(), type=Report)
