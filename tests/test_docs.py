@@ -17,22 +17,27 @@ from rli.settings import RliSettings
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+HTTP = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
+#: Every page for people, with what its links begin at.
+PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PACKAGES = ("reploc", "lrc", "rli", "placement", "fileops", "consistency")
+SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
 def routes_in_code() -> set[str]:
     """The routes as their services name them, read from the source so that no daemon is needed."""
     found = set()
-    for path in ("lrc/server.py", "rli/server.py", "reploc/service.py"):
-        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("get", "post"):
-                first = node.args[0]
-                assert isinstance(first, ast.Constant)
-                found.add(f"{node.func.id.upper()} {first.value}")
+                path_of_route = node.args[0]
+                if isinstance(path_of_route, ast.Constant) and isinstance(path_of_route.value, str):
+                    found.add(f"{node.func.id.upper()} {path_of_route.value}")
     return found
 
 
-def test_the_readme_names_every_route_and_no_other() -> None:
-    named = {re.sub(r"\?.*", "", route) for route in re.findall(r"`((?:GET|POST) /[^`{ ]*)", README)}
+def test_the_docs_name_every_route_and_no_other() -> None:
+    named = {re.sub(r"\?.*", "", route) for route in re.findall(r"`((?:GET|POST) /[^`{ ]*)", HTTP)}
     assert named == routes_in_code()
 
 
@@ -52,8 +57,8 @@ def commands(group: click.Group, prefix: str) -> dict[str, click.Command]:
 COMMANDS = commands(cli, "reploc")
 
 
-def test_every_command_that_the_readme_shows_exists_with_its_options() -> None:
-    shown = re.findall(r"^(reploc .+)$", README, re.MULTILINE)
+def test_every_command_that_the_docs_show_exists_with_its_options() -> None:
+    shown = [line for page in PAGES for line in re.findall(r"^(reploc .+)$", page.read_text("utf-8"), re.MULTILINE)]
     assert len(shown) > 8
     for line in shown:
         words = line.split()
@@ -78,18 +83,18 @@ def test_the_files_under_configs_are_the_defaults(name: str, kind: type[Settings
 def test_the_architecture_names_every_module_in_its_room() -> None:
     rooms = ARCHITECTURE.split("## The rooms")[1].split("```")[1]
     named = {*re.findall(r"[a-z_]+", rooms)}
-    for package in ("reploc", "lrc", "rli"):
-        for path in (ROOT / package).rglob("*.py"):
-            if path.stem not in ("__init__", "__main__") and not path.stem.endswith("_command"):
-                assert path.stem.removesuffix("_commands") in named, path
+    for path in SOURCES:
+        if path.stem not in ("__init__", "__main__") and not path.stem.endswith("_command"):
+            assert path.stem.removesuffix("_commands") in named, path
 
 
 def test_every_file_that_the_docs_name_exists() -> None:
-    for text in (README, ARCHITECTURE, (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")):
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
         for name in re.findall(r"`([a-z_]+/[a-z_/]+\.(?:py|toml))`", text):
             assert (ROOT / name).exists(), name
         for target in re.findall(r"\]\(([^)#:]+)\)", text):
-            assert (ROOT / target).exists(), target
+            assert (page.parent / target).exists(), target
 
 
 def test_the_drawing_of_the_error_tree_has_every_error() -> None:
@@ -106,22 +111,21 @@ def test_error_codes_are_unique_and_their_statuses_those_of_http() -> None:
 
 
 def test_the_modules_that_docstrings_point_to_exist() -> None:
-    for package in ("reploc", "lrc", "rli"):
-        for path in (ROOT / package).rglob("*.py"):
-            for name in re.findall(r"`((?:reploc|lrc|rli|tests)/[a-z_/]+\.py)`", path.read_text(encoding="utf-8")):
-                assert (ROOT / name).exists(), f"{path}: {name}"
+    places = "|".join([*PACKAGES, "tests"])
+    for path in SOURCES:
+        for name in re.findall(rf"`((?:{places})/[a-z_/]+\.py)`", path.read_text(encoding="utf-8")):
+            assert (ROOT / name).exists(), f"{path}: {name}"
 
 
 def metrics_in_code() -> set[str]:
     """The metrics of all daemons under the names that /metrics gives them, read from the source."""
     found = {"reploc_request_seconds"}
-    for package in ("reploc", "lrc", "rli"):
-        for path in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
-                    first, suffix = node.args[0], {"counter": "_total", "watch": "", "watch_each": ""}
-                    if node.func.attr in suffix and isinstance(first, ast.Constant):
-                        found.add(f"{first.value}{suffix[node.func.attr]}")
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+                first, suffix = node.args[0], {"counter": "_total", "watch": "", "watch_each": ""}
+                if node.func.attr in suffix and isinstance(first, ast.Constant):
+                    found.add(f"{first.value}{suffix[node.func.attr]}")
     return found
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("reploc", "lrc", "rli")
-SERVICES = {"lrc", "rli"}
+SERVICES = {"lrc", "rli", "placement", "fileops", "consistency"}
+PACKAGES = ("reploc", *sorted(SERVICES))
 
 #: Modules that hold rules: no clock, no chance, no input or output. `now` and `rng` are their arguments.
 PURE = {
@@ -23,6 +23,8 @@ PURE = {
     "reploc.client.locations",
     "reploc.members",
     "reploc.names",
+    "reploc.orders",
+    "reploc.holdings",
     "reploc.client.resolve",
     "reploc.questions",
     "reploc.ring",

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCES = sorted(path for package in ("reploc", "lrc", "rli") for path in (ROOT / package).rglob("*.py"))
+PACKAGES = ("reploc", "lrc", "rli", "placement", "fileops", "consistency")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 EVERYTHING = [*SOURCES, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "loadtests").rglob("*.py"))]
 
 #: When a file grows past this, look for the second noun in it.
