@@ -6,13 +6,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: demo test lint soak loadtest figures peers clean help
+# The servers and tools of others that tests and figures run beside ours, from Debian: every test starts servers of its
+# own, on free ports and in folders of its own, whatever Debian started when it installed them.
+PACKAGES := wrk redis-server postgresql etcd-server etcd-client strace iproute2 faketime \
+	xrootd-server xrootd-server-plugins xrootd-plugins xrootd-client xrootd-client-plugins \
+	gfal2 gfal2-util-scripts gfal2-plugin-http gfal2-plugin-xrootd gfal2-plugin-file
+
+.PHONY: demo test lint soak loadtest figures packages clean help
 
 help:
 	@echo "make demo      the grid on this machine, on real files, in under three minutes"
 	@echo "make test      lint, types and every test"
 	@echo "make soak      kills writers and scans KILLS times (10,000), and checks what they leave; SEED repeats a run"
 	@echo "make loadtest  a locust scenario against real servers, headless"
+	@echo "make packages  installs what tests and figures need of Debian, as root; else says what is missing"
 	@echo "make figures   the benchmarks, each figure beside its bar and its peer; writes loadtests/results/"
 	@echo "               QUICK=1 in four minutes, ONLY='NAME …' some again, STORES=DIR keeps filled stores there"
 	@echo "make clean     removes $(VENV) and caches"
@@ -20,7 +27,7 @@ help:
 demo: $(VENV)/.installed
 	$(BIN)/reploc demo
 
-test: $(VENV)/.tested lint
+test: $(VENV)/.tested packages lint
 	$(BIN)/pytest
 
 lint: $(VENV)/.tested
@@ -34,15 +41,20 @@ soak: $(VENV)/.tested
 loadtest: $(VENV)/.load
 	$(BIN)/python -m loadtests.scenario
 
-figures: $(VENV)/.load peers
+figures: $(VENV)/.load packages
 	$(BIN)/python -m loadtests.figures $(if $(QUICK),--quick) $(if $(STORES),--stores $(STORES)) $(if $(ONLY),--only $(ONLY))
 
-# What `figures` is measured with and beside, from Debian; where it may not be installed, someone is told, and the
-# programs that need it say so in the results.
-peers:
-	@{ command -v wrk && command -v redis-server && ls /usr/lib/postgresql/*/bin/postgres; } >/dev/null 2>&1 || \
-		apt-get install --yes --quiet --no-install-recommends wrk redis-server postgresql || \
-		echo "as root: apt-get install wrk redis-server postgresql" >&2
+# Lists of packages are fetched only where one is missing; where none may be installed, someone is told, and whatever
+# needs one says so: tests by `needed`, programs in their results.
+packages:
+	@missing=""; for package in $(PACKAGES); do \
+		dpkg-query --show --showformat='$${db:Status-Status}' "$$package" 2>/dev/null | grep -qx installed || \
+			missing="$$missing $$package"; \
+	done; \
+	test -z "$$missing" || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		apt-get update --quiet --quiet && \
+		DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends $$missing; } || \
+		echo "missing of what tests and figures need; as root: apt-get install$$missing" >&2
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("reploc needs Python 3.11 or newer; say make PYTHON=python3.11") if sys.version_info < (3, 11) else None'

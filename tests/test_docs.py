@@ -135,3 +135,16 @@ def test_every_metric_of_the_dashboard_exists() -> None:
     named = {name for query in asked for name in re.findall(r"reploc_[a-z_]+", query)}
     assert len(named) > 8
     assert named <= metrics_in_code()
+
+
+def test_the_makefile_installs_every_package_that_a_test_asks_for() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    listed = re.search(r"^PACKAGES := (.+)$", makefile, re.MULTILINE)
+    assert listed is not None
+    asked = set()
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        asked |= set(re.findall(r"apt-get install ([a-z0-9-]+)", text))
+        asked |= set(re.findall(r'needs_command\("[^"]+", "([^"]+)"\)', text))
+    assert asked
+    assert asked <= set(listed[1].split())
