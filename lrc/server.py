@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from lrc import named
 from lrc.catalog import Catalog
 from lrc.listings import FilesPage
 from lrc.rls import LrcMethods
@@ -19,6 +20,7 @@ from lrc.threads import Threads
 from lrc.updater import Updater
 from lrc.writer import Writer
 from reploc import __version__, names, service, telemetry
+from reploc.actions import Action, all_lfns, everything, one_lfn
 from reploc.errors import ConfigInvalid, LfnUnknown, QueryInvalid, StoreForeign
 from reploc.reload import Reloadable
 from reploc.rls_port import RlsPort
@@ -116,21 +118,76 @@ class LrcServer:
 
     def routes(self) -> list[Route[Any]]:
         """Every route of an LRC."""
+        return [*self._reading(), *self._writing(), *self._about()]
+
+    def _reading(self) -> list[Route[Any]]:
+        may = Action.READ_CATALOG
         return [
-            get("/v1/replicas", self.replica, LfnQuery, "The copies of one LFN"),
-            post("/v1/replicas", self.replicas, LfnsBody, "The copies of many LFNs"),
-            post("/v1/exists", self.exists, LfnsBody, "Which LFNs the catalog holds"),
-            get("/v1/lfns", self.lfns, NamesQuery, "LFNs by PFN or glob pattern"),
-            get("/v1/collections", self.collections, CollectionsQuery, "Collections with their totals"),
-            get("/v1/collection", self.collection, CollectionQuery, "One collection's totals"),
-            get("/v1/collection/files", self.collection_files, CollectionFilesQuery, "One collection's files"),
-            get("/v1/dump", self.dump, DumpQuery, "The whole catalog"),
-            post("/v1/mappings", self.register, MappingsBody, "Create, add or put mappings"),
-            post("/v1/mappings/delete", self.delete, DeleteBody, "Delete mappings"),
-            post("/v1/mappings/rename", self.rename, RenameBody, "Rename LFNs or PFNs"),
-            post("/v1/softstate/push", self.push, Nothing, "Send what is owed to every index node now"),
-            get("/v1/softstate", self.soft_state, NoQuery, "What each index node is owed"),
-            get("/v1/status", self.status, NoQuery, "What the catalog is and holds"),
+            get("/v1/replicas", self.replica, LfnQuery, "The copies of one LFN", action=may, acts_on=one_lfn),
+            post("/v1/replicas", self.replicas, LfnsBody, "The copies of many LFNs", action=may, acts_on=all_lfns),
+            post("/v1/exists", self.exists, LfnsBody, "Which LFNs the catalog holds", action=may, acts_on=all_lfns),
+            get("/v1/lfns", self.lfns, NamesQuery, "LFNs by PFN or glob pattern", action=may, acts_on=named.matching),
+            get(
+                "/v1/collections",
+                self.collections,
+                CollectionsQuery,
+                "Collections with their totals",
+                action=may,
+                acts_on=named.matching,
+            ),
+            get(
+                "/v1/collection",
+                self.collection,
+                CollectionQuery,
+                "One collection's totals",
+                action=may,
+                acts_on=named.one_collection,
+            ),
+            get(
+                "/v1/collection/files",
+                self.collection_files,
+                CollectionFilesQuery,
+                "One collection's files",
+                action=may,
+                acts_on=named.one_collection,
+            ),
+            get("/v1/dump", self.dump, DumpQuery, "The whole catalog", action=may, acts_on=everything),
+        ]
+
+    def _writing(self) -> list[Route[Any]]:
+        may = Action.WRITE_CATALOG
+        return [
+            post(
+                "/v1/mappings",
+                self.register,
+                MappingsBody,
+                "Create, add or put mappings",
+                action=may,
+                acts_on=named.registered,
+            ),
+            post("/v1/mappings/delete", self.delete, DeleteBody, "Delete mappings", action=may, acts_on=named.deleted),
+            post(
+                "/v1/mappings/rename",
+                self.rename,
+                RenameBody,
+                "Rename LFNs or PFNs",
+                action=may,
+                acts_on=named.renamed,
+            ),
+        ]
+
+    def _about(self) -> list[Route[Any]]:
+        see = Action.MONITOR
+        return [
+            post(
+                "/v1/softstate/push",
+                self.push,
+                Nothing,
+                "Send what is owed to every index node now",
+                action=Action.ADMINISTER,
+            ),
+            get("/v1/softstate", self.soft_state, NoQuery, "What each index node is owed", action=see),
+            get("/v1/status", self.status, NoQuery, "What the catalog is and holds", action=see),
         ]
 
     async def replica(self, call: Call[LfnQuery]) -> LfnReplica:

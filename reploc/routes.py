@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 from urllib.parse import unquote_plus
@@ -20,6 +20,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 
 from reploc import errors, expected, telemetry
+from reploc.actions import Action
 from reploc.connection import Server, problem
 from reploc.wire import BODY_BYTES_MAX, Body
 
@@ -89,11 +90,16 @@ class Also:
 
 Outcome: TypeAlias = msgspec.Struct | Reply | Stream[Any]
 Handler: TypeAlias = Callable[[Call[T]], Awaitable[Outcome]]
+#: The names that a decoded query or body acts on (`reploc/actions.py`).
+ActsOn: TypeAlias = Callable[[T], Iterable[str]]
 
 
 @dataclass(frozen=True)
 class Route(Generic[T]):
-    """A path with its method, what it takes, and who answers."""
+    """A path with its method, what it takes, who answers, and what who asks must be allowed to do.
+
+    Without `acts_on` the action itself is enough, whatever names it is allowed on.
+    """
 
     method: str
     path: str
@@ -101,14 +107,24 @@ class Route(Generic[T]):
     handler: Handler[T]
     summary: str
     takes_body: bool
+    action: Action
+    acts_on: ActsOn[T] | None = None
     body_bytes_max: int = BODY_BYTES_MAX
     body_s: float = BODY_S
     also: tuple[Also, ...] = ()
 
 
-def get(path: str, handler: Handler[T], kind: type[T], summary: str, *also: Also) -> Route[T]:
+def get(
+    path: str,
+    handler: Handler[T],
+    kind: type[T],
+    summary: str,
+    *also: Also,
+    action: Action,
+    acts_on: ActsOn[T] | None = None,
+) -> Route[T]:
     """A route that is read with a query string of the given type."""
-    return Route("GET", path, kind, handler, summary, takes_body=False, also=also)
+    return Route("GET", path, kind, handler, summary, takes_body=False, action=action, acts_on=acts_on, also=also)
 
 
 def post(
@@ -116,11 +132,25 @@ def post(
     handler: Handler[T],
     kind: type[T],
     summary: str,
+    *,
+    action: Action,
+    acts_on: ActsOn[T] | None = None,
     body_bytes_max: int = BODY_BYTES_MAX,
     body_s: float = BODY_S,
 ) -> Route[T]:
     """A route that takes a body of the given type, as JSON or MessagePack, of so many bytes and within so long."""
-    return Route("POST", path, kind, handler, summary, takes_body=True, body_bytes_max=body_bytes_max, body_s=body_s)
+    return Route(
+        "POST",
+        path,
+        kind,
+        handler,
+        summary,
+        takes_body=True,
+        action=action,
+        acts_on=acts_on,
+        body_bytes_max=body_bytes_max,
+        body_s=body_s,
+    )
 
 
 class Router:

@@ -23,6 +23,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from reploc import errors, openapi, telemetry
+from reploc.actions import Action
 from reploc.config import Settings
 from reploc.reload import Reloadable
 from reploc.routes import JSON, Also, Call, NoQuery, Reply, Route, Router, get
@@ -226,8 +227,9 @@ def _routes(daemon: Daemon) -> list[Route[Any]]:
         return Reply(msgspec.json.encode(openapi.document(daemon.name, routes)))
 
     also = Also("This document", media=JSON)
+    summary = "The OpenAPI document of this service"
     routes = [*daemon.routes, *_common_routes(daemon)]
-    routes.append(get("/openapi.json", described, NoQuery, "The OpenAPI document of this service", also))
+    routes.append(get("/openapi.json", described, NoQuery, summary, also, action=Action.PUBLIC))
     return routes
 
 
@@ -249,15 +251,23 @@ def _common_routes(daemon: Daemon) -> list[Route[Any]]:
         return Reply(body, media)
 
     return [
-        get("/healthz", healthz, NoQuery, "Whether the process is alive"),
+        get("/healthz", healthz, NoQuery, "Whether the process is alive", action=Action.PUBLIC),
         get(
             "/readyz",
             readyz,
             NoQuery,
             "Whether the service can do its work",
             Also("It cannot yet, or no longer, and says why", 503, JSON, Health),
+            action=Action.PUBLIC,
         ),
-        get("/metrics", metrics, NoQuery, "Prometheus metrics", Also("Counts and times", media="text/plain")),
+        get(
+            "/metrics",
+            metrics,
+            NoQuery,
+            "Prometheus metrics",
+            Also("Counts and times", media="text/plain"),
+            action=Action.MONITOR,
+        ),
     ]
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import numpy as np
 
 from reploc import __version__, digest, metalink, names, service, telemetry
+from reploc.actions import Action, all_lfns, one_lfn
 from reploc.client import demands, locations, resolve
 from reploc.client.catalogs import ask_catalogs
 from reploc.client.concurrency import side_by_side
@@ -88,22 +89,55 @@ class RliServer:
 
     def routes(self) -> list[Route[Any]]:
         """Every route of an index node."""
+        return [*self._asking(), *self._about()]
+
+    def _asking(self) -> list[Route[Any]]:
+        may = Action.READ_INDEX
+        metalink4 = Also("The same as a Metalink 4 document", media=metalink.MEDIA)
+        one, many = "Verified copies of one LFN", "Verified copies of many LFNs"
+        where, which = "Which sites may hold each of many LFNs", "Which of many LFNs any site may hold"
         return [
-            get("/v1/locations", self.location, LocateQuery, "Which sites may hold one LFN"),
-            post("/v1/locations", self.locations, LocateBody, "Which sites may hold each of many LFNs"),
-            post("/v1/exists", self.exists, LocateBody, "Which of many LFNs any site may hold"),
             get(
-                "/v1/replicas",
-                self.replica,
-                ResolveQuery,
-                "Verified copies of one LFN",
-                Also("The same as a Metalink 4 document", media=metalink.MEDIA),
+                "/v1/locations",
+                self.location,
+                LocateQuery,
+                "Which sites may hold one LFN",
+                action=may,
+                acts_on=one_lfn,
             ),
-            get("/v1/redirect", self.redirect, ResolveQuery, "The best copy of one LFN", REDIRECT),
-            post("/v1/replicas", self.replicas, ResolveBody, "Verified copies of many LFNs"),
-            post("/v1/softstate", self.soft_state, SoftState, "A sender's news"),
-            get("/v1/members", self.members, NoQuery, "The index, its nodes, and the senders this node knows"),
-            get("/v1/status", self.status, NoQuery, "What the node is and holds"),
+            post("/v1/locations", self.locations, LocateBody, where, action=may, acts_on=all_lfns),
+            post("/v1/exists", self.exists, LocateBody, which, action=may, acts_on=all_lfns),
+            get("/v1/replicas", self.replica, ResolveQuery, one, metalink4, action=may, acts_on=one_lfn),
+            post("/v1/replicas", self.replicas, ResolveBody, many, action=may, acts_on=all_lfns),
+            get(
+                "/v1/redirect",
+                self.redirect,
+                ResolveQuery,
+                "The best copy of one LFN",
+                REDIRECT,
+                action=may,
+                acts_on=one_lfn,
+            ),
+        ]
+
+    def _about(self) -> list[Route[Any]]:
+        return [
+            post(
+                "/v1/softstate",
+                self.soft_state,
+                SoftState,
+                "A sender's news",
+                action=Action.SEND_SOFT_STATE,
+                acts_on=lambda message: (message.site,),
+            ),
+            get(
+                "/v1/members",
+                self.members,
+                NoQuery,
+                "The index, its nodes, and the senders this node knows",
+                action=Action.READ_INDEX,
+            ),
+            get("/v1/status", self.status, NoQuery, "What the node is and holds", action=Action.MONITOR),
         ]
 
     def duties(self) -> list[Duty]:

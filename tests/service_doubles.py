@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from reploc import service
+from reploc.actions import Action
 from reploc.errors import LfnUnknown, Unavailable
 from reploc.questions import Demand, LocateBody
 from reploc.ring import Ring
@@ -100,15 +101,15 @@ class CatalogDouble:
 
     def routes(self) -> list[Route[Any]]:
         return [
-            get("/v1/replicas", self.replica, LfnQuery, ""),
-            post("/v1/replicas", self.replicas, LfnsBody, ""),
-            post("/v1/exists", self.exists, LfnsBody, ""),
-            get("/v1/lfns", self.lfns, NamesQuery, ""),
-            get("/v1/dump", self.dump, NoQuery, ""),
-            post("/v1/mappings", self.write, MappingsBody, ""),
-            post("/v1/mappings/delete", self.delete, DeleteBody, ""),
-            post("/v1/mappings/rename", self.rename, RenameBody, ""),
-            get("/v1/status", self.status, NoQuery, ""),
+            get("/v1/replicas", self.replica, LfnQuery, "", action=Action.PUBLIC),
+            post("/v1/replicas", self.replicas, LfnsBody, "", action=Action.PUBLIC),
+            post("/v1/exists", self.exists, LfnsBody, "", action=Action.PUBLIC),
+            get("/v1/lfns", self.lfns, NamesQuery, "", action=Action.PUBLIC),
+            get("/v1/dump", self.dump, NoQuery, "", action=Action.PUBLIC),
+            post("/v1/mappings", self.write, MappingsBody, "", action=Action.PUBLIC),
+            post("/v1/mappings/delete", self.delete, DeleteBody, "", action=Action.PUBLIC),
+            post("/v1/mappings/rename", self.rename, RenameBody, "", action=Action.PUBLIC),
+            get("/v1/status", self.status, NoQuery, "", action=Action.PUBLIC),
         ]
 
     async def replica(self, call: Call[LfnQuery]) -> LfnReplica:
@@ -192,9 +193,9 @@ class NodeDouble:
 
     def routes(self) -> list[Route[Any]]:
         return [
-            post("/v1/locations", self.locations, LocateBody, ""),
-            get("/v1/members", self.members, NoQuery, ""),
-            get("/v1/status", self.status, NoQuery, ""),
+            post("/v1/locations", self.locations, LocateBody, "", action=Action.PUBLIC),
+            get("/v1/members", self.members, NoQuery, "", action=Action.PUBLIC),
+            get("/v1/status", self.status, NoQuery, "", action=Action.PUBLIC),
         ]
 
     async def locations(self, call: Call[LocateBody]) -> Any:

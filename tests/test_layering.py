@@ -13,6 +13,7 @@ PACKAGES = ("reploc", *sorted(SERVICES))
 
 #: Modules that hold rules: no clock, no chance, no input or output. `now` and `rng` are their arguments.
 PURE = {
+    "reploc.actions",
     "reploc.client.batches",
     "reploc.client.demands",
     "reploc.bloom",
@@ -39,6 +40,7 @@ PURE = {
     "lrc.deletions",
     "lrc.difference_log",
     "lrc.mappings",
+    "lrc.named",
     "lrc.tools.naming",
     "lrc.node_progress",
     "lrc.slot_filters",

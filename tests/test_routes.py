@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from reploc import service
+from reploc.actions import Action
 from reploc.errors import ConfigInvalid, LfnUnknown
 from reploc.routes import Call, NoQuery, Stream, get, post
 from reploc.service import Daemon, DaemonSettings, Duty
@@ -68,14 +69,14 @@ async def lines(_: Call[NoQuery]) -> Stream:
 
 def daemon() -> Daemon:
     routes = [
-        get("/v1/echo", echo_query, EchoQuery, "Says what it was asked"),
-        post("/v1/echo", echo_body, EchoBody, "Says what it was sent", body_bytes_max=10_000),
-        post("/v1/hasty", echo_body, EchoBody, "Says what it was sent at once", body_s=0.2),
-        get("/v1/unknown", unknown, NoQuery, "Knows nothing"),
-        get("/v1/broken", broken, NoQuery, "Fails"),
-        get("/v1/lines", lines, NoQuery, "Streams"),
-        get("/v1/broken-lines", broken_lines, NoQuery, "Fails on the way"),
-        get("/v1/cut", cut, NoQuery, "Breaks while it streams"),
+        get("/v1/echo", echo_query, EchoQuery, "Says what it was asked", action=Action.PUBLIC),
+        post("/v1/echo", echo_body, EchoBody, "Says what it was sent", body_bytes_max=10_000, action=Action.PUBLIC),
+        post("/v1/hasty", echo_body, EchoBody, "Says what it was sent at once", body_s=0.2, action=Action.PUBLIC),
+        get("/v1/unknown", unknown, NoQuery, "Knows nothing", action=Action.PUBLIC),
+        get("/v1/broken", broken, NoQuery, "Fails", action=Action.PUBLIC),
+        get("/v1/lines", lines, NoQuery, "Streams", action=Action.PUBLIC),
+        get("/v1/broken-lines", broken_lines, NoQuery, "Fails on the way", action=Action.PUBLIC),
+        get("/v1/cut", cut, NoQuery, "Breaks while it streams", action=Action.PUBLIC),
     ]
     return Daemon("echo", routes, Metrics())
 
@@ -234,7 +235,8 @@ async def test_a_slow_reader_holds_up_the_stream_and_takes_no_memory() -> None:
         return Stream(pieces())
 
     async with service.listening(
-        Daemon("endless", [get("/v1/endless", endless, NoQuery, "Never ends")], Metrics()), DaemonSettings()
+        Daemon("endless", [get("/v1/endless", endless, NoQuery, "Never ends", action=Action.PUBLIC)], Metrics()),
+        DaemonSettings(),
     ) as url:
         host, port = url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port), limit=1 << 16)

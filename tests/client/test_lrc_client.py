@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from service_doubles import CatalogDouble, draining, nonsense, serving, stall
 
+from reploc.actions import Action
 from reploc.client import LrcClient
 from reploc.errors import AnswerInvalid, DeadlineExceeded, LfnUnknown, NameInvalid, NotConnected, TooLarge, Unavailable
 from reploc.routes import Call, NoQuery, Reply, Stream, get
@@ -99,7 +100,10 @@ async def test_a_dump_that_is_cut_short_is_never_taken_for_whole() -> None:
 
         return Stream(pieces())
 
-    async with serving([get("/v1/dump", cut_short, NoQuery, "")]) as url, LrcClient(url) as client:
+    async with (
+        serving([get("/v1/dump", cut_short, NoQuery, "", action=Action.PUBLIC)]) as url,
+        LrcClient(url) as client,
+    ):
         with pytest.raises(Unavailable, match="cut short"):
             _ = [file async for file in client.dump()]
 
@@ -140,7 +144,7 @@ async def test_a_broken_answer_is_said_to_be_one(body: bytes, media: str) -> Non
     async def answer(_: Call[NoQuery]) -> Reply:
         return Reply(body, media)
 
-    async with serving([get("/v1/status", answer, NoQuery, "")]) as url, LrcClient(url) as client:
+    async with serving([get("/v1/status", answer, NoQuery, "", action=Action.PUBLIC)]) as url, LrcClient(url) as client:
         with pytest.raises(AnswerInvalid, match="not what was asked for"):
             await client.status()
 
@@ -150,7 +154,7 @@ async def test_a_status_without_a_problem_document_is_no_answer(status: int) -> 
     async def answer(_: Call[NoQuery]) -> Reply:
         return Reply(b"", "text/plain", status, {"Location": "http://127.0.0.1:1/"})
 
-    async with serving([get("/v1/status", answer, NoQuery, "")]) as url, LrcClient(url) as client:
+    async with serving([get("/v1/status", answer, NoQuery, "", action=Action.PUBLIC)]) as url, LrcClient(url) as client:
         with pytest.raises(AnswerInvalid, match=f"answered {status} "):
             await client.status()
 

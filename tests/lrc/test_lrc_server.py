@@ -15,6 +15,7 @@ from lrc.catalog import Catalog
 from lrc.check import check
 from lrc.settings import LrcSettings
 from reploc import config, service
+from reploc.actions import Action
 from reploc.client import LrcClient
 from reploc.errors import ConfigInvalid, StoreLocked
 from reploc.members import IndexSettings, Node
@@ -474,7 +475,7 @@ async def test_a_node_that_talks_nonsense_is_named_and_asked_again(tmp_path: Pat
         heard.put_nowait(call.what)
         return answer
 
-    async with serving([post("/v1/softstate", soft_state, SoftState, "")]) as node:
+    async with serving([post("/v1/softstate", soft_state, SoftState, "", action=Action.PUBLIC)]) as node:
         index = IndexSettings(slots=4, redundancy=1, renewal_interval_s=0.1, nodes=[Node(name="n", url=node)])
         told = settings(tmp_path, index=index)
         async with server.compose(told) as daemon, service.listening(daemon, told) as url:
