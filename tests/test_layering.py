@@ -62,6 +62,7 @@ SEAMS = {
     "mmh3": {"reploc.digest"},
     "prometheus_client": {"reploc.telemetry"},
     "uvloop": {"reploc.service"},
+    "sqlalchemy": {"reploc.sql", "fileops.tables", "fileops.journal"},
     "subprocess": {"reploc.demo.processes"},
 }
 
@@ -139,6 +140,7 @@ def test_imports_stand_at_the_top(name: str) -> None:
 def test_only_declared_packages_are_imported() -> None:
     declared = {
         "aiohttp", "bitarray", "click", "lmdb", "mmh3", "msgspec", "numpy", "prometheus_client", "pybloom_live", "rich",
+        "sqlalchemy",
         "uhashring", "uvloop", "zstandard",
     }  # fmt: skip
     outside = {module.partition(".")[0] for tree in MODULES.values() for module in imported(tree)}

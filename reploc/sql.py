@@ -1,0 +1,129 @@
+"""A service's SQL database: opened, brought to its version by numbered migrations, and its errors in our words.
+
+SQLite by default (`sqlite:///PATH`), PostgreSQL where several processes share it (`postgresql+psycopg://…`). Each
+service keeps a list of migrations; what was applied stands in a table of its own, so that several services may share a
+database. A newer database is refused in words. On SQLite every transaction takes the write lock at its begin, so that
+two writers wait for each other instead of failing half-way, and a commit is on disk before it returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    exc,
+    func,
+    insert,
+    make_url,
+    select,
+    update,
+)
+
+from reploc.errors import ConfigInvalid, StoreError, StoreVersion, Unavailable
+
+#: Brings a database from the version before it to its own, inside one transaction.
+Migration: TypeAlias = Callable[[Connection], object]
+
+EXPECTED = "sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME"
+#: Seconds that one writer waits for another on SQLite: the longest transaction takes well under one.
+BUSY_S = 30.0
+#: The key of PostgreSQL's advisory lock under which one process migrates while others wait: "reploc" in ASCII.
+MIGRATION_LOCK = 0x7265706C6F63
+
+_versions = Table(
+    "reploc_versions",
+    MetaData(),
+    Column("service", String, primary_key=True),
+    Column("version", Integer, nullable=False),
+)
+
+
+def opened(url: str, service: str, migrations: Sequence[Migration], *, connections: int = 5) -> Engine:
+    """The database at a URL, migrated to the version of `migrations`: the number of them.
+
+    Raises ConfigInvalid: no URL of a database that is known; StoreVersion: a newer version made it; Unavailable or
+    StoreError: it cannot be reached or used.
+    """
+    engine = _engine(url, connections)
+    try:
+        with failures(url), engine.begin() as connection:
+            _migrate(connection, service, migrations)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+@contextmanager
+def failures(what: str) -> Iterator[None]:
+    """Whatever the database raises, as an error of the tree that begins with `what`."""
+    try:
+        yield
+    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as wrong:
+        raise Unavailable(f"{what}: {_said(wrong)}") from wrong
+    except exc.SQLAlchemyError as wrong:
+        raise StoreError(f"{what}: {_said(wrong)}") from wrong
+
+
+def _engine(url: str, connections: int) -> Engine:
+    try:
+        parsed = make_url(url)
+        name = parsed.get_backend_name()
+        if name == "sqlite":
+            engine = create_engine(parsed, connect_args={"timeout": BUSY_S, "check_same_thread": False})
+            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
+            return engine
+        if name == "postgresql":
+            return create_engine(parsed, pool_size=connections, pool_pre_ping=True)
+    except exc.ArgumentError as wrong:
+        raise ConfigInvalid(f"{url[:80]!r} is no database; expected {EXPECTED}") from wrong
+    except ModuleNotFoundError as wrong:
+        raise ConfigInvalid(f"{wrong}", hint="it comes with the extra reploc[postgresql]") from wrong
+    raise ConfigInvalid(f"database {name!r} is not known; expected {EXPECTED}")
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # transactions begin where `_begin_sqlite` says, not at the first write
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _migrate(connection: Connection, service: str, migrations: Sequence[Migration]) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+    _versions.create(connection, checkfirst=True)
+    own = _versions.c.service == service
+    found = connection.scalar(select(_versions.c.version).where(own))
+    if (version := found or 0) > len(migrations):
+        raise StoreVersion(
+            f"the database of {service} has version {version}, and this program knows {len(migrations)} at most",
+            hint="use the newer program that made it",
+        )
+    for migration in migrations[version:]:
+        migration(connection)
+    if found is None:
+        connection.execute(insert(_versions).values(service=service, version=len(migrations)))
+    elif version < len(migrations):
+        connection.execute(update(_versions).where(own).values(version=len(migrations)))
+
+
+def _said(wrong: exc.SQLAlchemyError) -> str:
+    """What the driver said, on one line, without the statement and its parameters, which may be long."""
+    cause = wrong.orig if isinstance(wrong, exc.DBAPIError) and wrong.orig is not None else wrong
+    return str(cause).strip().splitlines()[0][:300] if str(cause).strip() else type(cause).__name__
