@@ -9,12 +9,14 @@
     │   ├── QueryInvalid           the query string is not what the route expects
     │   ├── InputInvalid           a line of a file given to a command is not what it expects
     │   ├── SummaryInvalid         a soft-state summary does not fit its own header
+    │   ├── InventoryInvalid       frames that do not fit together, or definitions that contradict each other
     │   ├── TooLarge          413  a body, batch or line beyond its bound
     │   ├── RouteUnknown      404  no such path
     │   ├── MethodUnknown     405  not with this method
     │   └── MediaUnknown      415  neither JSON nor MessagePack
     ├── NotFound              404  the thing named is not there
     │   ├── LfnUnknown · PfnUnknown · MappingUnknown · CollectionUnknown
+    │   ├── DefinitionUnknown      placement has nothing defined under this name
     │   └── NotRedirectable        there are copies, but none that a client can be sent to
     ├── Conflict              409  the state of the service forbids it
     │   ├── LfnExists · AttributesDiffer · PfnsFull · DigestCollision
@@ -126,6 +128,10 @@ class SummaryInvalid(BadRequest):
     code, title = "summary-invalid", "a summary does not fit its header"
 
 
+class InventoryInvalid(BadRequest):
+    code, title = "inventory-invalid", "what is said about data contradicts itself"
+
+
 class TooLarge(BadRequest):
     code, status, title = "too-large", 413, "the request is beyond a bound"
 
@@ -160,6 +166,10 @@ class MappingUnknown(NotFound):
 
 class CollectionUnknown(NotFound):
     code, title = "collection-unknown", "the catalog holds nothing of this collection"
+
+
+class DefinitionUnknown(NotFound):
+    code, title = "definition-unknown", "nothing is defined under this name"
 
 
 class NotRedirectable(NotFound):

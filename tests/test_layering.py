@@ -46,6 +46,8 @@ PURE = {
     "lrc.slot_filters",
     "lrc.slot_lag",
     "lrc.softstate",
+    "placement.inventory",
+    "placement.schemas",
     "rli.matrix",
     "rli.completeness",
     "rli.foreign",
@@ -139,9 +141,8 @@ def test_imports_stand_at_the_top(name: str) -> None:
 
 def test_only_declared_packages_are_imported() -> None:
     declared = {
-        "aiohttp", "bitarray", "click", "lmdb", "mmh3", "msgspec", "numpy", "prometheus_client", "pybloom_live", "rich",
-        "sqlalchemy",
-        "uhashring", "uvloop", "zstandard",
+        "aiohttp", "bitarray", "click", "lmdb", "mmh3", "msgspec", "numpy", "polars", "prometheus_client",
+        "pybloom_live", "rich", "sqlalchemy", "uhashring", "uvloop", "zstandard",
     }  # fmt: skip
     outside = {module.partition(".")[0] for tree in MODULES.values() for module in imported(tree)}
     assert outside - set(PACKAGES) - {"configs"} - sys.stdlib_module_names <= declared
