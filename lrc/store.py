@@ -29,6 +29,7 @@ import msgspec
 
 from lrc import layout
 from lrc.layout import State
+from lrc.whole import require_whole
 from reploc.errors import (
     NameInvalid,
     ReplocError,
@@ -348,7 +349,12 @@ def _environment(path: Path, map_bytes: int, writable: bool) -> lmdb.Environment
             max_readers=READERS_MAX,
             max_spare_txns=SPARE_READS,
         )
-        environment.reader_check()
+        try:
+            environment.reader_check()
+            require_whole(path, environment)
+        except BaseException:
+            environment.close()
+            raise
         return environment
 
 

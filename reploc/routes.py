@@ -8,7 +8,6 @@ exact, so that finding a route is one look into a dictionary.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,10 +16,10 @@ from urllib.parse import unquote_plus
 
 import msgspec
 from aiohttp import web
-from aiohttp.http_exceptions import BadHttpMessage
 
 from reploc import errors, expected, telemetry
 from reploc.actions import Action
+from reploc.bodies import Bodies
 from reploc.connection import Server, problem
 from reploc.wire import BODY_BYTES_MAX, Body
 
@@ -158,9 +157,10 @@ class Router:
 
     def __init__(self, routes: list[Route[Any]], metrics: telemetry.Metrics) -> None:
         self.routes = routes
+        self.bodies = Bodies()
         self._entries: dict[str, dict[str, _Entry]] = {}
         for route in routes:
-            self._entries.setdefault(route.path, {})[route.method] = _Entry(route, metrics)
+            self._entries.setdefault(route.path, {})[route.method] = _Entry(route, metrics, self.bodies)
         self._stray = metrics.seconds
 
     def server(self) -> Server:
@@ -179,7 +179,8 @@ class Router:
             entry = self._entry(path, request.method)
         except errors.ReplocError as wrong:
             self._stray.labels("unknown", wrong.status).observe(0)
-            return problem(wrong)
+            allowed = self._allowed(path)
+            return problem(wrong, {"Allow": ", ".join(allowed)} if allowed else None)
         started = time.perf_counter()
         response = await self._respond(entry, request, query)
         entry.done(response.status, time.perf_counter() - started)
@@ -189,10 +190,15 @@ class Router:
         methods = self._entries.get(path)
         if methods is None:
             raise errors.RouteUnknown(f"{path[:200]!r} is no path of this service")
-        entry = methods.get(method)
+        entry = methods.get("GET" if method == "HEAD" else method)
         if entry is None:
-            raise errors.MethodUnknown(f"{path} takes {' or '.join(sorted(methods))}, not {method}")
+            raise errors.MethodUnknown(f"{path} takes {' or '.join(self._allowed(path))}, not {method}")
         return entry
+
+    def _allowed(self, path: str) -> list[str]:
+        """The methods that a path takes: where GET is, HEAD is too (RFC 9110, section 9.3.2)."""
+        methods = self._entries.get(path, {})
+        return sorted([*methods, "HEAD"] if "GET" in methods else methods)
 
     async def _respond(self, entry: _Entry, request: web.BaseRequest, query: str) -> web.StreamResponse:
         try:
@@ -213,8 +219,9 @@ class Router:
 class _Entry:
     """A route with its decoders and metrics, made once."""
 
-    def __init__(self, route: Route[Any], metrics: telemetry.Metrics) -> None:
+    def __init__(self, route: Route[Any], metrics: telemetry.Metrics, bodies: Bodies) -> None:
         self.route = route
+        self._bodies = bodies
         self._json = msgspec.json.Decoder(route.kind)
         self._msgpack = msgspec.msgpack.Decoder(route.kind)
         self._seconds = metrics.seconds
@@ -228,7 +235,7 @@ class _Entry:
             return self._query(query)
         if query:
             raise errors.QueryInvalid(f"{self.route.path} takes a body and no query string")
-        body = await _read(request, self.route.body_bytes_max, self.route.body_s)
+        body = await self._bodies.read(request, self.route.body_bytes_max, self.route.body_s)
         try:
             return self._decoder(request).decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as wrong:
@@ -266,29 +273,6 @@ def _fields(query: str) -> dict[str, str]:
     return fields
 
 
-async def _read(request: web.BaseRequest, bytes_max: int, patience_s: float) -> bytes:
-    """The whole body, decompressed, refused as soon as it is known to exceed its bound."""
-    if (request.content_length or 0) > bytes_max:
-        raise errors.TooLarge(f"the body has {request.content_length:,} bytes; at most {bytes_max:,} are taken")
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
-    pieces, size = [], 0
-    try:
-        async with asyncio.timeout(patience_s):
-            async for piece in request.content.iter_any():
-                size += len(piece)
-                if size > bytes_max:
-                    raise errors.TooLarge(f"the body has over {bytes_max:,} bytes; no more are taken")
-                pieces.append(piece)
-    except TimeoutError as wrong:
-        raise errors.BodyLate(f"{size:,} bytes of the body arrived within {patience_s:g} s") from wrong
-    except (web.RequestPayloadError, BadHttpMessage, ConnectionError) as wrong:
-        said = str(wrong).strip().rpartition("\n")[2].strip()
-        raise errors.BodyInvalid(f"the body is cut short or broken: {said}") from wrong
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
 def _encoded(outcome: msgspec.Struct | Reply, headers: Mapping[str, str]) -> web.Response:
     if isinstance(outcome, Reply):
         return web.Response(
@@ -304,8 +288,9 @@ async def _stream(request: web.BaseRequest, outcome: Stream[Any], path: str) -> 
     response = web.StreamResponse(headers={"Content-Type": outcome.media})
     try:
         await response.prepare(request)
-        async for piece in outcome.pieces:
-            await response.write(piece)
+        if request.method != "HEAD":
+            async for piece in outcome.pieces:
+                await response.write(piece)
         await response.write_eof()
     except Exception as wrong:
         if request.transport is not None and not request.transport.is_closing():  # else who asked has gone away

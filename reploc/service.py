@@ -31,6 +31,8 @@ from reploc.wire import Health
 
 #: Seconds that requests under way may take once a daemon was told to stop.
 DRAIN_S = 5.0
+#: Seconds of a stop in which bodies that are on their way may arrive; requests that have theirs are waited for then.
+DRAIN_BODIES_S = 3.0
 #: Seconds before a duty that broke is tried again.
 DUTY_RETRY_S = 1.0
 #: New objects after which the collector of cycles looks at the youngest, and how many of its rounds precede one over
@@ -168,6 +170,9 @@ async def listening(daemon: Daemon, settings: DaemonSettings, port: socket.socke
             yield url
             daemon.draining = True
     finally:
+        for site in list(runner.sites):
+            await site.stop()
+        await router.bodies.drain(DRAIN_BODIES_S)
         await runner.cleanup()
 
 

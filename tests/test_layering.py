@@ -57,15 +57,15 @@ IMPURE = {"aiohttp", "asyncio", "lmdb", "logging", "os", "random", "socket", "su
 
 #: What is outside → the files that meet it.
 SEAMS = {
-    "aiohttp": {"reploc.connection", "reploc.routes", "reploc.service", "reploc.client.transport"},
-    "lmdb": {"lrc.layout", "lrc.catalog", "lrc.store"},
+    "aiohttp": {"reploc.bodies", "reploc.connection", "reploc.routes", "reploc.service", "reploc.client.transport"},
+    "lmdb": {"lrc.layout", "lrc.catalog", "lrc.store", "lrc.whole"},
     "pybloom_live": {"reploc.bloom"},
     "uhashring": {"reploc.ring"},
     "mmh3": {"reploc.digest"},
     "prometheus_client": {"reploc.telemetry"},
     "uvloop": {"reploc.service"},
     "sqlalchemy": {"reploc.sql", "fileops.tables", "fileops.journal"},
-    "subprocess": {"reploc.demo.processes"},
+    "subprocess": {"lrc.whole", "reploc.demo.processes"},
 }
 
 

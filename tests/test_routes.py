@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import aiohttp
 import msgspec
@@ -198,6 +199,28 @@ async def test_a_body_that_does_not_come_is_not_waited_for_for_ever(url: str) ->
     assert b'"code":"body-late"' in answer
 
 
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_a_body_that_is_on_its_way_when_the_daemon_stops_is_answered(arrives: bool) -> None:
+    async with AsyncExitStack() as stack:
+        base = await stack.enter_async_context(service.listening(daemon(), DaemonSettings()))
+        host, port = base.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = b"POST /v1/echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 12\r\n"
+        writer.write(head + b"Expect: 100-continue\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 100"), "the body is read from now on"
+        await reader.readline()
+        writer.write(b'{"lf')
+        stopping = asyncio.create_task(stack.aclose())
+        await asyncio.sleep(0.05)
+        if arrives:
+            writer.write(b'ns": []}')
+        answer = await asyncio.wait_for(reader.read(), 20)
+        await stopping
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 200" if arrives else b"HTTP/1.1 408"), answer
+    assert arrives or b"and the service stops" in answer
+
+
 async def test_a_request_line_beyond_its_bound_is_refused(url: str) -> None:
     async with aiohttp.ClientSession() as session, session.get(f"{url}/v1/echo?lfn={'a' * 17_000}") as response:
         assert response.status == 400
@@ -206,7 +229,41 @@ async def test_a_request_line_beyond_its_bound_is_refused(url: str) -> None:
 
 async def test_a_method_that_a_path_does_not_take_is_named(url: str) -> None:
     status, problem = await ask(url + "/v1/echo", method="DELETE")
-    assert (status, problem["detail"]) == (405, "/v1/echo takes GET or POST, not DELETE")
+    assert (status, problem["detail"]) == (405, "/v1/echo takes GET or HEAD or POST, not DELETE")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/v1/echo", "GET, HEAD, POST"),
+        ("POST", "/v1/lines", "GET, HEAD"),
+        ("HEAD", "/v1/hasty", "POST"),
+        ("DELETE", "/v1/nowhere", None),
+    ],
+)
+async def test_a_method_that_is_not_taken_is_answered_with_those_that_are(
+    url: str, method: str, path: str, allowed: str | None
+) -> None:
+    """RFC 9110, section 15.5.6: the answer names them."""
+    async with aiohttp.ClientSession() as session, session.request(method, url + path) as response:
+        assert (response.status, response.headers.get("Allow")) == (405 if allowed else 404, allowed)
+
+
+@pytest.mark.parametrize("path", ["/v1/echo?lfn=/a", "/v1/unknown", "/v1/lines", "/healthz", "/openapi.json"])
+async def test_whatever_can_be_read_tells_its_headers_alone(url: str, path: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        async with session.get(url + path) as whole, session.head(url + path) as head:
+            assert (head.status, head.headers.get("Content-Type")) == (whole.status, whole.headers.get("Content-Type"))
+            assert head.headers.get("Content-Length") == whole.headers.get("Content-Length")
+            assert (await whole.read(), await head.read())[1] == b""
+        async with session.head(url + path) as again:
+            assert again.status == whole.status, "the connection is in order"
+
+
+async def test_of_a_key_that_stands_twice_the_last_one_counts(url: str) -> None:
+    sent = {"data": b'{"lfns": ["a"], "lfns": ["b", "c"]}', "headers": {"Content-Type": "application/json"}}
+    status, said = await ask(url + "/v1/echo", method="POST", **sent)
+    assert (status, said["pfns"]) == (200, ["b", "c"])
 
 
 async def test_messagepack_goes_both_ways(url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,6 +13,17 @@ from reploc.errors import Internal, ReplocError
 from reploc.wire import AGE_S_MAX, DEADLINE_S, DEADLINE_S_MAX
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds within bounds. What is no number at all is within none of them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return seconds
+
 
 lrc_option: Callable[[F], F] = click.option(
     "--lrc", "lrcs", multiple=True, metavar="URL", help="The catalog to ask: http://HOST:PORT."
@@ -32,7 +44,7 @@ format_option: Callable[[F], F] = click.option(
 deadline_option: Callable[[F], F] = click.option(
     "--deadline",
     "deadline_s",
-    type=click.FloatRange(0, DEADLINE_S_MAX, min_open=True),
+    type=Seconds(0, DEADLINE_S_MAX, min_open=True),
     default=DEADLINE_S,
     show_default=True,
     metavar="SECONDS",
@@ -41,7 +53,7 @@ deadline_option: Callable[[F], F] = click.option(
 max_age_option: Callable[[F], F] = click.option(
     "--max-age",
     "max_age_s",
-    type=click.FloatRange(0, AGE_S_MAX),
+    type=Seconds(0, AGE_S_MAX),
     metavar="SECONDS",
     help="Judge no site by older news: ask its catalog instead, or name it.",
 )

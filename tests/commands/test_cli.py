@@ -194,6 +194,8 @@ async def test_status_goes_on_where_a_service_is_down(grid: Grid) -> None:
         (["lookup", "", "--rli", GONE], 2, "input-invalid: LFN 1 on the command line is empty"),
         (["lookup", "/a\n", "--rli", GONE], 2, "holds a control character (U+000A)"),
         (["lookup", "/a", "--deadline", "0", "--rli", GONE], 2, "0.0 is not in the range"),
+        (["lookup", "/a", "--deadline", "nan", "--rli", GONE], 2, "'nan' is not a number of seconds"),
+        (["locate", "/a", "--max-age", "nan", "--rli", GONE], 2, "'nan' is not a number of seconds"),
         (["register", "/a", "--lrc", GONE], 2, "expected LFN and PFN, or --file"),
         (["register", "x" * 4097, "b", "--lrc", GONE], 2, "name-invalid: lfn is 4,097 bytes long"),
         (["register", "--file", "-", "--size", "1", "--lrc", GONE], 2, "with --file everything stands in the file"),

@@ -287,3 +287,38 @@ def test_what_is_not_ours_is_not_made_into_a_store(tmp_path: Path, foreign: str)
     if foreign != "a file":
         with lmdb.open(str(store), max_dbs=8) as environment, environment.begin() as txn:
             assert (txn.get(b"key"), txn.stat()["entries"]) == (b"value", 1)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_file_that_was_cut_short_is_damaged_and_kills_nobody(tmp_path: Path, read_only: bool) -> None:
+    """A page behind the end of a mapped file is SIGBUS, wherever the cut is."""
+    with Catalog.create(tmp_path / "store", "SITE") as catalog:
+        for number in range(20):
+            catalog.write(batch(f"batch-{number}", 50))
+    data = tmp_path / "store" / layout.DATA_FILE
+    whole = data.read_bytes()
+    for part in (0.2, 0.5, 0.9, 1 - 1 / len(whole)):
+        data.write_bytes(whole[: int(len(whole) * part)])
+        with pytest.raises(StoreDamaged, match="was cut short"):
+            Catalog.open(tmp_path / "store", read_only=read_only)
+    data.write_bytes(whole)
+    with Catalog.open(tmp_path / "store", read_only=read_only) as catalog:
+        assert check(catalog).findings == []
+
+
+def test_a_file_that_ends_before_pages_that_nothing_reaches_is_whole(tmp_path: Path) -> None:
+    """Pages taken and given up in one commit are never written; where they are the last, the file ends before them."""
+    with Catalog.create(tmp_path / "store", "SITE") as catalog:
+        catalog.write(batch("kept", 5))
+    data = tmp_path / "store" / layout.DATA_FILE
+    raw = bytearray(data.read_bytes())
+    for meta in (0, 4096):  # mm_last_pg, behind the page's header and the meta's first 120 bytes
+        at = meta + 16 + 120
+        last = int.from_bytes(raw[at : at + 8], "little")
+        raw[at : at + 8] = (last + 3).to_bytes(8, "little")
+    data.write_bytes(raw)
+    with Catalog.open(tmp_path / "store") as catalog:
+        assert catalog.store.environment.info()["last_pgno"] * 4096 > len(raw)
+        assert check(catalog).findings == []
+        catalog.write(batch("more", 500))
+        assert check(catalog).findings == []
