@@ -125,6 +125,11 @@ class Catalog:
         finally:
             self.store.end(txn)
 
+    def lookup_each(self, lfns: Sequence[str]) -> list[Replica | None]:
+        """What the catalog knows of each of some LFNs, in one snapshot; TooLarge where it would be too much."""
+        with self.view() as view:
+            return [None if one is None else view.replica(one) for one in view.stored_many(lfns)]
+
     def lookup_many(self, lfns: Sequence[str]) -> Replicas:
         """The same for many, and those that it does not know, in their order; TooLarge where it would be too much."""
         with self.view() as view:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -24,9 +24,10 @@ from reploc.actions import Action, all_lfns, everything, one_lfn
 from reploc.errors import ConfigInvalid, LfnUnknown, QueryInvalid, StoreForeign
 from reploc.reload import Reloadable
 from reploc.rls_port import RlsPort
-from reploc.routes import Call, NoQuery, Route, Stream, get, post
+from reploc.routes import Call, Done, NoQuery, Route, Stream, get, post
 from reploc.service import Daemon, Duty
 from reploc.telemetry import Metrics
+from reploc.turn import Turn
 from reploc.wire import (
     PAGE_ITEMS,
     Body,
@@ -114,6 +115,7 @@ class LrcServer:
         self._updater = updater
         self._rls = rls
         self.reloadable = Reloadable(settings, RELOADABLE, self.take, metrics)
+        self._turn: Turn[LfnReplica] = Turn(self._replicas_of)
         self._started = service.now()
 
     def routes(self) -> list[Route[Any]]:
@@ -123,7 +125,15 @@ class LrcServer:
     def _reading(self) -> list[Route[Any]]:
         may = Action.READ_CATALOG
         return [
-            get("/v1/replicas", self.replica, LfnQuery, "The copies of one LFN", action=may, acts_on=one_lfn),
+            get(
+                "/v1/replicas",
+                self.replica,
+                LfnQuery,
+                "The copies of one LFN",
+                action=may,
+                acts_on=one_lfn,
+                begin=self.begin_replica,
+            ),
             post("/v1/replicas", self.replicas, LfnsBody, "The copies of many LFNs", action=may, acts_on=all_lfns),
             post("/v1/exists", self.exists, LfnsBody, "Which LFNs the catalog holds", action=may, acts_on=all_lfns),
             get("/v1/lfns", self.lfns, NamesQuery, "LFNs by PFN or glob pattern", action=may, acts_on=named.matching),
@@ -164,6 +174,7 @@ class LrcServer:
                 "Create, add or put mappings",
                 action=may,
                 acts_on=named.registered,
+                begin=self.begin_register,
             ),
             post("/v1/mappings/delete", self.delete, DeleteBody, "Delete mappings", action=may, acts_on=named.deleted),
             post(
@@ -191,11 +202,10 @@ class LrcServer:
         ]
 
     async def replica(self, call: Call[LfnQuery]) -> LfnReplica:
-        lfn = names.require(call.what.lfn)
-        found = self._catalog.lookup(lfn)
-        if found is None:
-            raise LfnUnknown(f"{lfn[:200]!r} is not in the catalog of {self._catalog.site}")
-        return LfnReplica(lfn, found.size, found.checksum, found.collection, found.pfns)
+        return await self._turn.ask(names.require(call.what.lfn))
+
+    def begin_replica(self, call: Call[LfnQuery], done: Done) -> None:
+        self._turn.begin(names.require(call.what.lfn), done)
 
     async def replicas(self, call: Call[LfnsBody]) -> Replicas:
         names.require_all(call.what.lfns)
@@ -235,6 +245,9 @@ class LrcServer:
     async def register(self, call: Call[MappingsBody]) -> Written:
         return await self._writer.submit(call.what)
 
+    def begin_register(self, call: Call[MappingsBody], done: Done) -> None:
+        self._writer.begin(call.what, done)
+
     async def delete(self, call: Call[DeleteBody]) -> Written:
         return await self._writer.submit(call.what)
 
@@ -267,6 +280,15 @@ class LrcServer:
             reload_error=self.reloadable.error,
             rls_url=self._rls.url,
         )
+
+    def _replicas_of(self, lfns: Sequence[str]) -> list[LfnReplica | Exception]:
+        """What the catalog knows of each LFN, or that it does not."""
+        return [
+            LfnUnknown(f"{lfn[:200]!r} is not in the catalog of {self._catalog.site}")
+            if found is None
+            else LfnReplica(lfn, found.size, found.checksum, found.collection, found.pfns)
+            for lfn, found in zip(lfns, self._catalog.lookup_each(lfns), strict=True)
+        ]
 
     def take(self, settings: LrcSettings) -> None:
         """Takes over what may change while the catalog is served."""

@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from queue import SimpleQueue
 from typing import Self, TypeAlias
 
 from lrc.catalog import Catalog, Commit
@@ -22,6 +24,7 @@ from lrc.mappings import WriteBody
 from reploc import telemetry
 from reploc.digest import Digests
 from reploc.errors import Internal, ReplocError, StoreFull, TooLarge, Unavailable
+from reploc.turn import settle
 from reploc.wire import BATCH_ITEMS_MAX, RenameBody, Written
 
 #: Items of one group: those of the largest request. A group of that size is durable in about a fifth of a second.
@@ -39,32 +42,41 @@ Answer: TypeAlias = Written | ReplocError
 class _Waiting:
     body: WriteBody
     items: int
-    future: asyncio.Future[Written]
+    done: Callable[[Answer], None]
 
 
 class Writer:
-    """The one writer of an open catalog. `start` it in the event loop that submits, and `close` it there."""
+    """The one writer of an open catalog. `start` it in the event loop that submits, and `close` it there.
+
+    What waits is the loop's affair alone: the thread is handed a whole group, and hands back its answers. So a group
+    costs two hops between threads however many requests it holds, and a request costs none.
+    """
 
     def __init__(self, catalog: Catalog, listener: Listener | None = None) -> None:
         self._catalog = catalog
         self._listener = listener
         self._queue: deque[_Waiting] = deque()
-        self._queued_items = 0
+        #: Items that wait, or are being written.
+        self.queued_items = 0
         self._closing = False
-        self._wake = threading.Condition()
+        #: A group that is being written, or a look at the queue that is about to come.
+        self._busy = False
+        self._groups: SimpleQueue[list[_Waiting]] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="lrc-writer", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended: asyncio.Future[None] | None = None
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._ended = self._loop.create_future()
         self._thread.start()
 
     async def close(self) -> None:
         """Make durable and answer what waits, then end. Later requests are `unavailable`."""
-        with self._wake:
-            self._closing = True
-            self._wake.notify()
-        if self._thread.is_alive():
+        self._closing = True
+        if self._ended is not None:
+            self._wake()
+            await self._ended
             await asyncio.to_thread(self._thread.join)
 
     async def __aenter__(self) -> Self:
@@ -74,53 +86,68 @@ class Writer:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    @property
-    def queued_items(self) -> int:
-        """Items that wait, or are being written."""
-        return self._queued_items
-
     async def submit(self, body: WriteBody) -> Written:
         """Apply a request and answer when it is durable. Unavailable where too much waits; StoreFull; TooLarge."""
-        assert self._loop is not None, "the writer has not been started"
+        future: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
+        self.begin(body, partial(settle, future))
+        return await future
+
+    def begin(self, body: WriteBody, done: Callable[[Answer], None]) -> None:
+        """The same; `done` gets the answer, in the loop. Raises Unavailable at once, with nothing begun."""
         items = max(1, len(body.names if isinstance(body, RenameBody) else body.mappings))
-        waiting = _Waiting(body, items, self._loop.create_future())
-        with self._wake:
-            if self._closing:
-                raise Unavailable("the catalog is closing")
-            if self._queued_items + items > QUEUE_ITEMS_MAX:
-                raise Unavailable(f"{self._queued_items:,} items wait to be written, of at most {QUEUE_ITEMS_MAX:,}")
-            self._queue.append(waiting)
-            self._queued_items += items
-            self._wake.notify()
-        return await waiting.future
+        if self._closing:
+            raise Unavailable("the catalog is closing")
+        if self.queued_items + items > QUEUE_ITEMS_MAX:
+            raise Unavailable(f"{self.queued_items:,} items wait to be written, of at most {QUEUE_ITEMS_MAX:,}")
+        self._queue.append(_Waiting(body, items, done))
+        self.queued_items += items
+        self._wake()
+
+    # ---- in the loop -------------------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        """Looks at the queue once the loop has taken in what else has arrived, unless a group is being written."""
+        assert self._loop is not None, "the writer has not been started"
+        if not self._busy:
+            self._busy = True
+            self._loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        """Gives the thread the next group; an empty one, which ends it, when nothing waits and nothing will."""
+        self._busy = bool(self._queue)
+        if self._busy or self._closing:
+            self._groups.put(self._next_group())
+
+    def _next_group(self) -> list[_Waiting]:
+        """The requests of the next commit."""
+        group: list[_Waiting] = []
+        items = 0
+        while self._queue and (not group or items + self._queue[0].items <= GROUP_ITEMS_MAX):
+            alone = needs_own_commit(self._queue[0].body)
+            if alone and group:
+                break
+            group.append(self._queue.popleft())
+            items += group[-1].items
+            if alone:
+                break
+        return group
+
+    def _answer(self, group: Sequence[_Waiting], answers: Sequence[Answer]) -> None:
+        """What became of a group. The next is handed over first, so that it is written while this one is answered."""
+        self.queued_items -= sum(waiting.items for waiting in group)
+        self._hand_over()
+        for waiting, answer in zip(group, answers, strict=True):
+            waiting.done(answer)
 
     # ---- the thread --------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while group := self._next_group():
-            answers = self._written(group)
-            with self._wake:
-                self._queued_items -= sum(waiting.items for waiting in group)
-            assert self._loop is not None
-            with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
-                self._loop.call_soon_threadsafe(_answer, group, answers)
-
-    def _next_group(self) -> list[_Waiting]:
-        """The requests of the next commit, or none when the writer has been closed and nothing waits."""
-        with self._wake:
-            while not self._queue and not self._closing:
-                self._wake.wait()
-            group: list[_Waiting] = []
-            items = 0
-            while self._queue and (not group or items + self._queue[0].items <= GROUP_ITEMS_MAX):
-                alone = needs_own_commit(self._queue[0].body)
-                if alone and group:
-                    break
-                group.append(self._queue.popleft())
-                items += group[-1].items
-                if alone:
-                    break
-            return group
+        assert self._loop is not None
+        assert self._ended is not None
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+            while group := self._groups.get():
+                self._loop.call_soon_threadsafe(self._answer, group, self._written(group))
+            self._loop.call_soon_threadsafe(self._ended.set_result, None)
 
     def _written(self, group: Sequence[_Waiting]) -> list[Answer]:
         try:
@@ -149,13 +176,3 @@ class Writer:
         except Exception as wrong:
             # The commit stands whatever became of the news of it.
             telemetry.failure("listener-failed", wrong, position=commit.position)
-
-
-def _answer(group: Sequence[_Waiting], answers: Sequence[Answer]) -> None:
-    for waiting, answer in zip(group, answers, strict=True):
-        if waiting.future.done():
-            continue  # who asked has gone away
-        if isinstance(answer, Written):
-            waiting.future.set_result(answer)
-        else:
-            waiting.future.set_exception(answer)

@@ -13,8 +13,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 import msgspec
 
 from reploc import __version__
+from reploc.connection import PROBLEM
 from reploc.errors import Problem
-from reploc.routes import JSON, MSGPACK, NDJSON, PROBLEM, Also, Reply, Route, Stream
+from reploc.routes import JSON, MSGPACK, NDJSON, Also, Reply, Route, Stream
 
 #: A JSON document, or a part of one: OpenAPI has no types of its own here.
 Json = dict[str, Any]

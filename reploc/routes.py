@@ -4,6 +4,10 @@ A route names its path, the type of its query or body, and a handler that takes 
 `Reply` or a `Stream`. Here the query or body is bounded, decoded and validated, the answer is encoded as JSON or
 MessagePack as asked, and an error of the tree becomes a problem document. Nothing is matched by pattern: every path is
 exact, so that finding a route is one look into a dictionary.
+
+A route that is asked very often has a second way, `begin`, on which a request has no task: it begins to answer, and
+says later what the answer is, or that this request must go the common way. The connection takes it for requests whose
+heads it knows again (`reploc/connection.py`); what is answered is the same, byte for byte.
 """
 
 from __future__ import annotations
@@ -11,16 +15,19 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 from urllib.parse import unquote_plus
 
 import msgspec
 from aiohttp import web
+from aiohttp.http import HttpVersion11
 
 from reploc import errors, expected, telemetry
 from reploc.actions import Action
 from reploc.bodies import Bodies
-from reploc.connection import Server, problem
+from reploc.connection import PROBLEM, Connection, Server, answer_bytes, problem
+from reploc.hot import Send
 from reploc.wire import BODY_BYTES_MAX, Body
 
 T = TypeVar("T")
@@ -28,7 +35,6 @@ L = TypeVar("L")
 
 JSON = "application/json"
 MSGPACK = "application/msgpack"
-PROBLEM = "application/problem+json"
 NDJSON = "application/x-ndjson"
 
 #: Fields of one query string: the route with the most takes four.
@@ -37,6 +43,8 @@ QUERY_FIELDS_MAX = 16
 LINE_BYTES_MAX = 16 << 10
 #: Seconds in which a body must have arrived: the largest at a megabyte a second, twice over.
 BODY_S = 60.0
+
+Decoder: TypeAlias = msgspec.json.Decoder[Any] | msgspec.msgpack.Decoder[Any]
 
 _json = msgspec.json.Encoder()
 _msgpack = msgspec.msgpack.Encoder()
@@ -91,6 +99,11 @@ Outcome: TypeAlias = msgspec.Struct | Reply | Stream[Any]
 Handler: TypeAlias = Callable[[Call[T]], Awaitable[Outcome]]
 #: The names that a decoded query or body acts on (`reploc/actions.py`).
 ActsOn: TypeAlias = Callable[[T], Iterable[str]]
+#: Takes what an answer is, an error of the tree among them; None: this request must go the common way.
+Done: TypeAlias = Callable[[msgspec.Struct | Exception | None], None]
+#: Begins to answer a request, and calls once what takes the answer, at once or later. What it raises instead has begun
+#: nothing.
+Begin: TypeAlias = Callable[[Call[T], Done], None]
 
 
 @dataclass(frozen=True)
@@ -111,6 +124,7 @@ class Route(Generic[T]):
     body_bytes_max: int = BODY_BYTES_MAX
     body_s: float = BODY_S
     also: tuple[Also, ...] = ()
+    begin: Begin[T] | None = None
 
 
 def get(
@@ -121,9 +135,21 @@ def get(
     *also: Also,
     action: Action,
     acts_on: ActsOn[T] | None = None,
+    begin: Begin[T] | None = None,
 ) -> Route[T]:
     """A route that is read with a query string of the given type."""
-    return Route("GET", path, kind, handler, summary, takes_body=False, action=action, acts_on=acts_on, also=also)
+    return Route(
+        "GET",
+        path,
+        kind,
+        handler,
+        summary,
+        takes_body=False,
+        action=action,
+        acts_on=acts_on,
+        also=also,
+        begin=begin,
+    )
 
 
 def post(
@@ -136,6 +162,7 @@ def post(
     acts_on: ActsOn[T] | None = None,
     body_bytes_max: int = BODY_BYTES_MAX,
     body_s: float = BODY_S,
+    begin: Begin[T] | None = None,
 ) -> Route[T]:
     """A route that takes a body of the given type, as JSON or MessagePack, of so many bytes and within so long."""
     return Route(
@@ -149,6 +176,7 @@ def post(
         acts_on=acts_on,
         body_bytes_max=body_bytes_max,
         body_s=body_s,
+        begin=begin,
     )
 
 
@@ -184,7 +212,17 @@ class Router:
         started = time.perf_counter()
         response = await self._respond(entry, request, query)
         entry.done(response.status, time.perf_counter() - started)
+        if response.status == 200 and entry.route.begin and isinstance(request.protocol, Connection):
+            self._learn(entry, request, request.protocol)
         return response
+
+    @staticmethod
+    def _learn(entry: _Entry, request: web.BaseRequest, connection: Connection) -> None:
+        """What the connection needs to answer requests like this one itself, if they are of the plain kind."""
+        usual = not any(name in request.headers for name in ("Expect", "Upgrade", "Content-Encoding"))
+        plain = request.method == entry.route.method and request.version == HttpVersion11 and request.keep_alive
+        if usual and plain and (request.content_length is not None) == entry.route.takes_body:
+            connection.learn(_Hot(entry, request.headers, request.remote or "").answer)
 
     def _entry(self, path: str, method: str) -> _Entry:
         methods = self._entries.get(path)
@@ -207,13 +245,8 @@ class Router:
             if isinstance(outcome, Stream):
                 return await _stream(request, outcome, entry.route.path)
             return _encoded(outcome, request.headers)
-        except errors.ReplocError as wrong:
-            if wrong.status >= 500:
-                telemetry.event("request.failed", route=entry.route.path, code=wrong.code, detail=wrong.detail)
-            return problem(wrong)
         except Exception as wrong:
-            telemetry.failure("request.broke", wrong, route=entry.route.path)
-            return problem(errors.Internal("the service's log says more"))
+            return problem(_told(wrong, entry.route.path))
 
 
 class _Entry:
@@ -232,28 +265,79 @@ class _Entry:
 
     async def decode(self, request: web.BaseRequest, query: str) -> Any:
         if not self.route.takes_body:
-            return self._query(query)
+            return self.decode_query(query)
         if query:
             raise errors.QueryInvalid(f"{self.route.path} takes a body and no query string")
         body = await self._bodies.read(request, self.route.body_bytes_max, self.route.body_s)
+        return self.decode_body(body, self.decoder(request.headers))
+
+    def decode_body(self, body: bytes, decoder: Decoder) -> Any:
         try:
-            return self._decoder(request).decode(body)
+            return decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as wrong:
             raise errors.BodyInvalid(expected.in_words(wrong, self.route.kind)) from wrong
 
-    def _decoder(self, request: web.BaseRequest) -> msgspec.json.Decoder[Any] | msgspec.msgpack.Decoder[Any]:
-        media = request.headers.get("Content-Type", JSON).partition(";")[0].strip().lower()
+    def decoder(self, headers: Mapping[str, str]) -> Decoder:
+        media = headers.get("Content-Type", JSON).partition(";")[0].strip().lower()
         if media == JSON:
             return self._json
         if media == MSGPACK:
             return self._msgpack
         raise errors.MediaUnknown(f"Content-Type is {media[:100]!r}; expected {JSON} or {MSGPACK}")
 
-    def _query(self, query: str) -> Any:
+    def decode_query(self, query: str) -> Any:
         try:
             return msgspec.convert(_fields(query), self.route.kind, strict=False)
         except msgspec.ValidationError as wrong:
             raise errors.QueryInvalid(expected.in_words(wrong, self.route.kind)) from wrong
+
+
+class _Hot:
+    """The route of a request whose head is known again, with what its headers say."""
+
+    def __init__(self, entry: _Entry, headers: Mapping[str, str], peer: str) -> None:
+        self._entry = entry
+        self._begin = entry.route.begin
+        self._headers = headers
+        self._peer = peer
+        self._decoder = entry.decoder(headers) if entry.route.takes_body else None
+        self._form = _form(headers)
+
+    def answer(self, query: bytes, body: bytes, send: Send) -> None:
+        """Answers one request, now or later."""
+        started = time.perf_counter()
+        assert self._begin is not None
+        try:
+            what = self._entry.decode_body(body, self._decoder) if self._decoder else self._decoded(query)
+            self._begin(Call(what, self._headers, self._peer), partial(self._end, started, send))
+        except Exception:  # what is wrong is found out again, and said, on the common way
+            send(None)
+
+    def _decoded(self, query: bytes) -> Any:
+        return self._entry.decode_query(query.decode())
+
+    def _end(self, started: float, send: Send, outcome: msgspec.Struct | Exception | None) -> None:
+        if outcome is None:
+            send(None)
+            return
+        if isinstance(outcome, Exception):
+            wrong = _told(outcome, self._entry.route.path)
+            status, media, body = wrong.status, PROBLEM, _json.encode(wrong.problem())
+        else:
+            (media, encoder), status = self._form, 200
+            body = encoder.encode(outcome)
+        self._entry.done(status, time.perf_counter() - started)
+        send(answer_bytes(status, media, body))
+
+
+def _told(wrong: Exception, path: str) -> errors.ReplocError:
+    """The error that a client is told; one of the service is logged."""
+    if not isinstance(wrong, errors.ReplocError):
+        telemetry.failure("request.broke", wrong, route=path)
+        return errors.Internal("the service's log says more")
+    if wrong.status >= 500:
+        telemetry.event("request.failed", route=path, code=wrong.code, detail=wrong.detail)
+    return wrong
 
 
 def _fields(query: str) -> dict[str, str]:
@@ -278,9 +362,13 @@ def _encoded(outcome: msgspec.Struct | Reply, headers: Mapping[str, str]) -> web
         return web.Response(
             body=outcome.body, status=outcome.status, headers={"Content-Type": outcome.media, **outcome.headers}
         )
-    if MSGPACK in headers.get("Accept", ""):
-        return web.Response(body=_msgpack.encode(outcome), headers={"Content-Type": MSGPACK})
-    return web.Response(body=_json.encode(outcome), headers={"Content-Type": JSON})
+    media, encoder = _form(headers)
+    return web.Response(body=encoder.encode(outcome), headers={"Content-Type": media})
+
+
+def _form(headers: Mapping[str, str]) -> tuple[str, msgspec.json.Encoder | msgspec.msgpack.Encoder]:
+    """The media type that an answer shall have, and what encodes it."""
+    return (MSGPACK, _msgpack) if MSGPACK in headers.get("Accept", "") else (JSON, _json)
 
 
 async def _stream(request: web.BaseRequest, outcome: Stream[Any], path: str) -> web.StreamResponse:

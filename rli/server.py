@@ -23,9 +23,10 @@ from reploc.errors import ReplocError
 from reploc.questions import Demand, LocateBody, LocateQuery, ResolveBody, ResolveQuery
 from reploc.reload import Reloadable
 from reploc.rls_port import RlsPort
-from reploc.routes import Also, Call, NoQuery, Reply, Route, get, post
+from reploc.routes import Also, Call, Done, NoQuery, Reply, Route, get, post
 from reploc.service import Daemon, Duty
 from reploc.telemetry import Metrics
+from reploc.turn import Turn
 from reploc.wire import (
     Existence,
     FormerRing,
@@ -45,7 +46,6 @@ from rli.index import Index
 from rli.refresh import Refresh
 from rli.rls import RliMethods
 from rli.settings import RliSettings
-from rli.turn import Turn
 
 #: Seconds between two looks for senders without news: expiry is promised to the second or so.
 EXPIRE_S = 0.5
@@ -104,6 +104,7 @@ class RliServer:
                 "Which sites may hold one LFN",
                 action=may,
                 acts_on=one_lfn,
+                begin=self.begin_location,
             ),
             post("/v1/locations", self.locations, LocateBody, where, action=may, acts_on=all_lfns),
             post("/v1/exists", self.exists, LocateBody, which, action=may, acts_on=all_lfns),
@@ -153,6 +154,19 @@ class RliServer:
             if found.complete or found.sites or HOP_HEADER in call.headers:
                 return found
         return Located(await self._asked([lfn], call), frozenset([lfn]), {}).of(lfn)
+
+    def begin_location(self, call: Call[LocateQuery], done: Done) -> None:
+        """The same, where this node alone can answer."""
+        hopped = HOP_HEADER in call.headers
+
+        def end(found: Location | Exception) -> None:
+            ours = hopped or isinstance(found, Exception) or found.complete or found.sites
+            done(found if ours else None)
+
+        if call.what.demand.is_none:
+            self._turn.begin(names.require(call.what.lfn), end)
+        else:
+            done(None)
 
     async def locations(self, call: Call[LocateBody]) -> Locations:
         names.require_all(call.what.lfns)

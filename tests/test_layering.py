@@ -27,6 +27,7 @@ PURE = {
     "reploc.names",
     "reploc.orders",
     "reploc.holdings",
+    "reploc.hot",
     "reploc.client.resolve",
     "reploc.questions",
     "reploc.ring",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from reploc.errors import LfnUnknown
-from rli.turn import Turn
+from reploc.turn import Turn
 
 
 async def test_questions_of_one_turn_are_one_array_and_each_gets_its_own_answer() -> None:
