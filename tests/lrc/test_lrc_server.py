@@ -353,7 +353,7 @@ BROKEN = [
     ("softstate/push", b'{"now": true}', 400, "body-invalid", "unknown field `now`"),
     ("exists?lfn=/a", b'{"lfns": []}', 400, "query-invalid", "no query string"),
     ("nothing", b"{}", 404, "route-unknown", "/v1/nothing"),
-    ("dump", b"{}", 405, "method-unknown", "takes GET, not POST"),
+    ("dump", b"{}", 405, "method-unknown", "takes GET or HEAD, not POST"),
 ]
 
 
