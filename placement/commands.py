@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import click
 
+from placement.policy_commands import policy
 from reploc.commands.options import CommandGroup
 
 
 @click.group(cls=CommandGroup)
 def placement() -> None:
     """The placement service: inventory, policies, and the orders that they lead to."""
+
+
+placement.add_command(policy)

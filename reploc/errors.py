@@ -10,6 +10,7 @@
     │   ├── InputInvalid           a line of a file given to a command is not what it expects
     │   ├── SummaryInvalid         a soft-state summary does not fit its own header
     │   ├── InventoryInvalid       frames that do not fit together, or definitions that contradict each other
+    │   ├── PolicyInvalid          a policy, or a condition of one, cannot be right
     │   ├── TooLarge          413  a body, batch or line beyond its bound
     │   ├── RouteUnknown      404  no such path
     │   ├── MethodUnknown     405  not with this method
@@ -130,6 +131,11 @@ class SummaryInvalid(BadRequest):
 
 class InventoryInvalid(BadRequest):
     code, title = "inventory-invalid", "what is said about data contradicts itself"
+
+
+class PolicyInvalid(BadRequest):
+    code, title = "policy-invalid", "the policy cannot be right"
+    hint = "`reploc placement policy check FILE` shows every problem with its place"
 
 
 class TooLarge(BadRequest):

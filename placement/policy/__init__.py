@@ -1,0 +1,1 @@
+"""The policy language: what detox, partitions and rules are written in, from text to columns of bits."""
