@@ -17,15 +17,16 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from lrc import descending, index, layout, listings, loading, mappings
+from lrc import attribute_reads, descending, index, layout, listings, loading
 from lrc.descending import PairsPage
 from lrc.layout import State
 from lrc.listings import FilesPage
-from lrc.loading import Load
-from lrc.mappings import Faults, Overlay, WriteBody
+from lrc.loading import Load, WriteBody
+from lrc.mappings import Faults, Overlay
 from lrc.reads import CollectionNames, View, totals
 from lrc.store import MAP_BYTES, ROW_ERRORS, Store, translated
 from reploc import names
+from reploc.attributes import Definition, SearchBody, SearchPage, Values, What
 from reploc.digest import Digests
 from reploc.errors import CollectionUnknown, QueryInvalid, ReplocError
 from reploc.names import Pattern
@@ -188,6 +189,24 @@ class Catalog:
         with self.view() as view:
             return listings.everything(view, limit, after)
 
+    # ---- attributes --------------------------------------------------------------------------------------------------
+
+    def attributes(self, what: What | None = None, name: str | None = None) -> list[Definition]:
+        """The attributes that are defined, or those of LFNs or of PFNs, or of that name, sorted by name."""
+        with self.view() as view:
+            return attribute_reads.described(view, what, name)
+
+    def values(self, what: What, asked: Sequence[str], attribute: str | None = None) -> Values:
+        """The values of LFNs or PFNs, or those of one attribute; AttributeUnknown where it is not defined."""
+        with self.view() as view:
+            return attribute_reads.values_of(view, what, asked, attribute)
+
+    def search(self, body: SearchBody) -> SearchPage:
+        """One page of a search. It may hold few or none and still not be the last. Raises AttributeUnknown and
+        ValueInvalid."""
+        with self.view() as view:
+            return attribute_reads.search(view, body)
+
     # ---- soft state --------------------------------------------------------------------------------------------------
 
     def state(self) -> State:
@@ -245,7 +264,7 @@ class Catalog:
         A renaming of PFNs must be alone: it reads the index that earlier requests of a group would change.
         """
         assert len(bodies) == 1 or not any(loading.needs_own_commit(body) for body in bodies)
-        faults = [mappings.name_faults(body) for body in bodies]
+        faults = [loading.name_faults(body) for body in bodies]
         try:
             return self._applied(bodies, faults, loading.load)
         except index.DigestTaken:

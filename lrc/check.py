@@ -5,7 +5,8 @@ What must hold, of what `lrc/layout.py` draws:
 * a record lies under its LFN's key, has 1 to 1,000 distinct PFNs, and holds its LFN exactly where the key does not;
 * each PFN of a record has its row, each LFN its digest, each LFN of a collection its member row; and no other rows;
 * a collection has files, its totals are the sums over them, and its id names it and no other;
-* the totals in the state are the sums over the records.
+* the totals in the state are the sums over the records;
+* what `lrc/value_check.py` says of attributes.
 
 One snapshot is read from end to end, or totals could not be compared; beside a live writer the store may grow for as
 long as the check takes.
@@ -25,6 +26,7 @@ from lrc import layout
 from lrc.catalog import Catalog
 from lrc.layout import StoredCollection, StoredRecord
 from lrc.reads import View, lfn_of
+from lrc.value_check import ValueInspection
 from reploc import digest, names
 
 #: Findings that a report lists; the others are counted. A damaged index would otherwise list every row.
@@ -77,6 +79,7 @@ def check(catalog: Catalog, progress: Progress | None = None) -> Report:
         for walk in (inspection.lfns, inspection.pfns, inspection.digests, inspection.members, inspection.collections):
             walk()
         inspection.totals()
+        inspection.values()
         return inspection.report()
 
 
@@ -104,6 +107,7 @@ class _Inspection:
 
     def __post_init__(self) -> None:
         self.all_rows = sum(self._entries(table) for table in _TABLES)
+        self.of_values = ValueInspection(self.view, self._say)
 
     def report(self) -> Report:
         return Report(self.seen_lfns, self.seen_mappings, self.seen_collections, self.findings, self.found)
@@ -133,6 +137,7 @@ class _Inspection:
             for lfn, stored in ((one.lfn, one.stored) for one in batch):
                 self._record(lfn, stored)
             self._implied(batch)
+            self.of_values.lfns([(one.key, one.stored.values) for one in batch if one.stored.values is not None])
 
     def _batches(self) -> Iterator[list[_Read]]:
         """The records, many at once; of one that cannot be read that is said."""
@@ -299,6 +304,12 @@ class _Inspection:
             if count != there:
                 self._say(f"the state says {count:,} {what}; there are {there:,}")
         self.progress(self.all_rows, self.all_rows)
+
+    def values(self) -> None:
+        """The values of PFNs, and the index over all values."""
+        self.of_values.pfns()
+        self.of_values.index()
+        self.of_values.definitions()
 
 
 def _add(sums: _Sums, value: memoryview | None) -> None:

@@ -6,22 +6,21 @@ imply and what those after do. Rows are written in key order, which touches each
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from lrc import layout
+from lrc import layout, value_rows
 from lrc.layout import State, StoredCollection, StoredRecord
 from lrc.mappings import Overlay, Record
+from lrc.rows import Row, delete, put
 from lrc.store import Store, Transaction
 from reploc import digest
 from reploc.digest import Digests
 from reploc.errors import StoreDamaged
 
-#: One row of a table: key and value.
-Row: TypeAlias = tuple[bytes, bytes]
 #: A record before and after; None where the catalog does not hold the LFN.
 Change: TypeAlias = tuple[Record | None, Record | None]
 
@@ -79,20 +78,21 @@ class _Rows:
 def flush(store: Store, txn: Transaction, overlay: Overlay) -> Flushed | None:
     """Write the overlay's changes; None where there are none. The position goes up by one."""
     changes = overlay.changes()
-    if not changes:
+    if not changes and not value_rows.are_changed(overlay):
         return None
     rows = _difference(changes)
     state, ids = _put_collections(store, txn, rows.totals, store.state(txn))
     tables = store.tables
-    _delete(txn, tables["lfn"], ((key, b"") for key in rows.lfn_deletes))
-    _put(txn, tables["lfn"], [(key, _stored(key, record, ids[record.collection])) for key, record in rows.lfn_puts])
-    _delete(txn, tables["pfn"], rows.pfn_deletes)
-    _put(txn, tables["pfn"], rows.pfn_puts)
-    _delete(txn, tables["member"], [(layout.id_key(ids[name]), key) for name, key in rows.member_deletes])
-    _put(txn, tables["member"], [(layout.id_key(ids[name]), key) for name, key in rows.member_puts])
+    delete(txn, tables["lfn"], ((key, b"") for key in rows.lfn_deletes))
+    put(txn, tables["lfn"], [(key, _stored(key, record, ids[record.collection])) for key, record in rows.lfn_puts])
+    delete(txn, tables["pfn"], rows.pfn_deletes)
+    put(txn, tables["pfn"], rows.pfn_puts)
+    delete(txn, tables["member"], [(layout.id_key(ids[name]), key) for name, key in rows.member_deletes])
+    put(txn, tables["member"], [(layout.id_key(ids[name]), key) for name, key in rows.member_puts])
     added, removed = [overlay.digests[lfn] for lfn in rows.created], digest.of(rows.deleted)
-    _delete(txn, tables["digest"], [(layout.digest_key(one), one) for one in digest.stored(removed)])
+    delete(txn, tables["digest"], [(layout.digest_key(one), one) for one in digest.stored(removed)])
     _put_digests(txn, tables["digest"], added)
+    value_rows.flush(store, txn, changes, overlay, {key for key, _ in rows.pfn_deletes})
     state = replace(
         state,
         position=state.position + 1,
@@ -162,7 +162,7 @@ def _change_pfns(rows: _Rows, key: bytes, old: tuple[str, ...], new: tuple[str, 
 
 def _stored(key: bytes, record: Record, collection: int) -> bytes:
     lfn = None if len(key) <= layout.WHOLE_NAME_BYTES_MAX else record.lfn
-    return layout.encode(StoredRecord(record.size, record.checksum, collection, record.pfns, lfn))
+    return layout.encode(StoredRecord(record.size, record.checksum, collection, record.pfns, lfn, record.values))
 
 
 def _put_collections(
@@ -216,16 +216,3 @@ def _put_digests(txn: Transaction, table: object, digests: list[bytes]) -> None:
             consumed, written = cursor.putmulti(rows, dupdata=False)
         if written < consumed:
             raise DigestTaken
-
-
-def _put(txn: Transaction, table: object, rows: list[Row]) -> None:
-    if rows:
-        rows.sort()
-        with txn.cursor(table) as cursor:  # type: ignore[arg-type]
-            cursor.putmulti(rows)
-
-
-def _delete(txn: Transaction, table: object, rows: Iterable[Row]) -> None:
-    for key, value in sorted(rows):
-        if not txn.delete(key, value, db=table):  # type: ignore[arg-type]
-            raise StoreDamaged(f"an index row that a record implies is not there: {key[:80]!r}")

@@ -12,8 +12,13 @@ locked. In the environment are these tables; all numbers in keys are big-endian,
     collection       collection key              StoredCollection                               no
     collection_name  collection id (8)           collection key                                 no
     member           collection id (8)           LFN key                                        yes
+    attribute        "l" or "p", name            StoredAttribute                                no
+    attribute_name   attribute id (4)            "l" or "p", name                               no
+    pfn_values       PFN key                     StoredPfnValues                                no
+    value            attribute id (4), value     LFN key or PFN key                             yes
 
-State, StoredRecord and StoredCollection are MessagePack arrays of their fields in order.
+State and all that is Stored… are MessagePack arrays of their fields in order. The values of an LFN lie in its record,
+those of a PFN in a row of their own. In the key of the table `value` a value is bytes in its order (`lrc/values.py`).
 
 A name's key is its UTF-8 bytes. LMDB takes keys of up to 511 bytes: a name of 511 bytes or more has as key its first
 495 bytes and the 16 bytes of its digest, so that a key of 511 bytes is always that of a long name, and no other is:
@@ -35,10 +40,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 from reploc import digest
+from reploc.attributes import AttributeType, What
 
 MAGIC = b"reploc-lrc"
 #: Raised with every change of this module that an older reader cannot read.
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 
 #: LMDB's own limit, for keys and for the values of a table with several values per key.
 KEY_BYTES_MAX = 511
@@ -48,6 +54,8 @@ WHOLE_NAME_BYTES_MAX = KEY_BYTES_MAX - 1
 #: Bytes of h1 that are the key of the digest table, and the largest number of slots that are ranges of it.
 DIGEST_KEY_BYTES = 2
 SLOTS_MAX = 1 << (8 * DIGEST_KEY_BYTES)
+#: Bytes of an attribute's id.
+ATTRIBUTE_ID_BYTES = 4
 #: Copies of one file at one site; a record is rewritten whole for each change, so it must stay small.
 PFNS_PER_LFN_MAX = 1_000
 
@@ -75,7 +83,14 @@ DIGEST = Table("digest", many=True, fixed=True)
 COLLECTION = Table("collection")
 COLLECTION_NAME = Table("collection_name")
 MEMBER = Table("member", many=True)
-TABLES = (META, LFN, PFN, DIGEST, COLLECTION, COLLECTION_NAME, MEMBER)
+ATTRIBUTE = Table("attribute")
+ATTRIBUTE_NAME = Table("attribute_name")
+PFN_VALUES = Table("pfn_values")
+VALUE = Table("value", many=True)
+TABLES = (
+    *(META, LFN, PFN, DIGEST, COLLECTION, COLLECTION_NAME, MEMBER),
+    *(ATTRIBUTE, ATTRIBUTE_NAME, PFN_VALUES, VALUE),
+)
 
 
 class State(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -96,13 +111,15 @@ class State(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
 
 class StoredRecord(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    """What the catalog knows of one LFN. `collection` is an id or 0; `lfn` is there where the key does not hold it."""
+    """What the catalog knows of one LFN. `collection` is an id or 0; `lfn` is there where the key does not hold it, and
+    `values` (`lrc/values.py`) where the LFN has any."""
 
     size: int | None
     checksum: str | None
     collection: int
     pfns: tuple[str, ...]
     lfn: str | None = None
+    values: bytes | None = None
 
 
 class StoredCollection(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -119,10 +136,27 @@ class StoredCollection(Struct, frozen=True, array_like=True, forbid_unknown_fiel
         return int.from_bytes(self.size_sum, "big")
 
 
+class StoredAttribute(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """The definition of an attribute, and the number of its values."""
+
+    id: Annotated[int, Meta(ge=1, lt=1 << 32)]
+    type: AttributeType
+    values: int
+
+
+class StoredPfnValues(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """The values of a PFN that has any (`lrc/values.py`); `pfn` is there where the key does not hold it."""
+
+    values: bytes
+    pfn: str | None = None
+
+
 encode = msgspec.msgpack.Encoder().encode
 decode_state = msgspec.msgpack.Decoder(State).decode
 decode_record = msgspec.msgpack.Decoder(StoredRecord).decode
 decode_collection = msgspec.msgpack.Decoder(StoredCollection).decode
+decode_attribute = msgspec.msgpack.Decoder(StoredAttribute).decode
+decode_pfn_values = msgspec.msgpack.Decoder(StoredPfnValues).decode
 
 
 def format_value(version: int = LAYOUT_VERSION) -> bytes:
@@ -175,3 +209,19 @@ def slot_keys(slot: int, slots: int) -> list[bytes]:
 def id_key(collection_id: int) -> bytes:
     """The key of a collection's id in `collection_name` and `member`."""
     return collection_id.to_bytes(8, "big")
+
+
+def attribute_key(what: What, name: str) -> bytes:
+    """The key of an attribute's definition."""
+    return what[:1].encode() + name.encode()
+
+
+def attribute_of(key: bytes | memoryview) -> tuple[What, str]:
+    """What an attribute is defined on, and its name."""
+    text = str(key, "utf-8")
+    return ("lfn" if text[0] == "l" else "pfn"), text[1:]
+
+
+def attribute_id_key(attribute_id: int) -> bytes:
+    """The key of an attribute's id in `attribute_name`, and the beginning of its keys in `value`."""
+    return attribute_id.to_bytes(ATTRIBUTE_ID_BYTES, "big")

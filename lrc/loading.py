@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import TypeAlias
 
-from lrc import layout, mappings
-from lrc.mappings import Faults, Holders, Overlay, WriteBody
+from lrc import attribute_reads, attributes, layout, mappings
+from lrc.attributes import DefinitionBody, ValueBody
+from lrc.mappings import Faults, Holders, MappingBody, Overlay
 from lrc.reads import View
 from reploc import digest
+from reploc.attributes import DefineBody, RemoveBody, SetBody, UndefineBody
 from reploc.errors import ReplocError, TooLarge
 from reploc.wire import RenameBody
 
@@ -23,19 +25,62 @@ RENAMED_RECORDS_MAX = 100_000
 Load: TypeAlias = Callable[[View, Overlay, Sequence[str]], None]
 
 
+#: Whatever a catalog can be told to change.
+WriteBody: TypeAlias = MappingBody | DefinitionBody | ValueBody
+
+
 def needs_own_commit(body: WriteBody) -> bool:
-    """Whether the request cannot share its commit with others."""
-    return isinstance(body, RenameBody) and body.what == "pfn"
+    """Whether the request cannot share its commit with others: it reads tables that these would change."""
+    if isinstance(body, RenameBody | SetBody | RemoveBody):
+        return body.what == "pfn"
+    return isinstance(body, DefineBody | UndefineBody)
+
+
+def item_count(body: WriteBody) -> int:
+    """How many items a request has."""
+    if isinstance(body, RenameBody):
+        return len(body.names)
+    if isinstance(body, SetBody | RemoveBody):
+        return len(body.values)
+    return len(body.attributes if isinstance(body, DefineBody | UndefineBody) else body.mappings)
+
+
+def name_faults(body: WriteBody) -> Faults:
+    """The items whose names are none, found before anything is read."""
+    if isinstance(body, MappingBody):
+        return mappings.name_faults(body)
+    return attributes.name_faults(body)
 
 
 def decided(
     view: View, overlay: Overlay, load: Load, body: WriteBody, faults: Faults
 ) -> mappings.Outcome | ReplocError:
     """What becomes of one request; an error where it would read too much."""
+    if isinstance(body, MappingBody):
+        return _decided_mappings(view, overlay, load, body, faults)
+    overlay.definitions_before = attribute_reads.definitions_of(view, attributes.attributes_of(body))
+    overlay.definitions_after = dict(overlay.definitions_before)
+    if isinstance(body, DefineBody | UndefineBody):
+        return attributes.define(overlay, body, faults, *attribute_reads.defined(view))
+    try:
+        if body.what == "lfn":
+            load(view, overlay, attributes.names_of(body, faults))
+        else:
+            attribute_reads.load_pfn_values(view, overlay.pfn_values, attributes.names_of(body, faults))
+    except TooLarge as error:
+        return error
+    return attributes.apply(overlay, body, faults)
+
+
+def _decided_mappings(
+    view: View, overlay: Overlay, load: Load, body: MappingBody, faults: Faults
+) -> mappings.Outcome | ReplocError:
     if clashing := _clashing(view, overlay, mappings.collections_of(body, faults)):
         faults = mappings.collection_faults(body, clashing) | faults
     try:
-        holders = _load_holders(view, mappings.pfns_of(body, faults))
+        pfns = mappings.pfns_of(body, faults)
+        holders = _load_holders(view, pfns)
+        attribute_reads.load_pfn_values(view, overlay.pfn_values, pfns)
         load(
             view, overlay, [*mappings.lfns_of(body, faults), *(lfn for lfns in holders.values() for lfn in lfns or ())]
         )

@@ -24,8 +24,10 @@ from typing import TypeAlias, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lrc.layout import PFNS_PER_LFN_MAX
+from lrc.layout import PFNS_PER_LFN_MAX, StoredAttribute
+from lrc.values import PfnValues
 from reploc import names
+from reploc.attributes import What
 from reploc.errors import (
     AttributesDiffer,
     DigestCollision,
@@ -40,12 +42,14 @@ from reploc.errors import (
 )
 from reploc.wire import DeleteBody, DeleteItem, ItemError, MappingItem, MappingsBody, RenameBody, RenameItem
 
-WriteBody: TypeAlias = MappingsBody | DeleteBody | RenameBody
+MappingBody: TypeAlias = MappingsBody | DeleteBody | RenameBody
 Item = TypeVar("Item")
 #: Item → what is wrong with its names, found before any rule is applied.
 Faults: TypeAlias = dict[int, ReplocError]
 #: PFN → the LFNs that it stands under; None where those are more than one request may change.
 Holders: TypeAlias = dict[str, list[str] | None]
+#: Attribute → how it is defined.
+Definitions: TypeAlias = dict[tuple[What, str], StoredAttribute | None]
 
 #: A checksum that needs no second look: there is one per item, and a fault's words only for a few.
 _CHECKSUM = re.compile("|".join(f"{name}:[0-9a-f]{{{digits}}}" for name, digits in names.CHECKSUM_DIGITS.items()))
@@ -54,13 +58,15 @@ QUOTED_CHARS = 200
 
 
 class Record(Struct, frozen=True, gc=False):
-    """What the catalog knows of one LFN. `pfns` are distinct, in the order of their registration, and never empty."""
+    """What the catalog knows of one LFN. `pfns` are distinct, in the order of their registration, and never empty;
+    `values` are those of its attributes (`lrc/values.py`)."""
 
     lfn: str
     size: int | None
     checksum: str | None
     collection: str | None
     pfns: tuple[str, ...]
+    values: bytes | None = None
 
 
 class Outcome(Struct, frozen=True):
@@ -77,6 +83,7 @@ class Overlay:
     #: `digests` holds the stored digest of each LFN that was unknown when loaded; `taken` those of them whose digest
     #: is known to stand in the catalog for another LFN.
     #: `collection_keys` holds, by key, the collections of long names, in the catalog or about to be.
+    #: `definitions_before` and `definitions_after` hold the same attributes, None for one that is not defined.
     """
 
     def __init__(self) -> None:
@@ -85,6 +92,9 @@ class Overlay:
         self.digests: dict[str, bytes] = {}
         self.taken: set[str] = set()
         self.collection_keys: dict[bytes, str] = {}
+        self.pfn_values = PfnValues()
+        self.definitions_before: Definitions = {}
+        self.definitions_after: Definitions = {}
         self._claims: dict[bytes, str] = {}
         self._undo: list[tuple[str, Record | None]] = []
 
@@ -134,6 +144,7 @@ class Overlay:
         """Undo everything since the mark."""
         while self._undo:
             self._place(*self._undo.pop())
+        self.pfn_values.rollback()
 
     def changes(self) -> list[tuple[Record | None, Record | None]]:
         """(before, after) of each LFN that will stand otherwise."""
@@ -147,7 +158,7 @@ class Overlay:
 # ---- names -----------------------------------------------------------------------------------------------------------
 
 
-def name_faults(body: WriteBody) -> Faults:
+def name_faults(body: MappingBody) -> Faults:
     """The items whose names or checksums are none, each with its NameInvalid."""
     found: Faults = {}
     if isinstance(body, RenameBody):
@@ -183,24 +194,24 @@ def _checksum_faults(found: Faults, items: Sequence[MappingItem]) -> None:
             found.setdefault(index, NameInvalid(wrong))
 
 
-def collections_of(body: WriteBody, faults: Faults) -> set[str]:
+def collections_of(body: MappingBody, faults: Faults) -> set[str]:
     """The collections that the body names, save in items at fault."""
     if not isinstance(body, MappingsBody):
         return set()
     return {item.collection for at, item in enumerate(body.mappings) if item.collection and at not in faults}
 
 
-def collection_faults(body: WriteBody, clashing: Container[str]) -> Faults:
+def collection_faults(body: MappingBody, clashing: Container[str]) -> Faults:
     """The items whose collection cannot be told from another, each with its DigestCollision."""
     items = body.mappings if isinstance(body, MappingsBody) else []
     return {
-        at: DigestCollision(f"collection {_quoted(item.collection)} has the digest of another collection")
+        at: DigestCollision(f"collection {quoted(item.collection)} has the digest of another collection")
         for at, item in enumerate(items)
         if item.collection in clashing
     }
 
 
-def lfns_of(body: WriteBody, faults: Faults) -> list[str]:
+def lfns_of(body: MappingBody, faults: Faults) -> list[str]:
     """The LFNs that must be loaded before the body is applied; those of items at fault are left out."""
     if isinstance(body, RenameBody):
         if body.what == "pfn":
@@ -212,7 +223,7 @@ def lfns_of(body: WriteBody, faults: Faults) -> list[str]:
     return [item.lfn for index, item in enumerate(items) if index not in faults]
 
 
-def pfns_of(body: WriteBody, faults: Faults) -> list[str]:
+def pfns_of(body: MappingBody, faults: Faults) -> list[str]:
     """The PFNs whose holders must be known before the body is applied: those of a renaming of PFNs, else none."""
     if not isinstance(body, RenameBody) or body.what != "pfn":
         return []
@@ -222,21 +233,21 @@ def pfns_of(body: WriteBody, faults: Faults) -> list[str]:
 # ---- rules -----------------------------------------------------------------------------------------------------------
 
 
-def apply(overlay: Overlay, body: WriteBody, faults: Faults, holders: Holders | None = None) -> Outcome:
+def apply(overlay: Overlay, body: MappingBody, faults: Faults, holders: Holders | None = None) -> Outcome:
     """Decide every item of a request in its order, or none of an atomic one that has an error.
 
     All of `lfns_of` and every LFN in `holders`, which has all of `pfns_of`, must be loaded.
     """
     overlay.mark()
     if isinstance(body, MappingsBody):
-        errors = _each(body.mappings, faults, lambda item: _register(overlay, item, body))
+        errors = each(body.mappings, faults, lambda item: _register(overlay, item, body))
         count = len(body.mappings)
     elif isinstance(body, DeleteBody):
-        errors = _each(body.mappings, faults, lambda item: _delete(overlay, item))
+        errors = each(body.mappings, faults, lambda item: _delete(overlay, item))
         count = len(body.mappings)
     else:
         rename = _pfn_renamer(overlay, holders or {}) if body.what == "pfn" else _lfn_renamer(overlay)
-        errors = _each(body.names, faults, rename)
+        errors = each(body.names, faults, rename)
         count = len(body.names)
     if errors and body.atomic:
         overlay.rollback()
@@ -244,9 +255,10 @@ def apply(overlay: Overlay, body: WriteBody, faults: Faults, holders: Holders | 
     return Outcome(count - len(errors), errors)
 
 
-def _each(
+def each(
     items: Sequence[Item], faults: Mapping[int, ReplocError], rule: Callable[[Item], ReplocError | None]
 ) -> list[ItemError]:
+    """What is wrong with each item: its fault, or what the rule says."""
     errors = []
     for index, item in enumerate(items):
         if (error := faults.get(index) or rule(item)) is not None:
@@ -259,12 +271,12 @@ def _register(overlay: Overlay, item: MappingItem, body: MappingsBody) -> Reploc
     record = overlay.after[lfn]
     if record is None:
         if body.mode == "add":
-            return LfnUnknown(f"lfn {_quoted(lfn)} is not registered; mode add needs a known LFN")
+            return LfnUnknown(f"lfn {quoted(lfn)} is not registered; mode add needs a known LFN")
         checksum = item.checksum and item.checksum.lower()
         new = Record(lfn, item.size, checksum, item.collection, (item.pfn,))
         return None if overlay.add(new) else _collision(lfn)
     if body.mode == "create":
-        return LfnExists(f"lfn {_quoted(lfn)} is registered already")
+        return LfnExists(f"lfn {quoted(lfn)} is registered already")
     return _extend(overlay, record, item, body.update)
 
 
@@ -274,14 +286,12 @@ def _extend(overlay: Overlay, record: Record, item: MappingItem, update: bool) -
     given = (("size", item.size), ("checksum", checksum), ("collection", item.collection))
     news = {field: value for field, value in given if value is not None and value != getattr(record, field)}
     if not update and (differ := [field for field in news if getattr(record, field) is not None]):
-        said = ", ".join(
-            f"{field} is {_quoted(getattr(record, field))}, not {_quoted(news[field])}" for field in differ
-        )
-        return AttributesDiffer(f"lfn {_quoted(record.lfn)}: {said}")
+        said = ", ".join(f"{field} is {quoted(getattr(record, field))}, not {quoted(news[field])}" for field in differ)
+        return AttributesDiffer(f"lfn {quoted(record.lfn)}: {said}")
     if item.pfn not in record.pfns:
         if len(record.pfns) >= PFNS_PER_LFN_MAX:
             return PfnsFull(
-                f"lfn {_quoted(record.lfn)} has {PFNS_PER_LFN_MAX:,} PFNs, which is the most that it can have"
+                f"lfn {quoted(record.lfn)} has {PFNS_PER_LFN_MAX:,} PFNs, which is the most that it can have"
             )
         overlay.set(record.lfn, replace(record, pfns=(*record.pfns, item.pfn), **news))
     elif news:
@@ -292,12 +302,12 @@ def _extend(overlay: Overlay, record: Record, item: MappingItem, update: bool) -
 def _delete(overlay: Overlay, item: DeleteItem) -> ReplocError | None:
     record = overlay.after[item.lfn]
     if record is None:
-        return LfnUnknown(f"lfn {_quoted(item.lfn)} is not registered")
+        return LfnUnknown(f"lfn {quoted(item.lfn)} is not registered")
     if item.pfn is None:
         overlay.set(item.lfn, None)
         return None
     if item.pfn not in record.pfns:
-        return MappingUnknown(f"lfn {_quoted(item.lfn)} has no pfn {_quoted(item.pfn)}")
+        return MappingUnknown(f"lfn {quoted(item.lfn)} has no pfn {quoted(item.pfn)}")
     rest = tuple(pfn for pfn in record.pfns if pfn != item.pfn)
     overlay.set(item.lfn, replace(record, pfns=rest) if rest else None)
     return None
@@ -307,11 +317,11 @@ def _lfn_renamer(overlay: Overlay) -> Callable[[RenameItem], ReplocError | None]
     def rename(item: RenameItem) -> ReplocError | None:
         record = overlay.after[item.old]
         if record is None:
-            return LfnUnknown(f"lfn {_quoted(item.old)} is not registered")
+            return LfnUnknown(f"lfn {quoted(item.old)} is not registered")
         if item.new == item.old:
             return None
         if overlay.after[item.new] is not None:
-            return LfnExists(f"lfn {_quoted(item.new)} is registered already")
+            return LfnExists(f"lfn {quoted(item.new)} is registered already")
         if not overlay.add(replace(record, lfn=item.new)):
             return _collision(item.new)
         overlay.set(item.old, None)
@@ -329,9 +339,13 @@ def _pfn_renamer(overlay: Overlay, loaded: Holders) -> Callable[[RenameItem], Re
         if old is None or new is None:
             return TooLarge("the request would rename PFNs under more LFNs than one request may change")
         if not old:
-            return PfnUnknown(f"pfn {_quoted(item.old)} is not registered")
+            return PfnUnknown(f"pfn {quoted(item.old)} is not registered")
         if item.new == item.old:
             return None
+        try:
+            overlay.pfn_values.rename(item.old, item.new)
+        except ReplocError as wrong:
+            return wrong
         for lfn in old:
             record = overlay.after[lfn]
             assert record is not None
@@ -349,9 +363,10 @@ def _renamed(pfns: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:
 
 
 def _collision(lfn: str) -> DigestCollision:
-    return DigestCollision(f"lfn {_quoted(lfn)} has the digest of another LFN of this catalog")
+    return DigestCollision(f"lfn {quoted(lfn)} has the digest of another LFN of this catalog")
 
 
-def _quoted(value: object) -> str:
+def quoted(value: object) -> str:
+    """A name or value for the words of an error."""
     text = str(value)
     return repr(text if len(text) <= QUOTED_CHARS else text[: QUOTED_CHARS - 1] + "…")

@@ -6,11 +6,12 @@ LFN, so that what is asked or changed by PFN is about all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from reploc import names
 from reploc.actions import EVERYTHING
+from reploc.attributes import RemoveBody, RemoveItem, SetBody, SetItem, ValuesBody, ValuesQuery
 from reploc.wire import DeleteBody, MappingsBody, RenameBody
 
 
@@ -52,3 +53,19 @@ def renamed(body: RenameBody) -> Iterable[str]:
     if body.what == "pfn":
         return EVERYTHING
     return (name for item in body.names for name in (item.old, item.new))
+
+
+def valued(body: SetBody | RemoveBody) -> Iterable[str]:
+    """The LFNs whose values change."""
+    items: Sequence[SetItem | RemoveItem] = body.values
+    return EVERYTHING if body.what == "pfn" else [item.name for item in items]
+
+
+def one_valued(asked: ValuesQuery) -> Iterable[str]:
+    """The LFN whose values are asked for."""
+    return EVERYTHING if asked.what == "pfn" else (asked.name,)
+
+
+def many_valued(body: ValuesBody) -> Iterable[str]:
+    """The LFNs whose values are asked for."""
+    return EVERYTHING if body.what == "pfn" else body.names

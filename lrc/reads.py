@@ -162,7 +162,8 @@ class View:
         return LfnReplica(lfn, stored.size, stored.checksum, collection, list(stored.pfns))
 
     def record(self, lfn: str, stored: StoredRecord) -> Record:
-        return Record(lfn, stored.size, stored.checksum, self.collection_name(stored.collection), stored.pfns)
+        collection = self.collection_name(stored.collection)
+        return Record(lfn, stored.size, stored.checksum, collection, stored.pfns, stored.values)
 
     # ---- digests -----------------------------------------------------------------------------------------------------
 

@@ -10,14 +10,12 @@ from functools import partial
 from typing import Literal, TypeAlias
 
 from lrc.catalog import Catalog
+from lrc.clearing import clear_mappings
 from lrc.threads import Threads
 from lrc.writer import Writer
 from reploc.rls_port import code_of
 from reploc.rls_protocol import DONE, Code, Refused, Request, listing, name
 from reploc.wire import DeleteBody, DeleteItem, ItemError, MappingItem, MappingsBody, RenameBody, RenameItem
-
-#: LFNs that are deleted in one commit when a catalog is cleared.
-CLEAR_LFNS = 1_000
 
 Pairs: TypeAlias = Sequence[tuple[str, str]]
 
@@ -77,8 +75,7 @@ class Writes:
 
     async def clear(self, _: Request) -> bytes:
         """`lrc_clear`: every mapping goes, in commits of some LFNs each."""
-        while lfns := (await self._threads.run(partial(self._catalog.lfns, limit=CLEAR_LFNS))).lfns:
-            await self._writer.submit(DeleteBody([DeleteItem(lfn) for lfn in lfns]))
+        await clear_mappings(self._catalog, self._threads, self._writer)
         return DONE
 
     # ---- the writer's side -------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from lrc import named
+from lrc.attribute_routes import AttributeRoutes
 from lrc.catalog import Catalog
 from lrc.listings import FilesPage
 from lrc.rls import LrcMethods
@@ -120,7 +121,8 @@ class LrcServer:
 
     def routes(self) -> list[Route[Any]]:
         """Every route of an LRC."""
-        return [*self._reading(), *self._writing(), *self._about()]
+        attributes = AttributeRoutes(self._catalog, self._threads, self._writer)
+        return [*self._reading(), *self._writing(), *attributes.routes(), *self._about()]
 
     def _reading(self) -> list[Route[Any]]:
         may = Action.READ_CATALOG

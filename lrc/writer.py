@@ -19,13 +19,12 @@ from queue import SimpleQueue
 from typing import Self, TypeAlias
 
 from lrc.catalog import Catalog, Commit
-from lrc.loading import needs_own_commit
-from lrc.mappings import WriteBody
+from lrc.loading import WriteBody, item_count, needs_own_commit
 from reploc import telemetry
 from reploc.digest import Digests
 from reploc.errors import Internal, ReplocError, StoreFull, TooLarge, Unavailable
 from reploc.turn import settle
-from reploc.wire import BATCH_ITEMS_MAX, RenameBody, Written
+from reploc.wire import BATCH_ITEMS_MAX, Written
 
 #: Items of one group: those of the largest request. A group of that size is durable in about a fifth of a second.
 GROUP_ITEMS_MAX = BATCH_ITEMS_MAX
@@ -94,7 +93,7 @@ class Writer:
 
     def begin(self, body: WriteBody, done: Callable[[Answer], None]) -> None:
         """The same; `done` gets the answer, in the loop. Raises Unavailable at once, with nothing begun."""
-        items = max(1, len(body.names if isinstance(body, RenameBody) else body.mappings))
+        items = max(1, item_count(body))
         if self._closing:
             raise Unavailable("the catalog is closing")
         if self.queued_items + items > QUEUE_ITEMS_MAX:

@@ -8,6 +8,7 @@
     │   ├── BodyInvalid            the body is not what the route expects
     │   ├── QueryInvalid           the query string is not what the route expects
     │   ├── InputInvalid           a line of a file given to a command is not what it expects
+    │   ├── ValueInvalid           a value is not of its attribute's type
     │   ├── SummaryInvalid         a soft-state summary does not fit its own header
     │   ├── InventoryInvalid       frames that do not fit together, or definitions that contradict each other
     │   ├── PolicyInvalid          a policy, or a condition of one, cannot be right
@@ -16,11 +17,12 @@
     │   ├── MethodUnknown     405  not with this method
     │   └── MediaUnknown      415  neither JSON nor MessagePack
     ├── NotFound              404  the thing named is not there
-    │   ├── LfnUnknown · PfnUnknown · MappingUnknown · CollectionUnknown
+    │   ├── LfnUnknown · PfnUnknown · MappingUnknown · CollectionUnknown · AttributeUnknown · ValueUnknown
     │   ├── DefinitionUnknown      placement has nothing defined under this name
     │   └── NotRedirectable        there are copies, but none that a client can be sent to
     ├── Conflict              409  the state of the service forbids it
     │   ├── LfnExists · AttributesDiffer · PfnsFull · DigestCollision
+    │   ├── AttributeExists · AttributeInUse · AttributesFull · ValueExists
     │   ├── SiteClaimed            another sender speaks for this site
     │   ├── SitesFull              an index node knows as many sites as it may
     │   └── IndexMismatch          sender and node disagree on slots, rate or protocol
@@ -125,6 +127,10 @@ class InputInvalid(BadRequest):
     code, title = "input-invalid", "a line of the input is not what the command expects"
 
 
+class ValueInvalid(BadRequest):
+    code, title = "value-invalid", "a value is not of its attribute's type"
+
+
 class SummaryInvalid(BadRequest):
     code, title = "summary-invalid", "a summary does not fit its header"
 
@@ -178,6 +184,15 @@ class DefinitionUnknown(NotFound):
     code, title = "definition-unknown", "nothing is defined under this name"
 
 
+class AttributeUnknown(NotFound):
+    code, title = "attribute-unknown", "no such attribute is defined"
+    hint = "define it first"
+
+
+class ValueUnknown(NotFound):
+    code, title = "value-unknown", "the name has no value of this attribute"
+
+
 class NotRedirectable(NotFound):
     code, title = "not-redirectable", "no copy has a URL that a client can be sent to"
     hint = "GET /v1/replicas names all copies"
@@ -203,6 +218,23 @@ class PfnsFull(Conflict):
 
 class DigestCollision(Conflict):
     code, title = "digest-collision", "another LFN has the same 128-bit digest"
+
+
+class AttributeExists(Conflict):
+    code, title = "attribute-exists", "the attribute is defined already"
+
+
+class AttributeInUse(Conflict):
+    code, title = "attribute-in-use", "the attribute has values"
+    hint = "say clear: true to remove them too"
+
+
+class AttributesFull(Conflict):
+    code, title = "attributes-full", "there are as many attributes, or values of one name, as there may be"
+
+
+class ValueExists(Conflict):
+    code, title = "value-exists", "the name has a value of this attribute already"
 
 
 class SiteClaimed(Conflict):

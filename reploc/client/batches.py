@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from reploc.wire import Written
+from reploc.errors import TooLarge
+from reploc.wire import BATCH_ITEMS_MAX, Written
 
 T = TypeVar("T")
 
@@ -19,6 +20,13 @@ def cut(items: Sequence[T], size: int = ITEMS) -> Iterator[Sequence[T]]:
     """The items in order, `size` at a time."""
     for first in range(0, len(items), size):
         yield items[first : first + size]
+
+
+def batch_size(items: Sequence[object], atomic: bool, most: int = BATCH_ITEMS_MAX) -> int:
+    """Items per request, of which one takes `most`; TooLarge where all must be in one and do not fit."""
+    if atomic and len(items) > most:
+        raise TooLarge(f"{len(items):,} items cannot be atomic: at most {most:,} fit in one request")
+    return most if atomic else min(ITEMS, most)
 
 
 def joined(answers: Sequence[Written], size: int = ITEMS) -> Written:

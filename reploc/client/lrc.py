@@ -7,20 +7,17 @@ simply be done again.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Literal, TypeVar
-
-from msgspec import Struct
+from typing import Literal
 
 from reploc import names
-from reploc.client.batches import ITEMS, cut, joined
+from reploc.client.attributes import AttributesClient
+from reploc.client.batches import batch_size, cut, joined
+from reploc.client.calls import Calls
 from reploc.client.concurrency import side_by_side
-from reploc.client.retry import Retrying
-from reploc.client.transport import Carried, HttpTransport, Request, Transport
-from reploc.errors import LfnUnknown, TooLarge
+from reploc.client.transport import Request
+from reploc.errors import LfnUnknown
 from reploc.wire import (
-    BATCH_ITEMS_MAX,
     PAGE_ITEMS,
     Collections,
     CollectionTotals,
@@ -43,23 +40,14 @@ from reploc.wire import (
     Written,
 )
 
-T = TypeVar("T")
 
-#: Seconds that one request may take, its retries included.
-REQUEST_S = 30.0
+class LrcClient(Calls):
+    """The catalog at the base address `url`; close it, or use it as an async context."""
 
-
-class LrcClient(Carried):
-    """The catalog at the base address `url`; close it, or use it as an async context.
-
-    Each request, with its retries, takes at most `request_s` seconds, and then raises DeadlineExceeded. Any method may
-    raise what the service raises, Unreachable, or AnswerInvalid. A `transport` that is given is its giver's to close.
-    """
-
-    def __init__(self, url: str, *, request_s: float = REQUEST_S, transport: Transport | None = None) -> None:
-        self.url = names.require_url(url)
-        self._request_s = request_s
-        super().__init__(transport, lambda: Retrying(HttpTransport()))
+    @property
+    def attributes(self) -> AttributesClient:
+        """The attributes of the catalog's names, over the same connections."""
+        return AttributesClient(self.url, request_s=self._request_s, transport=self._transport)
 
     # ---- writing
 
@@ -67,7 +55,7 @@ class LrcClient(Carried):
         self, mappings: Sequence[MappingItem], mode: Mode = "put", *, atomic: bool = False, update: bool = False
     ) -> Written:
         """Registers mappings. `atomic`: all or none, in one request of at most 10,000 (TooLarge)."""
-        size = _batch_size(mappings, atomic)
+        size = batch_size(mappings, atomic)
         again = mode != "create"
 
         async def send(batch: Sequence[MappingItem]) -> Written:
@@ -90,7 +78,7 @@ class LrcClient(Carried):
 
     async def delete(self, mappings: Sequence[DeleteItem], *, atomic: bool = False) -> Written:
         """Deletes mappings, or whole LFNs where no PFN is given."""
-        size = _batch_size(mappings, atomic)
+        size = batch_size(mappings, atomic)
 
         async def send(batch: Sequence[DeleteItem]) -> Written:
             body = DeleteBody(list(batch), atomic=atomic)
@@ -102,7 +90,7 @@ class LrcClient(Carried):
         self, what: Literal["lfn", "pfn"], renames: Sequence[RenameItem], *, atomic: bool = False
     ) -> Written:
         """Renames LFNs or PFNs, in the order given: one may take the name that an earlier one gave up."""
-        size = _batch_size(renames, atomic)
+        size = batch_size(renames, atomic)
 
         async def send(batch: Sequence[RenameItem]) -> Written:
             body = RenameBody(what, list(batch), atomic=atomic)
@@ -221,25 +209,7 @@ class LrcClient(Carried):
         """Who the catalog is and what it holds."""
         return await self._get("/v1/status", LrcStatus)
 
-    def _until(self) -> float:
-        return asyncio.get_running_loop().time() + self._request_s
-
-    async def _get(self, path: str, kind: type[T], **query: str | None) -> T:
-        given = {key: value for key, value in query.items() if value is not None}
-        return await self._transport.ask(Request("GET", self.url, path, kind, given), self._until())
-
-    async def _post(self, path: str, body: Struct, kind: type[T], *, idempotent: bool = True) -> T:
-        request = Request("POST", self.url, path, kind, body=body, idempotent=idempotent)
-        return await self._transport.ask(request, self._until())
-
 
 def _names(lfns: Sequence[str]) -> Sequence[str]:
     names.require_all(lfns)
     return lfns
-
-
-def _batch_size(items: Sequence[object], atomic: bool) -> int:
-    """Items per request; TooLarge where all must be in one and do not fit."""
-    if atomic and len(items) > BATCH_ITEMS_MAX:
-        raise TooLarge(f"{len(items):,} items cannot be atomic: at most {BATCH_ITEMS_MAX:,} fit in one request")
-    return BATCH_ITEMS_MAX if atomic else ITEMS

@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from reploc import names
 from reploc.client import locations
-from reploc.client.lrc import REQUEST_S
+from reploc.client.calls import REQUEST_S
 from reploc.client.retry import Retrying
 from reploc.client.transport import Carried, HttpTransport, Request, Transport
 from reploc.questions import NO_DEMAND, Demand, LocateBody, ResolveBody

@@ -178,6 +178,8 @@ def _encoded(request: Request[Any]) -> BytesIO | None:
         return None if request.body is None else BytesIO(_msgpack.encode(request.body))
     except UnicodeEncodeError as wrong:
         raise errors.NameInvalid(f"{request}: a name cannot be written as UTF-8: {wrong.reason}") from wrong
+    except OverflowError as wrong:
+        raise errors.ValueInvalid(f"{request}: a number needs more than 64 bits") from wrong
 
 
 def _headers(request: Request[Any]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import pytest
 
 from lrc import mappings
 from lrc.layout import PFNS_PER_LFN_MAX
-from lrc.mappings import Outcome, Overlay, Record, WriteBody
+from lrc.mappings import MappingBody, Outcome, Overlay, Record
 from reploc import digest
 from reploc.wire import DeleteBody, DeleteItem, MappingItem, MappingsBody, RenameBody, RenameItem
 
@@ -23,7 +23,7 @@ def overlay_of(*records: Record, unknown: tuple[str, ...] = ()) -> Overlay:
     return overlay
 
 
-def applied(overlay: Overlay, body: WriteBody) -> Outcome:
+def applied(overlay: Overlay, body: MappingBody) -> Outcome:
     holders = {
         pfn: [lfn for lfn, record in overlay.after.items() if record and pfn in record.pfns]
         for pfn in mappings.pfns_of(body, {})
