@@ -264,7 +264,7 @@ class Catalog:
         A renaming of PFNs must be alone: it reads the index that earlier requests of a group would change.
         """
         assert len(bodies) == 1 or not any(loading.needs_own_commit(body) for body in bodies)
-        faults = [loading.name_faults(body) for body in bodies]
+        faults = loading.name_faults_of_each(bodies)
         try:
             return self._applied(bodies, faults, loading.load)
         except index.DigestTaken:
@@ -274,6 +274,7 @@ class Catalog:
         with self.store.writing() as txn:
             view = View(self.store, txn, self._collections)
             overlay = Overlay()
+            loading.prepare(view, overlay, load, bodies, faults)
             outcomes = [loading.decided(view, overlay, load, *each) for each in zip(bodies, faults, strict=True)]
             flushed = index.flush(self.store, txn, overlay)
             position = flushed.state.position if flushed else view.state().position

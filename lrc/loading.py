@@ -6,6 +6,7 @@ All of it is read in the transaction that will write, once for each name of a gr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import TypeAlias
 
@@ -16,7 +17,7 @@ from lrc.reads import View
 from reploc import digest
 from reploc.attributes import DefineBody, RemoveBody, SetBody, UndefineBody
 from reploc.errors import ReplocError, TooLarge
-from reploc.wire import RenameBody
+from reploc.wire import MappingsBody, RenameBody
 
 #: Records that one renaming of PFNs may change in its one transaction: ten times a bulk request's items.
 RENAMED_RECORDS_MAX = 100_000
@@ -50,6 +51,24 @@ def name_faults(body: WriteBody) -> Faults:
     if isinstance(body, MappingBody):
         return mappings.name_faults(body)
     return attributes.name_faults(body)
+
+
+def name_faults_of_each(bodies: Sequence[WriteBody]) -> list[Faults]:
+    """The same for each request of a group. Registrations are looked at together, as nearly always nothing is wrong."""
+    registrations = [body for body in bodies if isinstance(body, MappingsBody)]
+    together = MappingsBody("put", [item for body in registrations for item in body.mappings])
+    if len(registrations) < 2 or mappings.name_faults(together):
+        return [name_faults(body) for body in bodies]
+    return [{} if isinstance(body, MappingsBody) else name_faults(body) for body in bodies]
+
+
+def prepare(view: View, overlay: Overlay, load: Load, bodies: Sequence[WriteBody], faults: Sequence[Faults]) -> None:
+    """Load at once what the requests of a group map. Where that is too much, each of them is told so by itself."""
+    each = zip(bodies, faults, strict=True)
+    lfns = [lfn for body, wrong in each if isinstance(body, MappingBody) for lfn in mappings.lfns_of(body, wrong)]
+    if len(bodies) > 1:
+        with suppress(TooLarge):
+            load(view, overlay, lfns)
 
 
 def decided(
@@ -94,8 +113,8 @@ def load(view: View, overlay: Overlay, lfns: Sequence[str]) -> None:
 
     Whether a new LFN's digest stands for another is left to the flush, which finds out without a look of its own.
     """
-    unknown = _load_known(view, overlay, lfns)
-    overlay.load_unknown(unknown, digest.stored(digest.of(unknown)))
+    if unknown := _load_known(view, overlay, lfns):
+        overlay.load_unknown(unknown, digest.stored(digest.of(unknown)))
 
 
 def load_with_taken(view: View, overlay: Overlay, lfns: Sequence[str]) -> None:
@@ -110,6 +129,8 @@ def _load_known(view: View, overlay: Overlay, lfns: Sequence[str]) -> list[str]:
     """Take in the LFNs that the catalog knows; the others."""
     before = overlay.before
     wanted = [lfn for lfn in dict.fromkeys(lfns) if lfn not in before]
+    if not wanted:
+        return []
     unknown = []
     for lfn, stored in zip(wanted, view.stored_many(wanted), strict=True):
         if stored is None:
