@@ -1,12 +1,14 @@
-"""A dump: a whole catalog as lines of JSON, the first of which says whose it is.
+"""A dump: a whole catalog as lines of JSON, the first of which says whose it is, and the last how many it has.
 
-    {"format":"reploc-lrc-dump","version":1,"site":"CERN","position":1234}
+    {"format":"reploc-lrc-dump","version":2,"site":"CERN","position":1234}
     {"lfn":"/a/b","size":17,"checksum":"adler32:00ab12cd","collection":"/a","pfns":["file:///data/a/b"]}
     …
+    {"end":1}
 
-Each further line is one LFN with all its PFNs in the order of their registration; size, checksum and collection may be
+Each line between is one LFN with all its PFNs in the order of their registration; size, checksum and collection may be
 null or absent. LFNs come in key order. `position` is where the catalog stood when the dump began: what was written
-later may be in it or not.
+later may be in it or not. A dump of version 1 has no last line, so that nobody sees where one was cut off; who writes
+a list by hand, or picks lines from a dump, says version 1.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from reploc.wire import PAGE_ITEMS, Body, LfnReplica, Size
 
 FORMAT = "reploc-lrc-dump"
 #: Raised with every change that an older reader cannot read.
-VERSION = 1
+VERSION = 2
+VERSION_WITHOUT_END = 1
 #: Bytes of one line: as many of the longest PFNs as an LFN can have, with every byte escaped.
 LINE_BYTES_MAX = 26 << 20
 
@@ -51,6 +54,12 @@ class Line(Body, frozen=True):
     collection: str | None = None
 
 
+class End(Body, frozen=True):
+    """The last line: how many LFNs the dump has."""
+
+    end: int
+
+
 class Numbered(NamedTuple):
     """A line of a file by its number, from 1: what it says, or what is wrong with it."""
 
@@ -62,6 +71,8 @@ class Numbered(NamedTuple):
 
 _header = msgspec.json.Decoder(Header)
 _line = msgspec.json.Decoder(Line)
+_end = msgspec.json.Decoder(End)
+_END_BEGINS = b'{"end":'
 
 
 def header_line(origin: Origin) -> bytes:
@@ -69,8 +80,13 @@ def header_line(origin: Origin) -> bytes:
     return _encoder.encode_lines([Header(FORMAT, VERSION, origin.site, origin.position)])
 
 
+def end_line(lfns: int) -> bytes:
+    """The last line of the dump of so many LFNs."""
+    return _encoder.encode_lines([End(lfns)])
+
+
 async def pieces(access: Access) -> AsyncIterator[tuple[bytes, int]]:
-    """The further lines of a catalog's dump, many at a time: (lines, how many)."""
+    """The lines between the first and the last of a catalog's dump, many at a time: (lines, how many)."""
     waiting: list[LfnReplica] = []
     async for file in access.files():
         waiting.append(file)
@@ -89,22 +105,48 @@ def header(file: BinaryIO) -> Header:
         raise InputInvalid(f"line 1: is not the header of a dump: {wrong}") from wrong
     if found.format != FORMAT:
         raise InputInvalid(f"line 1: format is {found.format[:80]!r}; expected {FORMAT!r}")
-    if found.version != VERSION:
-        raise InputInvalid(f"line 1: version is {found.version}; this reploc reads {VERSION}")
+    if found.version not in (VERSION, VERSION_WITHOUT_END):
+        raise InputInvalid(f"line 1: version is {found.version}; this reploc reads {VERSION} and {VERSION_WITHOUT_END}")
     return found
 
 
-def lines(file: BinaryIO) -> Iterator[Numbered]:
-    """Every line behind the header, decoded and validated; empty ones are left out."""
-    number = 1
+def lines(file: BinaryIO, version: int) -> Iterator[Numbered]:
+    """Every line behind the header, decoded and validated; empty ones are left out.
+
+    The last line is not among them; where it is not there, or is not true, one more says so, under the number of the
+    last line that was read, or of the one that is lacking.
+    """
+    number, count = 1, 0
+    last, count_at_last = b"", 0
     while raw := file.readline(LINE_BYTES_MAX + 1):
         number += 1
         size = len(raw)
+        if raw.isspace():
+            continue
+        if version == VERSION and raw.startswith(_END_BEGINS):
+            last, count_at_last = raw, count
+            continue
+        count += 1
         if size > LINE_BYTES_MAX:
             size += _skip_line(file)
             yield Numbered(number, TooLarge(f"is over {LINE_BYTES_MAX >> 20} MiB long"), size)
-        elif not raw.isspace():
+        else:
             yield Numbered(number, _read(raw), size)
+    if version == VERSION and (fault := _fault_of_end(last, count_at_last, count)):
+        yield Numbered(number + (not last), InputInvalid(fault), 0)
+
+
+def _fault_of_end(last: bytes, count_at_last: int, count: int) -> str:
+    """What is wrong with the last line of a dump in which so many lines were before it, and in all; or empty text."""
+    if not last:
+        return f"is not there: the dump was cut short after {count:,} LFNs"
+    if count > count_at_last:
+        return f"says that the dump ends, but {count - count_at_last:,} lines follow"
+    try:
+        said = _end.decode(last).end
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
+        return f"is not the end of a dump: {wrong}"
+    return "" if said == count else f"says that the dump has {said:,} LFNs, but there are {count:,}"
 
 
 def _skip_line(file: BinaryIO) -> int:

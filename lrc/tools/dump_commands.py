@@ -50,7 +50,7 @@ Exit status:
 @lrc_option
 @store_option
 def dump(output: Path | None, lrcs: tuple[str, ...], store: Path | None) -> None:
-    """Writes everything that a catalog holds as NDJSON: a header, then one LFN a line with all its PFNs.
+    """Writes everything that a catalog holds as NDJSON: a header, one LFN a line with all its PFNs, their number.
 
     With --store the store is only read, also beside a running daemon. FILE appears when all of it is on disk.
     """
@@ -66,10 +66,13 @@ async def _dump(catalog: AbstractAsyncContextManager[Access], file: BinaryIO, *,
     async with catalog as opened:
         origin = await opened.origin()
         file.write(dumps.header_line(origin))
+        lfns = 0
         with terminal.progress("dumped LFNs", origin.lfns, printing=printing) as bar:
             async for lines, count in dumps.pieces(opened):
                 file.write(lines)
+                lfns += count
                 bar.advance(count)
+        file.write(dumps.end_line(lfns))
     file.flush()
 
 

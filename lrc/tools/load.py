@@ -93,7 +93,7 @@ class Load:
         header = await asyncio.to_thread(dump.header, self._file)
         origin = await self._access.origin()
         self._tally.position = origin.position
-        await each_as_it_comes(self._batches(), self._register)
+        await each_as_it_comes(self._batches(header.version), self._register)
         seconds, tally = time.monotonic() - started, self._tally
         return Summary(
             site=origin.site,
@@ -107,8 +107,8 @@ class Load:
             refusals=[words for _, words in sorted(tally.told)],
         )
 
-    async def _batches(self) -> AsyncIterator[_Batch]:
-        found = batches(dump.lines(self._file))
+    async def _batches(self, version: int) -> AsyncIterator[_Batch]:
+        found = batches(dump.lines(self._file, version))
         while (batch := await asyncio.to_thread(next, found, None)) is not None:
             yield batch
 

@@ -30,8 +30,11 @@ def dumped(catalog: Catalog) -> bytes:
     async def run() -> bytes:
         async with of_catalog(catalog) as access:
             lines = [dump.header_line(await access.origin())]
-            async for piece, _ in dump.pieces(access):
+            lfns = 0
+            async for piece, count in dump.pieces(access):
                 lines.append(piece)
+                lfns += count
+            lines.append(dump.end_line(lfns))
         return b"".join(lines)
 
     return asyncio.run(run())
@@ -59,7 +62,7 @@ def text_of(lines: Iterable[Any], header: dict[str, Any] = HEADER) -> bytes:
 
 
 def rows(text: bytes) -> list[bytes]:
-    return text.splitlines()[1:]
+    return text.splitlines()[1:-1]
 
 
 @contextmanager
@@ -110,7 +113,7 @@ def test_a_dump_of_many_batches_comes_back_whole_and_in_order(catalog: Catalog) 
     summary = loaded(text, catalog, seen=seen)
     assert (summary.lines, summary.mappings) == (5_500, sum(len(line["pfns"]) for line in lines))  # type: ignore[arg-type]
     assert sum(count for count, _ in seen) == 5_500
-    assert sum(size for _, size in seen) == sum(len(line) + 1 for line in rows(text))
+    assert sum(size for _, size in seen) == sum(len(line) + 1 for line in text.splitlines()[1:])
     back = [json.loads(line) for line in rows(dumped(catalog))]
     assert [(line["lfn"], line["pfns"], line["size"]) for line in back] == [
         (line["lfn"], line["pfns"], line["size"]) for line in lines
@@ -218,7 +221,7 @@ def test_refused_lines_are_all_counted_and_a_hundred_are_told_in_order(catalog: 
         (b"lfn\tpfn\n", "line 1: is not the header of a dump"),
         (b'{"lfn": "a", "pfns": ["p"]}\n', "missing required field `format`"),
         (text_of([], HEADER | {"format": "other"}), "format is 'other'; expected 'reploc-lrc-dump'"),
-        (text_of([], HEADER | {"version": 2}), "version is 2; this reploc reads 1"),
+        (text_of([], HEADER | {"version": 3}), "version is 3; this reploc reads 2 and 1"),
         (b"\xff\n", "line 1: is not the header of a dump"),
     ],
 )
@@ -244,3 +247,43 @@ def test_a_batch_holds_whole_lines_in_their_order_and_no_more_than_a_request(cou
     ] == [line.number for line in lines]
     assert all(sum(len(line.pfns) for _, line in batch.lines) <= ITEMS for batch in found)
     assert sum(batch.bytes for batch in found) == 10 * len(lines)
+
+
+# ---- the end of a dump -----------------------------------------------------------------------------------------------
+
+
+def test_a_dump_that_is_cut_anywhere_is_not_taken_for_whole(catalog: Catalog) -> None:
+    items = [MappingItem(f"/lfn/{number}", f"file:///{number}") for number in range(9)]
+    catalog.write(MappingsBody("put", items))
+    whole = dumped(catalog)
+    first = whole.index(b"\n") + 1
+    for cut in range(first, len(whole) - 1):
+        with fresh() as copy:
+            summary = loaded(whole[:cut], copy)
+            assert summary.refused > 0, whole[:cut][-40:]
+    with fresh() as copy:
+        assert loaded(whole, copy).refused == 0
+        lines = whole.splitlines(keepends=True)
+        assert loaded(b"".join(lines[:4]), copy).refusals == [
+            "line 5: input-invalid: is not there: the dump was cut short after 3 LFNs"
+        ]
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ('{"end":2}', "line 3: input-invalid: says that the dump has 2 LFNs, but there are 1"),
+        (
+            '{"end":1}\n{"lfn":"/b","pfns":["b:1"]}',
+            "line 4: input-invalid: says that the dump ends, but 1 lines follow",
+        ),
+        ('{"end":-}', "line 3: input-invalid: is not the end of a dump: JSON is malformed"),
+    ],
+)
+def test_an_end_that_is_not_true_is_said_so(catalog: Catalog, end: str, said: str) -> None:
+    summary = loaded(text_of([{"lfn": "/a", "pfns": ["a:1"]}, end], HEADER | {"version": 2}), catalog)
+    assert (summary.refused, summary.refusals[0][: len(said)]) == (1, said)
+
+
+def test_a_dump_of_the_first_version_has_no_end(catalog: Catalog) -> None:
+    assert loaded(text_of([{"lfn": "/a", "pfns": ["a:1"]}]), catalog).refused == 0
