@@ -9,6 +9,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from pathlib import Path
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 import lrc.server
 import rli.server
 from lrc.settings import LrcSettings
@@ -72,12 +74,23 @@ class Service:
         self._compose = compose
         self._settings = settings
         self._running: AsyncExitStack | None = None
+        self._daemon: Daemon | None = None
 
     async def start(self) -> None:
         async with AsyncExitStack() as stack:
             daemon = await stack.enter_async_context(self._compose(self._settings))
             await stack.enter_async_context(service.listening(daemon, self._settings))
             self._running = stack.pop_all()
+            self._daemon = daemon
+
+    def retell(self, index: IndexSettings) -> None:
+        """Gives it another index, as SIGHUP after a change of its file does; what does not run starts with it."""
+        self._settings = replace(self._settings, index=index)
+        if self._running is not None:
+            assert self._daemon is not None
+            assert self._daemon.reloadable is not None
+            self._daemon.reloadable.reload(lambda: self._settings)
+            assert self._daemon.reloadable.error == ""
 
     async def stop(self) -> None:
         """Stops without a word to anybody: the protocol knows no farewell, so that this is what a crash looks like."""
@@ -181,9 +194,11 @@ def pfns(said: Lookup) -> dict[str, set[str]]:
 
 
 @asynccontextmanager
-async def grid(path: Path, nodes: int = 3, **changes: Any) -> AsyncIterator[Grid]:
-    """A grid whose nodes are running, and which has no sites yet."""
-    made = Grid(path, index_settings(nodes, **changes))
+async def grid(
+    path: Path, nodes: int = 3, *, index: IndexSettings | None = None, **changes: Any
+) -> AsyncIterator[Grid]:
+    """A grid whose nodes are running, and which has no sites yet; of these settings, or of short ones with changes."""
+    made = Grid(path, index or index_settings(nodes, **changes))
     try:
         for node in made.nodes.values():
             await node.start()

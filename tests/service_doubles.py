@@ -186,6 +186,7 @@ class NodeDouble:
     redundancy: int = 2
     slots: int = 16
     age_s: float = 1.0
+    expiry_s: float = 90.0
 
     @property
     def ring(self) -> Ring:
@@ -210,7 +211,7 @@ class NodeDouble:
 
     async def members(self, _: Call[NoQuery]) -> Members:
         members = [Member("rli", name, url, "listed") for name, url in self.urls.items()]
-        return Members(self.name, self.slots, self.redundancy, 1e-5, self.ring.version, [], members)
+        return Members(self.name, self.slots, self.redundancy, 1e-5, self.ring.version, [], members, self.expiry_s)
 
     async def status(self, _: Call[NoQuery]) -> RliStatus:
         url = self.urls[self.name]

@@ -1,5 +1,6 @@
 """The client of the index: who is asked, what happens when a node or a catalog fails, and what a deadline leaves."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -168,6 +169,30 @@ async def test_a_node_with_another_ring_is_refused() -> None:
     async with an_index(Elsewhere("node-0")) as client:
         with pytest.raises(IndexMismatch, match="from its list of members it is"):
             await client.locate(["/a"])
+
+
+async def test_the_owners_before_a_change_of_the_ring_are_asked_for_as_long_as_they_are_told_news() -> None:
+    """Until `expiry_s` after the client learnt of the change; then what they know may be old."""
+    old, new = nodes(2, redundancy=1, held={"/a": ["X"]}, sites={"X": "http://x:1"}, expiry_s=1.0)
+    new.held, new.incomplete = {}, {"/a"}
+    async with an_index(old, new) as client:
+        urls, old.urls = old.urls, {old.name: old.urls[old.name]}
+        new.urls = old.urls
+        assert (await client.locate(["/a"])).complete
+        old.urls = new.urls = {new.name: urls[new.name]}
+        asked = len(old.asked)
+        until = asyncio.get_running_loop().time() + 10
+        while not new.asked:
+            assert asyncio.get_running_loop().time() < until
+            located = await client.locate(["/a"])
+            assert located.of("/a").sites[0].site == "X", "the answer stays what it was"
+            assert located.complete
+            await asyncio.sleep(0.05)
+        assert len(old.asked) > asked, "the owner before the change was asked"
+        while (located := await client.locate(["/a"])).complete:
+            assert asyncio.get_running_loop().time() < until
+            await asyncio.sleep(0.05)
+        assert located.of("/a").sites == []
 
 
 async def test_a_name_that_is_none_is_refused_before_anybody_is_asked() -> None:
