@@ -48,6 +48,7 @@ PROGRAMS = (
     Program("rli_lookups"),
     Program("whole_world"),
     Program("mixed"),
+    Program("block_totals"),
 )
 NAMES = [program.name for program in PROGRAMS]
 

@@ -17,7 +17,7 @@ from reploc.client.transport import HttpTransport, Request
 from reploc.demo.processes import Process, free_port
 from reploc.errors import ReplocError, Unreachable
 from reploc.members import IndexSettings, Node
-from reploc.wire import Health
+from reploc.status import Health
 
 #: Seconds that a server may take to build its first summaries: a catalog of ten million names needs about ten.
 READY_S = 120.0

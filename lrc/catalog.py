@@ -23,6 +23,7 @@ from lrc.layout import State
 from lrc.listings import FilesPage
 from lrc.loading import Load, WriteBody
 from lrc.mappings import Faults, Overlay
+from lrc.news import NO_DIGESTS, News
 from lrc.reads import CollectionNames, View, totals
 from lrc.store import MAP_BYTES, ROW_ERRORS, Store, translated
 from reploc import names
@@ -42,22 +43,22 @@ from reploc.wire import (
     Written,
 )
 
-NO_DIGESTS: Digests = np.empty((0, 2), dtype=np.uint64)
-
 
 @dataclass(frozen=True)
 class Commit:
-    """One durable commit: the answer to each request, and the digests that came and went, shape (n, 2) each.
+    """One durable commit: the answer to each request, and the news of what changed.
 
     #: `answers` holds an error in the place of a request that was refused whole.
     #: `changed` says whether the position went up.
     """
 
     answers: list[Written | ReplocError]
-    position: int
     changed: bool
-    added: Digests
-    removed: Digests
+    news: News
+
+    @property
+    def position(self) -> int:
+        return self.news.position
 
 
 @dataclass(frozen=True)
@@ -233,6 +234,11 @@ class Catalog:
         with self.view() as view:
             return SlotDigests(view.state().position, [view.digests(slot, slots) for slot in slot_numbers])
 
+    def totals(self) -> tuple[list[CollectionTotals], int]:
+        """The totals of all collections, by name, and the position at which the catalog stood."""
+        with self.view() as view:
+            return listings.all_totals(view), view.state().position
+
     def slot_counts(self, slots: int) -> NDArray[np.int64]:
         """The number of LFNs in each slot, shape (slots,)."""
         _require_slots(slots, ())
@@ -280,8 +286,8 @@ class Catalog:
             position = flushed.state.position if flushed else view.state().position
         answers = [one if isinstance(one, ReplocError) else Written(one.done, one.errors, position) for one in outcomes]
         if flushed is None:
-            return Commit(answers, position, False, NO_DIGESTS, NO_DIGESTS)
-        return Commit(answers, position, True, flushed.added, flushed.removed)
+            return Commit(answers, False, News(position, NO_DIGESTS, NO_DIGESTS))
+        return Commit(answers, True, flushed.news)
 
 
 def _require_slots(slots: int, numbers: Sequence[int]) -> None:

@@ -15,11 +15,13 @@ from msgspec.structs import replace
 from lrc import layout, value_rows
 from lrc.layout import State, StoredCollection, StoredRecord
 from lrc.mappings import Overlay, Record
+from lrc.news import News
+from lrc.reads import totals
 from lrc.rows import Row, delete, put
 from lrc.store import Store, Transaction
 from reploc import digest
-from reploc.digest import Digests
 from reploc.errors import StoreDamaged
+from reploc.wire import CollectionTotals
 
 #: A record before and after; None where the catalog does not hold the LFN.
 Change: TypeAlias = tuple[Record | None, Record | None]
@@ -31,10 +33,9 @@ class DigestTaken(Exception):
 
 @dataclass(frozen=True)
 class Flushed:
-    """What a flush wrote: the digests that came and went, shape (n, 2) each, and the counters after it."""
+    """What a flush wrote: the news of it, and the counters after it."""
 
-    added: Digests
-    removed: Digests
+    news: News
     state: State
 
 
@@ -59,8 +60,10 @@ class _Rows:
     member_puts: list[tuple[str, bytes]] = field(default_factory=list)
     member_deletes: list[tuple[str, bytes]] = field(default_factory=list)
     totals: dict[str, _Totals] = field(default_factory=dict)
-    created: list[str] = field(default_factory=list)
-    deleted: list[str] = field(default_factory=list)
+    created: list[Record] = field(default_factory=list)
+    deleted: list[Record] = field(default_factory=list)
+    #: Before and after, where the collection is another.
+    moved: list[tuple[Record, Record]] = field(default_factory=list)
     mappings: int = 0
 
     def count(self, collection: str, size: int | None, sign: int) -> None:
@@ -81,7 +84,7 @@ def flush(store: Store, txn: Transaction, overlay: Overlay) -> Flushed | None:
     if not changes and not value_rows.are_changed(overlay):
         return None
     rows = _difference(changes)
-    state, ids = _put_collections(store, txn, rows.totals, store.state(txn))
+    state, ids, changed = _put_collections(store, txn, rows.totals, store.state(txn))
     tables = store.tables
     delete(txn, tables["lfn"], ((key, b"") for key in rows.lfn_deletes))
     put(txn, tables["lfn"], [(key, _stored(key, record, ids[record.collection])) for key, record in rows.lfn_puts])
@@ -89,7 +92,8 @@ def flush(store: Store, txn: Transaction, overlay: Overlay) -> Flushed | None:
     put(txn, tables["pfn"], rows.pfn_puts)
     delete(txn, tables["member"], [(layout.id_key(ids[name]), key) for name, key in rows.member_deletes])
     put(txn, tables["member"], [(layout.id_key(ids[name]), key) for name, key in rows.member_puts])
-    added, removed = [overlay.digests[lfn] for lfn in rows.created], digest.of(rows.deleted)
+    added = [overlay.digests[record.lfn] for record in rows.created]
+    removed = digest.of([record.lfn for record in rows.deleted])
     delete(txn, tables["digest"], [(layout.digest_key(one), one) for one in digest.stored(removed)])
     _put_digests(txn, tables["digest"], added)
     value_rows.flush(store, txn, changes, overlay, {key for key, _ in rows.pfn_deletes})
@@ -100,7 +104,8 @@ def flush(store: Store, txn: Transaction, overlay: Overlay) -> Flushed | None:
         mappings=state.mappings + rows.mappings,
     )
     store.put_state(txn, state)
-    return Flushed(digest.from_stored(b"".join(added)), removed, state)
+    came = digest.from_stored(b"".join(added))
+    return Flushed(News(state.position, came, removed, rows.created, rows.deleted, rows.moved, changed), state)
 
 
 # ---- the difference --------------------------------------------------------------------------------------------------
@@ -118,8 +123,8 @@ def _difference(changes: Sequence[Change]) -> _Rows:
 
 
 def _create(rows: _Rows, records: Sequence[Record]) -> None:
-    rows.created = [record.lfn for record in records]
-    keys = layout.keys(rows.created)
+    rows.created = list(records)
+    keys = layout.keys([record.lfn for record in records])
     rows.lfn_puts = list(zip(keys, records, strict=True))
     held = [(key, pfn) for key, record in rows.lfn_puts for pfn in record.pfns]
     rows.pfn_puts = list(zip(layout.keys([pfn for _, pfn in held]), [key for key, _ in held], strict=True))
@@ -134,7 +139,7 @@ def _change(rows: _Rows, before: Record, after: Record | None) -> None:
     key = layout.key(before.lfn)
     if after is None:
         rows.lfn_deletes.append(key)
-        rows.deleted.append(before.lfn)
+        rows.deleted.append(before)
     else:
         rows.lfn_puts.append((key, after))
     _change_pfns(rows, key, before.pfns, after.pfns if after is not None else ())
@@ -144,6 +149,7 @@ def _change(rows: _Rows, before: Record, after: Record | None) -> None:
     if after is not None and new is not None:
         rows.count(new, after.size, +1)
     if old != new:
+        rows.moved += [(before, after)] if after is not None else []
         rows.member_deletes += [(old, key)] if old is not None else []
         rows.member_puts += [(new, key)] if new is not None else []
 
@@ -166,14 +172,15 @@ def _stored(key: bytes, record: Record, collection: int) -> bytes:
 
 
 def _put_collections(
-    store: Store, txn: Transaction, totals: dict[str, _Totals], state: State
-) -> tuple[State, dict[str | None, int]]:
-    """Write the changed totals; the state with collections and ids counted, and the ids of these collections and of
-    none."""
+    store: Store, txn: Transaction, changes: dict[str, _Totals], state: State
+) -> tuple[State, dict[str | None, int], list[CollectionTotals]]:
+    """Write the changed totals; the state with collections and ids counted, the ids of these collections and of none,
+    and their totals now."""
     ids: dict[str | None, int] = {None: 0}
+    changed: list[CollectionTotals] = []
     table, names_table = store.tables["collection"], store.tables["collection_name"]
     next_id, count = state.next_collection, state.collections
-    for name in sorted(totals):
+    for name in sorted(changes):
         key = layout.key(name)
         value = txn.get(key, db=table)
         if value is None:
@@ -185,14 +192,15 @@ def _put_collections(
             old = layout.decode_collection(value)
             _require_name(old, name)
         ids[name] = old.id
-        new = _changed(old, totals[name])
+        new = _changed(old, changes[name])
+        changed.append(totals(new))
         if new.files:
             txn.put(key, layout.encode(new), db=table)
         else:
             count -= 1
             txn.delete(key, db=table)
             txn.delete(layout.id_key(old.id), db=names_table)
-    return replace(state, collections=count, next_collection=next_id), ids
+    return replace(state, collections=count, next_collection=next_id), ids, changed
 
 
 def _require_name(stored: StoredCollection, name: str) -> None:

@@ -48,6 +48,12 @@ def collections(view: View, pattern: Pattern, limit: int, after: str | None = No
     return Collections([_totals_of(view, name) for name in found], follow)
 
 
+def all_totals(view: View) -> list[CollectionTotals]:
+    """The totals of every collection, in key order."""
+    with view.cursor(layout.COLLECTION) as cursor:
+        return [totals(layout.decode_collection(value)) for _, value in cursor]
+
+
 def lfns_of_pfn(view: View, pfn: str, limit: int, after: str | None = None) -> Names:
     """The LFNs that a PFN stands under; none where the catalog does not hold it."""
     found = list(islice(view.holders(pfn, after), limit + 1))

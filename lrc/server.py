@@ -26,7 +26,8 @@ from reploc.errors import ConfigInvalid, LfnUnknown, QueryInvalid, StoreForeign
 from reploc.reload import Reloadable
 from reploc.rls_port import RlsPort
 from reploc.routes import Call, Done, NoQuery, Route, Stream, get, post
-from reploc.service import Daemon, Duty
+from reploc.service import Daemon
+from reploc.status import LrcStatus
 from reploc.telemetry import Metrics
 from reploc.turn import Turn
 from reploc.wire import (
@@ -41,7 +42,6 @@ from reploc.wire import (
     LfnReplica,
     LfnsBody,
     Limit,
-    LrcStatus,
     MappingsBody,
     Name,
     Names,
@@ -359,7 +359,7 @@ async def compose(settings: LrcSettings) -> AsyncIterator[Daemon]:
                 name=f"lrc {catalog.site}",
                 routes=server.routes(),
                 metrics=metrics,
-                duties=[Duty("softstate", updater.run_once)],
+                duties=updater.duties(),
                 not_ready=updater.not_ready,
                 on_listening=updater.listening,
                 ports=[rls.listening(insecure=settings.insecure)] if settings.rls.listen else [],

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrc.difference_log import DifferenceLog, bits_max
+from lrc.form import Changes, counted
+from lrc.news import News
 from reploc import bloom
 from reploc.difference import NO_BITS, Difference
-from reploc.digest import Digests
+from reploc.digest import Digests, slots_of
 from reploc.wire import Summary
 
 Slots = NDArray[np.intp]
@@ -45,6 +47,8 @@ class SlotFilters:
 
     def __init__(self, slots: int, error_rate: float) -> None:
         self._error_rate = error_rate
+        #: The class that the next builds are for; `fit` chooses it.
+        self.size_class = -1
         #: The class that each slot was built with, -1 where it was not built yet, shape (slots,).
         self.class_of: NDArray[np.int16] = np.full(slots, -1, dtype=np.int16)
         #: A slot that is not built yet has the sequence that its first build will have, so that no node that lacks it
@@ -60,6 +64,27 @@ class SlotFilters:
         """Which slots are built, shape (slots,)."""
         built: NDArray[np.bool_] = self.class_of >= 0
         return built
+
+    @property
+    def stale(self) -> NDArray[np.bool_]:
+        """Which slots are to be built from the catalog: those of another class than the one chosen."""
+        stale: NDArray[np.bool_] = self.class_of != self.size_class
+        return stale
+
+    def fit(self, fullest: int) -> None:
+        """Chooses the size class for so many names in the fullest slot. SummaryInvalid: no filter takes them."""
+        current = None if self.size_class < 0 else self.size_class
+        self.size_class = bloom.class_for(fullest, self._error_rate, current)
+
+    def rate(self, fullest: int) -> float:
+        """The expected false-positive rate of the fullest slot, which has so many names."""
+        return bloom.geometry(self.size_class, self._error_rate).rate(fullest)
+
+    def changes(self, news: News) -> Changes:
+        """The digests that came, and the slots of those that went: their bits are cleared by a build alone."""
+        slots = len(self.sequences)
+        came, went = slots_of(news.added, slots), slots_of(news.removed, slots)
+        return Changes(news.added, came, went, counted(came, went, slots))
 
     def replace(self, build: SlotBuild) -> None:
         """Takes a build in place of what is there; where the bits differ the sequence rises."""

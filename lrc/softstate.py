@@ -1,10 +1,11 @@
-"""What a catalog owes each index node, as pure rules: live filters, their sequences, and when to send which.
+"""What a catalog owes each index node, as pure rules: live summaries, their sequences, and when to send which.
 
 The rules (`design.md` section 6; the Giggle paper, section 3.4):
 
-* a slot's *sequence* counts the changes of its filter within an *epoch*, from 1; it is the same for every node;
-* names that were added are in the live filters within `increment_interval_s`, or at once after `increment_changes`;
-* a slot is built from its digests at the start, when the size class changes, and when deletions call for it;
+* a slot's *sequence* counts the changes of its summary within an *epoch*, from 1; it is the same for every node;
+* what changed is in the live summaries within `increment_interval_s`, or at once after `increment_changes`; what kind
+  of summary they are is the form's affair (`lrc/form.py`);
+* a slot is built from the catalog at the start, when the size class changes, and when deletions call for it;
 * every node is told each slot that it owns: by an increment from the sequence that it holds where that is not too far
   behind, otherwise whole, and again whole once per `full_interval_s`;
 * it gets a sign of life every `renewal_interval_s`; every message carries the newest summaries, as many as fit a frame;
@@ -13,8 +14,8 @@ The rules (`design.md` section 6; the Giggle paper, section 3.4):
 A shell reads the catalog, builds filters, sends messages and reports what came of them (`lrc/updater.py`):
 
     changed(…)                         as the writer commits
-    advance(now)                       take what was added into the filters, when it is due
-    stale_slots(now) → rebuilt(…)      read the digests of these slots, build, hand over
+    advance(now)                       take what changed into the summaries, when it is due
+    stale_slots(now) → rebuilt(…)      read these slots, build, hand over
     due(now) → answered(…) | failed(…) send each message, report exactly one of the two
     behind → restart(epoch, now)       raise the durable epoch above it first
     change_ring(index, now)            other nodes, or another redundancy
@@ -25,22 +26,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrc.additions import ADDITIONS_MAX, Additions
 from lrc.deletions import Deletions
+from lrc.form import Build, Form
+from lrc.news import News
 from lrc.node_progress import NodeState, Slots
-from lrc.slot_filters import SlotBuild, SlotFilters
+from lrc.slot_filters import SlotFilters
 from lrc.slot_lag import SlotLag
-from reploc import bloom
-from reploc.digest import Digests, slots_of
 from reploc.members import IndexSettings, Node
 from reploc.softstate import vector_hash
 from reploc.wire import (
     FRAME_BYTES_MAX,
     SOFT_STATE_VERSION,
+    About,
     NodeProgress,
     SenderStatus,
     SoftState,
@@ -88,15 +91,21 @@ class Sender:
         *,
         position: int,
         now: float,
+        about: About = "names",
+        form: Form | None = None,
     ) -> None:
-        """`counts` are the names in each slot as of the catalog's `position`, shape (slots,); `epoch` is at least 1."""
+        """`counts` are the names in each slot as of the catalog's `position`, shape (slots,); `epoch` is at least 1.
+
+        `form` keeps the summaries, none of which is built yet; without one they are Bloom filters.
+        """
         self._identity = identity
+        self._about: About = about
         self._index = index
         self._epoch = epoch
         self._behind = 0
         self._counts = counts.astype(np.int64)
-        self._size_class = bloom.class_for(self._fullest, index.error_rate)
-        self._filters = SlotFilters(index.slots, index.error_rate)
+        self._form: Form = form or SlotFilters(index.slots, index.error_rate)
+        self._form.fit(self._fullest)
         self._additions = Additions()
         self._deletions = Deletions(index.slots, index.increment_interval_s, index.rebuild_interval_s)
         self._lag = SlotLag(index.slots, position, now)
@@ -113,7 +122,7 @@ class Sender:
     @property
     def size_class(self) -> int:
         """The capacity class that slots are to be built with; it changes in `advance` and `stale_slots`."""
-        return self._size_class
+        return self._form.size_class
 
     @property
     def epoch(self) -> int:
@@ -122,35 +131,36 @@ class Sender:
     @property
     def ready(self) -> bool:
         """Whether all slots are built."""
-        return bool(self._filters.built.all())
+        return bool(self._form.built.all())
 
     @property
     def _fullest(self) -> int:
         return int(self._counts.max(initial=0))
 
-    def changed(self, added: Digests, removed: Digests, position: int, now: float) -> None:
-        """Takes note of a commit: the digest of each LFN that came or went, shape (n, 2). Both may be empty.
+    def changed(self, news: News, now: float) -> None:
+        """Takes note of a commit.
 
         Commits come in order of position; one that the counts given at the start include already is passed over.
         """
+        position = news.position
         if position <= self._lag.catalog_position:
             return
-        slots = self._index.slots
-        came, went = slots_of(added, slots), slots_of(removed, slots)
-        self._counts += np.bincount(came, minlength=slots) - np.bincount(went, minlength=slots)
-        self._lag.changed(np.unique(came), len(came), position, now)
-        self._deletions.note(went[self._lag.built_at[went] < position], position, now)
+        changes = self._form.changes(news)
+        slots, gone = changes.slots, changes.gone
+        self._counts += changes.counts
+        self._lag.changed(np.unique(slots), len(slots), position, now)
+        self._deletions.note(gone[self._lag.built_at[gone] < position], position, now)
         # A slot that is neither built nor being built will be built with what came.
-        waits = (self._filters.built | self._building)[came]
-        self._additions.note(added[waits], came[waits], position)
+        waits = (self._form.built | self._building)[slots]
+        self._additions.note(changes.items[waits], slots[waits], position)
         if self._additions.count > ADDITIONS_MAX:
             self._given_up_at[self._additions.give_up()] = position
-        if len(came):
+        if len(slots):
             for node in self._nodes.values():
                 node.changed(now)
 
     def advance(self, now: float) -> None:
-        """Takes what was added into the live filters when it is due, and chooses the size class.
+        """Takes what changed into the live summaries when it is due, and chooses the size class.
 
         Raises SummaryInvalid: a slot has more names than any filter takes.
         """
@@ -158,13 +168,10 @@ class Sender:
             return
         self._changes_pushed = False
         ready = self._current
-        digests, slots = self._additions.take(ready, self._lag.built_at)
-        self._filters.add(digests, slots)
+        items, slots = self._additions.take(ready, self._lag.built_at)
+        self._form.add(items, slots)
         self._lag.advanced(np.flatnonzero(ready & self._lag.lagging))
-        self._choose_class()
-
-    def _choose_class(self) -> None:
-        self._size_class = bloom.class_for(self._fullest, self._index.error_rate, self._size_class)
+        self._form.fit(self._fullest)
 
     def stale_slots(self, now: float) -> Slots:
         """Slots to build now from one snapshot, ascending, with `size_class`; as many as one visit should build.
@@ -172,7 +179,7 @@ class Sender:
         The snapshot must be taken after this call. A new call gives up what was not handed over of the last one.
         """
         if (self._deletions.due_at(self._counts) <= now).any():
-            self._choose_class()
+            self._form.fit(self._fullest)
         stale = np.flatnonzero(self._builds_due_at() <= now)
         first = max(1, int(np.searchsorted(np.cumsum(self._counts[stale]), NAMES_PER_BUILD, side="right")))
         chosen = stale[:first]
@@ -182,14 +189,14 @@ class Sender:
             self._lag.build_begins(now)
         return chosen
 
-    def rebuilt(self, builds: Iterable[SlotBuild], position: int) -> None:
-        """Takes filters built from a snapshot at `position`; where the content changed the sequence rises.
+    def rebuilt(self, builds: Iterable[Build], position: int) -> None:
+        """Takes summaries built from a snapshot at `position`; where the content changed the sequence rises.
 
         A round may come in several parts; a build older than what is there is passed over.
         """
         fresh = [build for build in builds if self._lag.is_newer(build.slot, position)]
         for build in fresh:
-            self._filters.replace(build)
+            self._form.replace(build)
         slots = np.array([build.slot for build in fresh], dtype=np.intp)
         self._building[slots] = False
         self._lag.reflected(slots, position)
@@ -197,20 +204,20 @@ class Sender:
 
     @property
     def _given_up(self) -> Flags:
-        """Slots whose filters lack an addition that nobody keeps any more."""
+        """Slots whose summaries lack a change that nobody keeps any more."""
         given_up: Flags = self._given_up_at > self._lag.built_at
         return given_up
 
     def _builds_due_at(self) -> NDArray[np.float64]:
         """When each slot is to be built from its digests, shape (slots,)."""
         moments = self._deletions.due_at(self._counts)
-        moments[(self._filters.class_of != self._size_class) | self._given_up] = -np.inf
+        moments[self._form.stale | self._given_up] = -np.inf
         return moments
 
     @property
     def _current(self) -> Flags:
-        """Slots whose filters take what is added, shape (slots,); the others are to be built, or being built."""
-        current: Flags = self._filters.built & ~self._building & ~self._given_up
+        """Slots whose summaries take what changes, shape (slots,); the others are to be built, or being built."""
+        current: Flags = self._form.built & ~self._building & ~self._given_up
         return current
 
     def _lag_due_at(self) -> float:
@@ -251,7 +258,7 @@ class Sender:
         return [
             SendSoftState(node.name, node.url, self._message(node, now))
             for node in self._nodes.values()
-            if node.wants(self._filters.sequences, self._filters.built, now)
+            if node.wants(self._form.sequences, self._form.built, now)
         ]
 
     def next_due(self, now: float, rests_until: float = 0.0) -> float:
@@ -266,7 +273,7 @@ class Sender:
         ]
         if not self._behind:
             for node in self._nodes.values():
-                moments += [node.next_due(self._filters.sequences, self._filters.built, now), node.lets_go_at()]
+                moments += [node.next_due(self._form.sequences, self._form.built, now), node.lets_go_at()]
         return max(0.0, min(moments) - now)
 
     def push(self) -> None:
@@ -277,7 +284,7 @@ class Sender:
             node.push()
 
     def _message(self, node: NodeState, now: float) -> SoftState:
-        sequences = np.where(node.told, self._filters.sequences, np.uint64(0))
+        sequences = np.where(node.told, self._form.sequences, np.uint64(0))
         carried, summaries = self._summaries_that_fit(node)
         drop = node.drops()
         return SoftState(
@@ -295,6 +302,7 @@ class Sender:
             vector=vector_hash(sequences),
             summaries=summaries,
             drop=drop,
+            about=self._about,
         )
 
     def _summaries_that_fit(self, node: NodeState) -> tuple[list[int], list[Summary]]:
@@ -302,8 +310,8 @@ class Sender:
         carried: list[int] = []
         summaries: list[Summary] = []
         room = FRAME_BYTES_MAX
-        for slot in node.turns(self._filters.sequences, self._filters.built):
-            summary = self._filters.summary(slot, node.base(slot))
+        for slot in node.turns(self._form.sequences, self._form.built):
+            summary = self._form.summary(slot, node.base(slot))
             room -= len(summary.body) + SUMMARY_HEADER_BYTES
             if room < 0 and summaries:
                 break
@@ -336,7 +344,7 @@ class Sender:
             raise ValueError(f"epoch {epoch} is not above {max(self._behind, self._epoch)}")
         self._epoch = epoch
         self._behind = 0
-        self._filters.restart()
+        self._form.restart()
         for node in self._nodes.values():
             node.restarted(now)
 
@@ -344,7 +352,7 @@ class Sender:
 
     def progress(self, now: float) -> list[NodeProgress]:
         """How far each node has taken the updates, in the order of the settings."""
-        return [node.progress(self._filters.sequences, now) for node in self._nodes.values()]
+        return [node.progress(self._form.sequences, now) for node in self._nodes.values()]
 
     def lags_s(self, now: float) -> dict[str, float]:
         """For each node the age of the oldest addition that it may lack, 0 where there is none."""
@@ -355,9 +363,9 @@ class Sender:
         """How many names the filters show that the catalog does not hold any more."""
         return int(self._deletions.counts.sum())
 
-    def content(self, slot: int) -> tuple[int, bytes]:
-        """The size class and the bits of a built slot, as nodes are told of them."""
-        return self._filters.content(slot)
+    def content(self, slot: int) -> Any:
+        """A built slot as nodes are told of it, to compare."""
+        return self._form.content(slot)
 
     def status(self, now: float) -> SenderStatus:
         """What is sent, and what each node is owed. `position` is what the summaries reflect."""
@@ -366,9 +374,9 @@ class Sender:
             epoch=self._epoch,
             position=self._lag.position,
             slots=self._index.slots,
-            size_class=self._size_class,
+            size_class=self.size_class,
             names=int(self._counts.sum()),
-            expected_false_positive_rate=bloom.geometry(self._size_class, self._index.error_rate).rate(self._fullest),
+            expected_false_positive_rate=self._form.rate(self._fullest),
             nodes=self.progress(now),
             ring=self._index.ring.version,
         )

@@ -20,8 +20,8 @@ from typing import Self, TypeAlias
 
 from lrc.catalog import Catalog, Commit
 from lrc.loading import WriteBody, item_count, needs_own_commit
+from lrc.news import News
 from reploc import telemetry
-from reploc.digest import Digests
 from reploc.errors import Internal, ReplocError, StoreFull, TooLarge, Unavailable
 from reploc.turn import settle
 from reploc.wire import BATCH_ITEMS_MAX, Written
@@ -31,9 +31,9 @@ GROUP_ITEMS_MAX = BATCH_ITEMS_MAX
 #: Items that may wait: ten groups, or two seconds of work. Who comes later is told to come again.
 QUEUE_ITEMS_MAX = 10 * GROUP_ITEMS_MAX
 
-#: Told, in the writer's thread, after each commit that changed something: digests added and removed, shape (n, 2)
-#: each, and the new position. It must be quick, for every waiting request waits for it, and must not raise.
-Listener: TypeAlias = Callable[[Digests, Digests, int], None]
+#: Told, in the writer's thread, after each commit that changed something. It must be quick, for every waiting request
+#: waits for it, and must not raise.
+Listener: TypeAlias = Callable[[News], None]
 Answer: TypeAlias = Written | ReplocError
 
 
@@ -171,7 +171,7 @@ class Writer:
         if self._listener is None or not commit.changed:
             return
         try:
-            self._listener(commit.added, commit.removed, commit.position)
+            self._listener(commit.news)
         except Exception as wrong:
             # The commit stands whatever became of the news of it.
             telemetry.failure("listener-failed", wrong, position=commit.position)

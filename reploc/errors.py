@@ -19,6 +19,8 @@
     ├── NotFound              404  the thing named is not there
     │   ├── LfnUnknown · PfnUnknown · MappingUnknown · CollectionUnknown · AttributeUnknown · ValueUnknown
     │   ├── DefinitionUnknown      placement has nothing defined under this name
+    │   ├── SiteUnknown            an index node has no news of the site
+    │   ├── NotIndexed             the index's settings leave out what was asked for
     │   └── NotRedirectable        there are copies, but none that a client can be sent to
     ├── Conflict              409  the state of the service forbids it
     │   ├── LfnExists · AttributesDiffer · PfnsFull · DigestCollision
@@ -191,6 +193,15 @@ class AttributeUnknown(NotFound):
 
 class ValueUnknown(NotFound):
     code, title = "value-unknown", "the name has no value of this attribute"
+
+
+class NotIndexed(NotFound):
+    code, title = "not-indexed", "the index is not told of that"
+    hint = "the index's settings say what it is told of: compression, and collections beside it"
+
+
+class SiteUnknown(NotFound):
+    code, title = "site-unknown", "there is no news of the site"
 
 
 class NotRedirectable(NotFound):

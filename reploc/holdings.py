@@ -10,10 +10,7 @@ redundant nodes it takes for each site and slot the news of the highest position
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from msgspec import Meta
-
+from reploc.questions import SiteName
 from reploc.wire import Answer, Body, Name
 
 #: The media type of an Arrow IPC stream.
@@ -29,7 +26,7 @@ POSITION_HEADER = "Reploc-Position"
 class HoldingsQuery(Body, frozen=True):
     """One site."""
 
-    site: Annotated[Name, Meta(min_length=1)]
+    site: SiteName
 
 
 class SiteHoldings(Answer, frozen=True):
@@ -61,3 +58,31 @@ class Holdings(Answer, frozen=True):
     slots: list[tuple[int, int]]
     slot_count: int
     sites: list[SiteHoldings]
+
+
+class CollectionQuery(Body, frozen=True):
+    """One collection."""
+
+    name: Name
+
+
+class SiteCollection(Answer, frozen=True):
+    """What one site holds of a collection, by news of that age, which includes the catalog's `position`."""
+
+    site: str
+    lrc: str
+    age_s: float
+    position: int
+    files: int
+    bytes: int
+    files_of_unknown_size: int
+
+
+class CollectionSites(Answer, frozen=True):
+    """Which sites hold how much of a collection. Unless `complete`, others might hold some too: those in `missing`, or
+    sites that the node does not know yet."""
+
+    name: str
+    complete: bool
+    missing: list[str]
+    sites: list[SiteCollection]

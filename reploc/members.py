@@ -49,6 +49,10 @@ class IndexSettings(Settings, frozen=True):
     error_rate: Annotated[
         float, Meta(description="The false-positive rate promised for one site's filter.", ge=ERROR_RATE_MIN, le=0.1)
     ] = 1e-5
+    collections: Annotated[
+        bool,
+        Meta(description="Totals of collections are sent beside the rest; placement needs them."),
+    ] = True
     increment_interval_s: Annotated[
         float, Meta(description="Changed slots are sent at least this often.", ge=INTERVAL_S_MIN, le=3600)
     ] = 1.0

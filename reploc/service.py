@@ -28,7 +28,7 @@ from reploc.actions import Action
 from reploc.config import Settings
 from reploc.reload import Reloadable
 from reploc.routes import JSON, Also, Call, NoQuery, Reply, Route, Router, get
-from reploc.wire import Health
+from reploc.status import Health
 
 #: Seconds that requests under way may take once a daemon was told to stop.
 DRAIN_S = 5.0

@@ -35,7 +35,7 @@ AGE_S_MAX = 1e9
 #: believed, so that it cannot leave a sender without an epoch above its own.
 EPOCH_MAX = 1 << 48
 #: The version of the soft-state protocol. A node refuses another.
-SOFT_STATE_VERSION = 3
+SOFT_STATE_VERSION = 4
 
 Size: TypeAlias = Annotated[int, Meta(ge=0, le=SIZE_MAX)]
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=SIZE_MAX)]
@@ -203,6 +203,13 @@ class Files(Answer, frozen=True):
 # ---- soft state ------------------------------------------------------------------------------------------------------
 
 
+#: What a sender's news is about: LFNs, or the totals of collections. Each has slots, sequences and a position of its
+#: own, so that a node may be complete in one and not in the other.
+About: TypeAlias = Literal["names", "collections"]
+#: How a summary tells what a sender holds of a slot.
+Kind: TypeAlias = Literal["bloom", "collection"]
+
+
 class Summary(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What a sender tells of one slot, so that the node holds it at sequence `to_seq`; `from_seq` 0 needs no base.
 
@@ -210,10 +217,13 @@ class Summary(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     and its number of names. Otherwise it is an increment, a difference as drawn in `reploc/difference.py`, which a node
     can apply that holds `from_seq` or any sequence between the two. `checksum` is `reploc.bloom.checksum` of the bits
     at `to_seq`.
+
+    `collection`: `body` are totals as drawn in `reploc/totals.py`, of all collections of the slot or, with another
+    `from_seq`, of those that changed; `checksum` is `reploc.totals.checksum` of all at `to_seq`.
     """
 
     slot: Slot
-    kind: Literal["bloom"]
+    kind: Kind
     from_seq: Count
     to_seq: Annotated[int, Meta(ge=1, le=SIZE_MAX)]
     checksum: Word
@@ -228,7 +238,8 @@ class SoftState(Struct, frozen=True, forbid_unknown_fields=True):
     is told by it from the one that used it. `vector` is `reploc.softstate.vector_hash` over the sequences of the slots
     that this node is sent, those that are not built yet included. `news_age_s` says how long ago the catalog stood at
     `position`, all of whose LFNs those sequences hold; LFNs deleted before it they may hold a while longer. `drop`
-    names slots that the node holds and is not told of any more.
+    names slots that the node holds and is not told of any more. News about `collections` has epochs, messages,
+    sequences and a position of its own, and that position holds every deletion too.
     """
 
     version: int
@@ -245,6 +256,7 @@ class SoftState(Struct, frozen=True, forbid_unknown_fields=True):
     vector: Word
     summaries: Annotated[list[Summary], Meta(max_length=SLOTS_MAX)] = []
     drop: Annotated[list[Slot], Meta(max_length=SLOTS_MAX)] = []
+    about: About = "names"
 
 
 class SlotAnswer(Struct, frozen=True, array_like=True):
@@ -290,7 +302,10 @@ class NodeProgress(Answer, frozen=True):
 
 
 class SenderStatus(Answer, frozen=True):
-    """`GET /v1/softstate` of an LRC: what it sends, and what each node is owed."""
+    """`GET /v1/softstate` of an LRC: what it sends, and what each node is owed.
+
+    `nodes` and `position` are about LFNs; `collections` and `collections_position` about the totals of collections.
+    """
 
     site: str
     epoch: int
@@ -301,6 +316,8 @@ class SenderStatus(Answer, frozen=True):
     expected_false_positive_rate: float
     nodes: list[NodeProgress]
     ring: str = ""
+    collections: list[NodeProgress] = []
+    collections_position: int | None = None
 
 
 # ---- the replica location index --------------------------------------------------------------------------------------
@@ -433,57 +450,3 @@ class Members(Answer, frozen=True):
     members: list[Member]
     expiry_s: float = 90.0
     former: FormerRing | None = None
-
-
-# ---- every daemon ----------------------------------------------------------------------------------------------------
-
-
-class Health(Answer, frozen=True):
-    status: Literal["ok", "starting", "draining"]
-    reason: str = ""
-
-
-class LrcStatus(Answer, frozen=True):
-    """`GET /v1/status` of an LRC: who it is, what it holds, and how far the index has taken its news."""
-
-    site: str
-    version: str
-    uptime_s: float
-    url: str
-    epoch: int
-    position: int
-    lfns: int
-    mappings: int
-    collections: int
-    slots: int
-    store_bytes: int
-    nodes: list[NodeProgress] = []
-    ring: str = ""
-    #: What is wrong with the settings file that was read last; empty where nothing is.
-    reload_error: str = ""
-    #: Where clients of the Globus RLS reach it; empty where it opens no port for them.
-    rls_url: str = ""
-    kind: Literal["lrc"] = "lrc"
-
-
-class RliStatus(Answer, frozen=True):
-    """`GET /v1/status` of an index node. `slots_complete` counts those of `slots_owned` that it is complete for."""
-
-    node: str
-    version: str
-    uptime_s: float
-    url: str
-    slots: int
-    redundancy: int
-    error_rate: float
-    ring: str
-    slots_owned: int
-    slots_complete: int
-    sites_live: int
-    sites_silent: int
-    memory_bytes: int
-    #: What is wrong with the settings file that was read last; empty where nothing is.
-    reload_error: str = ""
-    #: Where clients of the Globus RLS reach it; empty where it opens no port for them.
-    rls_url: str = ""
-    kind: Literal["rli"] = "rli"

@@ -96,15 +96,16 @@ class Completeness:
         missing: Flags = self._listed & ~self._held[:, slots].T
         return missing
 
-    def known_runs(self) -> list[tuple[int, int]]:
-        """The slots whose list is known as runs [first, last], ascending."""
-        edges = np.diff(np.concatenate([[False], self.known, [False]]).astype(np.int8))
-        firsts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-        return [(int(first), int(end) - 1) for first, end in zip(firsts, ends, strict=True)]
-
     def _grow(self, numbers: int) -> None:
         have = len(self._listed)
         if numbers > have:
             more = max(numbers, 2 * have) - have
             self._listed = np.concatenate([self._listed, np.zeros(more, dtype=bool)])
             self._held = np.concatenate([self._held, np.zeros((more, self._held.shape[1]), dtype=bool)])
+
+
+def runs(slots: Slots) -> list[tuple[int, int]]:
+    """Ascending slots as runs [first, last]."""
+    breaks = np.flatnonzero(np.diff(slots) != 1)
+    firsts, lasts = np.concatenate([slots[:1], slots[breaks + 1]]), np.concatenate([slots[breaks], slots[-1:]])
+    return list(zip(firsts.tolist(), lasts.tolist(), strict=True))

@@ -17,6 +17,7 @@ from reploc.client.locations import Part, View
 from reploc.client.node import RliNodeClient
 from reploc.client.transport import Transport
 from reploc.errors import ReplocError
+from reploc.holdings import CollectionSites
 from reploc.members import IndexSettings
 from reploc.questions import Demand
 from reploc.wire import Locations, Members
@@ -71,6 +72,19 @@ class Forward:
             return said
         parts = former.parts(said.incomplete)
         return locations.merged(said, locations.joined(await side_by_side(ask, parts, limit=len(parts))))
+
+    async def collection(self, name: str) -> list[CollectionSites]:
+        """What the other owners of a collection's slot say, those that answer within three seconds."""
+        views = [self._view, *filter(None, [self.former(service.now())])]
+        urls = {url for view in views for node, url in view.owners(name).items() if node != self._node}
+
+        async def ask(url: str) -> CollectionSites | None:
+            with suppress(ReplocError):
+                return await self._client(url, FORWARD_S).collection(name)
+            return None
+
+        said = await side_by_side(ask, sorted(urls), limit=max(1, len(urls)))
+        return [one for one in said if one is not None]
 
     async def members(self, url: str) -> Members:
         """Whom the node at an address knows. Raises Unreachable and the like."""

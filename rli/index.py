@@ -1,31 +1,29 @@
-"""The index of one node: one answer from all summaries, and the way of a summary into them.
+"""The index of one node: one answer from all summaries of LFNs, and beside it what is held of collections.
 
-Rules (who is heard, what is held, what is complete) are the registry's, bits are the matrix's; here the two are kept in
-step. A whole summary is verified, written beside what is served, and swapped in one step with its entry in the
-registry; an increment is verified against the bits that it would change, and changes them in one step with it.
+Rules (who is heard, what is held, what is complete) are the registry's, bits are the matrix's; `rli/intake.py` keeps
+the two in step.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from itertools import pairwise
+from functools import reduce
+from itertools import groupby, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reploc import digest
-from reploc.difference import from_bytes
 from reploc.digest import Digests, slot_of, slots_of
-from reploc.errors import ReplocError, SummaryInvalid
+from reploc.errors import IndexMismatch
 from reploc.members import IndexSettings
-from reploc.softstate import whole_filter
-from reploc.wire import Location, Locations, SiteLocation, SiteNews, SoftState, SoftStateAnswer, Summary
+from reploc.wire import Location, Locations, Member, SiteLocation, SiteNews, SoftState, SoftStateAnswer
+from rli.collections import Collections
+from rli.completeness import Flags, Slots
+from rli.filters import Filters
+from rli.intake import Intake
 from rli.matrix import Matrix, MayHold
-from rli.registry import Decision, DropSite, Registry
-
-#: Bytes of a filter above which its checksum is computed in a thread: below it takes less than two milliseconds.
-VERIFY_BYTES = 24 << 10
+from rli.registry import Registry
 
 
 class Index:
@@ -36,12 +34,44 @@ class Index:
         self.owned = index.ring.slots_owned(node)
         self.registry = Registry(index, self.owned, now)
         self.matrix = Matrix(index.slots, index.error_rate, bytes_max)
+        self._intake = Intake(self.registry, {"bloom": Filters(self.matrix)})
+        #: The totals of collections, where the index is told of them.
+        self.collections = Collections(index, self.owned, now) if index.collections else None
 
     def change_ring(self, index: IndexSettings, node: str, now: float) -> None:
         """From now on the nodes and the redundancy are those of `index`, which is the same in all else."""
         self.settings = index
         self.owned = index.ring.slots_owned(node)
-        self.registry.own(index, self.owned, now)
+        for registry in self.registries:
+            registry.own(index, self.owned, now)
+        if self.collections is not None:
+            self.collections.own(self.owned)
+
+    @property
+    def registries(self) -> list[Registry]:
+        """Those of all that the node is told of, LFNs first."""
+        return [self.registry] if self.collections is None else [self.registry, self.collections.registry]
+
+    # ---- whom it knows -------------------------------------------------------------------------------------------
+
+    def listed(self) -> Slots:
+        """The slots whose senders this node vouches for, about LFNs and collections alike; ascending."""
+        return reduce(np.intersect1d, [registry.listed() for registry in self.registries])
+
+    def members(self, now: float) -> list[Member]:
+        """The senders that the node knows, by name, as the youngest news shows them."""
+        said = [member for registry in self.registries for member in registry.members(now)]
+        said.sort(key=lambda member: (member.name, member.age_s))
+        return [next(of_site) for _, of_site in groupby(said, key=lambda member: member.name)]
+
+    def learn(self, listed: Flags, senders: Sequence[Member], now: float) -> None:
+        """Takes another node's word: it knows all senders of the `listed` slots, shape (slots,), and these are they."""
+        for registry in self.registries:
+            registry.learn(listed, senders, now)
+
+    def knows_all(self) -> bool:
+        """Whether the node knows all senders of every slot that it owns."""
+        return all(registry.knows_all() for registry in self.registries)
 
     # ---- soft state ----------------------------------------------------------------------------------------------
 
@@ -51,64 +81,20 @@ class Index:
         Raises what `Registry.receive` raises, with nothing changed. A summary that is broken, or has no room, is asked
         for again; what was held of its slot stays.
         """
-        decision = self.registry.receive(message, now)
-        for slot in decision.dropped.tolist():
-            self.matrix.drop(slot, decision.number)
-        spoiled: dict[int, str] = {}
-        for summary in decision.accepted:
-            try:
-                if summary.from_seq:
-                    self._change(decision, summary)
-                    await asyncio.sleep(0)
-                else:
-                    await self._swap_in(decision, summary)
-            except ReplocError as wrong:
-                spoiled[summary.slot] = f"{wrong.code}: {wrong.detail}"
-        settled = self.registry.answer(decision, spoiled)
-        if settled.drop is not None:
-            for slot in settled.drop.slots.tolist():
-                self.matrix.drop(slot, settled.drop.number)
-        return settled.answer
-
-    def _change(self, decision: Decision, summary: Summary) -> None:
-        """Applies an increment in one step, once it is known that the filter after it is the sender's."""
-        if not self.registry.wanted(decision, summary):
-            return
-        slot, site = summary.slot, decision.number
-        difference, _ = from_bytes(summary.body)
-        was_set = np.concatenate(
-            [self.matrix.read_bits(slot, site, part) for part in (difference.set, difference.clear)]
-        )
-        found = difference.checksum_after(self.registry.checksum(decision, slot), was_set)
-        if found != summary.checksum:
-            raise SummaryInvalid(
-                f"checksum of slot {slot} after the increment would be {found:016x}; it says {summary.checksum:016x}"
+        if message.about == "names":
+            return await self._intake.receive(message, now)
+        if self.collections is None:
+            raise IndexMismatch(
+                f"site {message.site!r} sends totals of collections, but index.collections is false at this node"
             )
-        self.matrix.change(slot, site, difference)
-        self.registry.applied(decision, summary)
-
-    async def _swap_in(self, decision: Decision, summary: Summary) -> None:
-        if len(summary.body) > VERIFY_BYTES:
-            whole = await asyncio.to_thread(whole_filter, summary, self.settings.error_rate)
-        else:
-            whole = whole_filter(summary, self.settings.error_rate)
-        writing = self.matrix.store(summary.slot, decision.number, whole.size_class, whole.bits)
-        # The last step swaps, and nothing comes between it and the look at the registry before it.
-        while self.registry.wanted(decision, summary):
-            if next(writing, writing) is writing:
-                self.registry.applied(decision, summary)
-                return
-            await asyncio.sleep(0)
-        writing.close()
+        return await self.collections.receive(message, now)
 
     def expire(self, now: float) -> list[str]:
         """Stops serving senders without news; their sites."""
-        silent = []
-        for decision in self.registry.expire(now):
-            if isinstance(decision, DropSite):
-                self.matrix.drop_site(decision.number)
-                silent.append(decision.site)
-        return silent
+        silent = self._intake.expire(now)
+        if self.collections is not None:
+            silent += self.collections.expire(now)
+        return list(dict.fromkeys(silent))
 
     # ---- answers -------------------------------------------------------------------------------------------------
 

@@ -374,9 +374,9 @@ class Registry:
         """Whether the node knows all senders of every slot that it owns."""
         return self._completeness.knows_all()
 
-    def listed_runs(self) -> list[tuple[int, int]]:
-        """The slots whose list of senders this node vouches for, as runs [first, last]."""
-        return self._completeness.known_runs()
+    def listed(self) -> Slots:
+        """The slots whose list of senders this node vouches for, ascending."""
+        return np.flatnonzero(self._completeness.known)
 
     def members(self, now: float) -> list[Member]:
         """The senders that the node knows, by name."""
@@ -424,6 +424,10 @@ class Registry:
         """The number of a site, None where it is not known."""
         found = self._sites.get(site)
         return None if found is None else found.number
+
+    def is_live(self, site: str) -> bool:
+        """Whether news of a site is in use."""
+        return site in self._sites and self._sites[site].state is State.LIVE
 
     def applied_position(self, site: str) -> int:
         """The position of a known site's catalog that the node has fully applied, 0 before the first."""

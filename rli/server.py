@@ -25,6 +25,7 @@ from reploc.reload import Reloadable
 from reploc.rls_port import RlsPort
 from reploc.routes import Also, Call, Done, NoQuery, Reply, Route, get, post
 from reploc.service import Daemon, Duty
+from reploc.status import RliStatus
 from reploc.telemetry import Metrics
 from reploc.turn import Turn
 from reploc.wire import (
@@ -36,10 +37,11 @@ from reploc.wire import (
     Members,
     Resolved,
     ResolvedMany,
-    RliStatus,
     SoftState,
     SoftStateAnswer,
 )
+from rli.collection_routes import CollectionRoutes
+from rli.completeness import runs
 from rli.foreign import ForeignCatalogs
 from rli.forward import HOP_HEADER, Forward
 from rli.index import Index
@@ -77,6 +79,7 @@ class RliServer:
         self._turn = Turn(lambda lfns: index.each_location(lfns, service.now()))
         self._forward = Forward(settings.index, settings.node, transport)
         self._refresh = Refresh(index, transport)
+        self._collections = CollectionRoutes(index, self._forward, settings.node)
         self._nearness = Nearness(settings.distance)
         self._started = service.now()
         self.reloadable = Reloadable(settings, RELOADABLE, self.take, metrics)
@@ -85,11 +88,12 @@ class RliServer:
         self._forwarded = metrics.counter("reploc_forwarded_lfns", "LFNs that another owner was asked about")
         metrics.watch("reploc_sites_live", "Sites whose news is in use", lambda: self._states().count("live"))
         metrics.watch("reploc_sites_silent", "Sites that are remembered, but silent", self._silent)
+        metrics.watch("reploc_totals_bytes", "Bytes of all totals of collections", self._totals_bytes)
         metrics.watch("reploc_matrix_bytes", "Bytes of all filters", lambda: index.matrix.memory().allocated)
 
     def routes(self) -> list[Route[Any]]:
         """Every route of an index node."""
-        return [*self._asking(), *self._about()]
+        return [*self._asking(), *self._collections.routes(), *self._about()]
 
     def _asking(self) -> list[Route[Any]]:
         may = Action.READ_INDEX
@@ -252,8 +256,7 @@ class RliServer:
     async def learn(self) -> float:
         """Asks the other owners whom they hear: soon while this node does not know all senders, later as a check."""
         await side_by_side(self._learn_from, list(self._forward.peers(service.now()).values()))
-        known = bool(self._index.registry.knows_all())
-        return self._settings.index.renewal_interval_s if known else LEARN_S
+        return self._settings.index.renewal_interval_s if self._index.knows_all() else LEARN_S
 
     async def _learn_from(self, peer: str) -> None:
         """Whatever ring another node has: of a slot that it vouches for, all senders told it."""
@@ -262,7 +265,7 @@ class RliServer:
         except ReplocError:
             return
         if members.slots == self._settings.index.slots:
-            self._index.registry.learn(_flags(members), members.members, service.now())
+            self._index.learn(_flags(members), members.members, service.now())
 
     def take(self, settings: RliSettings) -> None:
         """Takes over what may change while the node runs."""
@@ -285,8 +288,8 @@ class RliServer:
             redundancy=index.redundancy,
             error_rate=index.error_rate,
             ring=index.ring.version,
-            listed=self._index.registry.listed_runs(),
-            members=[*nodes, *self._index.registry.members(service.now())],
+            listed=runs(self._index.listed()),
+            members=[*nodes, *self._index.members(service.now())],
             expiry_s=index.expiry_s,
             former=_former(self._forward.former(service.now())),
         )
@@ -307,7 +310,7 @@ class RliServer:
             slots_complete=int(self._index.registry.complete(owned).sum()),
             sites_live=states.count("live"),
             sites_silent=len(states) - states.count("live"),
-            memory_bytes=self._index.matrix.memory().allocated,
+            memory_bytes=self._index.matrix.memory().allocated + self._totals_bytes(),
             reload_error=self.reloadable.error,
             rls_url=self.rls.url,
         )
@@ -323,6 +326,9 @@ class RliServer:
 
     def _states(self) -> list[str]:
         return [member.state for member in self._index.registry.members(service.now())]
+
+    def _totals_bytes(self) -> int:
+        return 0 if self._index.collections is None else self._index.collections.totals.memory()
 
     def _silent(self) -> int:
         return self._states().count("silent")

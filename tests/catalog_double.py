@@ -3,6 +3,7 @@
 import msgspec
 import numpy as np
 
+from lrc.news import News
 from lrc.slot_filters import SlotBuild, build_slot
 from lrc.softstate import Identity, Sender, SendSoftState
 from reploc import digest
@@ -51,7 +52,7 @@ class Catalog:
     def write(self, added: set[str], removed: set[str], now: float) -> None:
         self.names = (self.names | added) - removed
         self.position += 1
-        self.sender.changed(digest.of(sorted(added)), digest.of(sorted(removed)), self.position, now)
+        self.sender.changed(News(self.position, digest.of(sorted(added)), digest.of(sorted(removed))), now)
 
     def build(self, now: float) -> list[int]:
         """Takes in what was added and builds what is stale; which slots that were."""

@@ -15,6 +15,7 @@ from reploc.questions import Demand, LocateBody
 from reploc.ring import Ring
 from reploc.routes import Call, NoQuery, Reply, Route, Stream, get, post
 from reploc.service import Daemon, DaemonSettings
+from reploc.status import LrcStatus, RliStatus
 from reploc.telemetry import Metrics
 from reploc.wire import (
     Body,
@@ -24,7 +25,6 @@ from reploc.wire import (
     LfnReplica,
     LfnsBody,
     Locations,
-    LrcStatus,
     MappingsBody,
     Member,
     Members,
@@ -32,7 +32,6 @@ from reploc.wire import (
     RenameBody,
     Replica,
     Replicas,
-    RliStatus,
     SiteNews,
     Written,
 )

@@ -10,7 +10,7 @@ from plain_http import ask
 
 from reploc.client.lrc import LrcClient
 from reploc.client.node import RliNodeClient
-from reploc.wire import LrcStatus
+from reploc.status import LrcStatus
 
 LFNS = [f"/lfn/{number}" for number in range(60)]
 
@@ -256,6 +256,6 @@ async def test_metrics_say_how_far_each_node_lags_and_what_was_sent(tmp_path: Pa
         _, metrics = await ask(f"{site.url}/metrics")
     said = metrics.decode()
     assert 'reploc_softstate_lag_seconds{node="n0"}' in said
-    assert 'reploc_softstate_sent_bytes_total{kind="increment",node="n0"}' in said
-    assert 'reploc_softstate_sent_summaries_total{kind="whole",node="n0"}' in said
+    assert 'reploc_softstate_sent_bytes_total{about="names",kind="increment",node="n0"}' in said
+    assert 'reploc_softstate_sent_summaries_total{about="names",kind="whole",node="n0"}' in said
     assert "reploc_softstate_deletions 0.0" in said

@@ -38,6 +38,11 @@ class View:
     former: View | None = None
     expiry_s: float = 90.0
 
+    def owners(self, collection: str) -> dict[str, str]:
+        """The nodes that own a collection's slot, first choice first: name → URL."""
+        owners = self.ring.owners[digest.slot_of(digest.of([collection]), self.ring.slots)]
+        return {owner: self.urls[owner] for owner in owners}
+
     def parts(self, lfns: Sequence[str]) -> list[Part]:
         """The LFNs by owners, in requests of at most `batches.ITEMS`. They must be valid names."""
         named = np.array(lfns, dtype=object)

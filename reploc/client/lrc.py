@@ -17,6 +17,7 @@ from reploc.client.calls import Calls
 from reploc.client.concurrency import side_by_side
 from reploc.client.transport import Request
 from reploc.errors import LfnUnknown
+from reploc.status import LrcStatus
 from reploc.wire import (
     PAGE_ITEMS,
     Collections,
@@ -27,7 +28,6 @@ from reploc.wire import (
     Files,
     LfnReplica,
     LfnsBody,
-    LrcStatus,
     MappingItem,
     MappingsBody,
     Mode,

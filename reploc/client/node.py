@@ -14,7 +14,9 @@ from reploc.client import locations
 from reploc.client.calls import REQUEST_S
 from reploc.client.retry import Retrying
 from reploc.client.transport import Carried, HttpTransport, Request, Transport
+from reploc.holdings import CollectionSites, Holdings
 from reploc.questions import NO_DEMAND, Demand, LocateBody, ResolveBody
+from reploc.status import RliStatus
 from reploc.wire import (
     DEADLINE_S,
     DEADLINE_S_MAX,
@@ -26,7 +28,6 @@ from reploc.wire import (
     Members,
     Resolved,
     ResolvedMany,
-    RliStatus,
     SoftState,
     SoftStateAnswer,
 )
@@ -99,6 +100,15 @@ class RliNodeClient(Carried):
         site = UNSET if client_site is None else names.require_site(client_site)
         body = ResolveBody(list(lfns), max_age_s, deadline_s, site)
         return await self._ask(Request("POST", self.url, "/v1/replicas", ResolvedMany, body=body))
+
+    async def collection(self, name: str) -> CollectionSites:
+        """Which sites hold how much of one collection."""
+        query = {"name": names.require(name, "collection")}
+        return await self._ask(Request("GET", self.url, "/v1/collection", CollectionSites, query))
+
+    async def holdings(self) -> Holdings:
+        """The state of each site's news of its collections."""
+        return await self._ask(Request("GET", self.url, "/v1/collections/sites", Holdings))
 
     async def members(self) -> Members:
         """The index and its nodes, and the catalogs that the node has heard from."""

@@ -16,7 +16,11 @@ from reploc.commands.discovery import Services
 from reploc.commands.options import json_option, lrc_option, rli_option
 from reploc.commands.terminal import EXIT_STATUSES, Exit
 from reploc.errors import ConfigInvalid, ReplocError
-from reploc.wire import Answer, LrcStatus, Members, RliStatus
+from reploc.status import LrcStatus, RliStatus
+from reploc.wire import (
+    Answer,
+    Members,
+)
 
 #: Seconds that one service may take to say how it is: one that needs longer is not well.
 STATUS_S = 5.0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from reploc.client.transport import HttpTransport, Request
 from reploc.errors import Internal, Unreachable
-from reploc.wire import Health
+from reploc.status import Health
 
 #: The `reploc` command of this very interpreter, installed or not.
 INTERPRETER = (sys.executable, "-m", "reploc")

@@ -9,7 +9,7 @@ from reploc.client import retry
 from reploc.client.concurrency import side_by_side
 from reploc.client.transport import Request
 from reploc.errors import AnswerInvalid, Internal, LfnUnknown, NotConnected, ReplocError, Unavailable, Unreachable
-from reploc.wire import Health
+from reploc.status import Health
 
 READ = Request("GET", "http://x", "/healthz", Health)
 WRITE = Request("POST", "http://x", "/healthz", Health, idempotent=False)

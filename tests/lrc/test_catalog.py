@@ -73,14 +73,14 @@ def test_a_name_can_be_deleted_and_registered_in_one_commit(catalog: Catalog) ->
         [DeleteBody([DeleteItem("/f")]), MappingsBody("create", [MappingItem("/f", "a:1", 3, None, "/c")])]
     )
     assert not commit.changed and commit.position == 1
-    assert len(commit.added) == len(commit.removed) == 0
+    assert len(commit.news.added) == len(commit.news.removed) == 0
 
 
 def test_a_commit_says_which_digests_came_and_went(catalog: Catalog) -> None:
     put(catalog, MappingItem("/f", "a:1"), MappingItem("/g", "a:1"))
     commit = catalog.apply([RenameBody("lfn", [RenameItem("/f", "/h")]), DeleteBody([DeleteItem("/g")])])
-    assert np.array_equal(commit.added, digest.of(["/h"]))
-    assert sorted(digest.stored(commit.removed)) == sorted(digest.stored(digest.of(["/f", "/g"])))
+    assert np.array_equal(commit.news.added, digest.of(["/h"]))
+    assert sorted(digest.stored(commit.news.removed)) == sorted(digest.stored(digest.of(["/f", "/g"])))
     assert commit.position == catalog.position == 2
 
 

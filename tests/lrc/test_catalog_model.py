@@ -120,8 +120,8 @@ class CatalogAgainstModel(RuleBasedStateMachine):
             assert answer.position == self.model.position
             got.append((answer.done, [(error.index, error.code) for error in answer.errors]))
         assert got == expected
-        self.live |= set(digest.stored(commit.added))
-        self.live -= set(digest.stored(commit.removed))
+        self.live |= set(digest.stored(commit.news.added))
+        self.live -= set(digest.stored(commit.news.removed))
 
     @invariant()
     def counters_agree(self) -> None:

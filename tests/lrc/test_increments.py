@@ -4,6 +4,7 @@ import numpy as np
 from catalog_double import RATE, SLOTS, START, Catalog, a_name_of, current, index, sent_slots, settled
 
 from lrc.additions import ADDITIONS_MAX, Additions
+from lrc.news import News
 from reploc import bloom, digest
 from reploc.difference import from_bytes
 from reploc.wire import SlotAnswer, SoftStateAnswer
@@ -168,7 +169,7 @@ def test_slots_for_which_too_much_waits_are_built_instead() -> None:
     builds, position = catalog.read(np.array([3])), catalog.position
     flood = np.random.default_rng(1).integers(0, 1 << 61, size=(ADDITIONS_MAX + 1, 2), dtype=np.uint64)
     catalog.position += 1
-    catalog.sender.changed(flood, flood[:0], catalog.position, START + 2)
+    catalog.sender.changed(News(catalog.position, flood, flood[:0]), START + 2)
     catalog.sender.rebuilt(builds, position)
     catalog.sender.advance(START + 4)
     assert 0 in catalog.sender.stale_slots(START + 4).tolist()

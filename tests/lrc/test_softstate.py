@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from catalog_double import RATE, SLOTS, START, Catalog, a_name_of, current, index, sent_slots, settled
 
+from lrc.news import NO_DIGESTS, News
 from lrc.slot_filters import SlotBuild
 from lrc.softstate import Identity, Sender
 from reploc import bloom, digest
@@ -129,7 +130,7 @@ def test_a_build_that_changed_nothing_keeps_its_sequence() -> None:
 def test_a_commit_that_the_start_counted_already_is_passed_over() -> None:
     catalog = settled()
     names = catalog.sender.status(START).names
-    catalog.sender.changed(np.array([1]), np.array([], dtype=np.intp), 7, START)
+    catalog.sender.changed(News(7, digest.of(["late"]), NO_DIGESTS), START)
     assert catalog.sender.status(START).names == names
     assert catalog.sender.next_due(START) > 1
 

@@ -11,26 +11,26 @@ import pytest
 from lrc import writer as writer_module
 from lrc.catalog import Catalog
 from lrc.check import check
+from lrc.news import News
 from lrc.writer import Writer
 from reploc import digest
-from reploc.digest import Digests
 from reploc.errors import StoreFull, TooLarge, Unavailable
 from reploc.wire import DeleteBody, DeleteItem, MappingItem, MappingsBody, RenameBody, RenameItem, Written
 
-News = tuple[list[bytes], list[bytes], int]
+Told = tuple[list[bytes], list[bytes], int]
 
 
 class Recorder:
     """A listener that keeps what it is told, and can make the writer wait."""
 
     def __init__(self) -> None:
-        self.news: list[News] = []
+        self.news: list[Told] = []
         self.open = threading.Event()
         self.open.set()
 
-    def __call__(self, added: Digests, removed: Digests, position: int) -> None:
-        assert added.dtype == removed.dtype == np.uint64
-        self.news.append((digest.stored(added), digest.stored(removed), position))
+    def __call__(self, news: News) -> None:
+        assert news.added.dtype == news.removed.dtype == np.uint64
+        self.news.append((digest.stored(news.added), digest.stored(news.removed), news.position))
         self.open.wait()
 
 
@@ -179,7 +179,7 @@ async def test_who_goes_away_does_not_disturb_the_others(catalog: Catalog) -> No
 
 
 async def test_a_listener_that_fails_does_not_undo_the_commit(catalog: Catalog) -> None:
-    def fail(added: Digests, removed: Digests, position: int) -> None:
+    def fail(news: News) -> None:
         raise RuntimeError("no")
 
     async with Writer(catalog, fail) as writer:

@@ -14,7 +14,7 @@ from reploc import errors
 from reploc.members import IndexSettings
 from reploc.softstate import vector_hash
 from reploc.wire import SOFT_STATE_VERSION, Member, SlotAnswer, SoftState, SoftStateAnswer, Summary
-from rli.completeness import Completeness
+from rli.completeness import Completeness, runs
 from rli.registry import DropSite, Forget, Registry, Settled
 
 SLOTS = 4
@@ -380,7 +380,7 @@ def test_a_fresh_node_is_not_complete_until_every_live_sender_must_have_spoken()
     assert registry.missing_sites(ALL) == []
     registry.expire(START + 90)
     assert complete(registry) == [True] * SLOTS
-    assert registry.listed_runs() == [(0, 3)]
+    assert runs(registry.listed()) == [(0, 3)]
 
 
 def test_a_node_that_was_told_the_senders_is_complete_once_it_holds_them() -> None:
@@ -391,7 +391,7 @@ def test_a_node_that_was_told_the_senders_is_complete_once_it_holds_them() -> No
     assert registry.missing_sites(ALL) == ["cern"]
     take(registry, message(carries="012"))
     assert complete(registry) == [True, False, True, False]
-    assert registry.listed_runs() == [(0, 0), (2, 3)]
+    assert runs(registry.listed()) == [(0, 0), (2, 3)]
 
 
 def test_a_node_vouches_only_for_slots_that_it_owns() -> None:
@@ -399,7 +399,7 @@ def test_a_node_vouches_only_for_slots_that_it_owns() -> None:
     registry.learn(np.ones(SLOTS, dtype=bool), [], START)
     assert complete(registry) == [False, True, False, False]
     registry.expire(START + 90)
-    assert registry.listed_runs() == [(1, 1)]
+    assert runs(registry.listed()) == [(1, 1)]
 
 
 def test_a_sender_that_a_peer_named_and_that_never_speaks_is_forgotten_as_soon_as_there() -> None:

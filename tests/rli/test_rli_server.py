@@ -55,6 +55,9 @@ async def tell(url: str, message: SoftState, /, **changes: Any) -> tuple[int, An
 async def test_the_routes_are_those_of_the_design(index: IndexSettings) -> None:
     async with server.compose(RliSettings(node="n0", index=index)) as daemon:
         assert sorted((route.method, route.path) for route in daemon.routes) == [
+            ("GET", "/v1/collection"),
+            ("GET", "/v1/collections/arrow"),
+            ("GET", "/v1/collections/sites"),
             ("GET", "/v1/locations"),
             ("GET", "/v1/members"),
             ("GET", "/v1/redirect"),

@@ -144,8 +144,7 @@ class IndexNode:
         if peer is self or not peer.up or (peer.name, self.name) in self._network.cuts:
             return
         listed = np.zeros(self._index.slots, dtype=bool)
-        for first, last in peer.registry.listed_runs():
-            listed[first : last + 1] = True
+        listed[peer.registry.listed()] = True
         members: list[Member] = peer.registry.members(self._clock.now)
         self.registry.learn(listed, members, self._clock.now)
         self.known |= {member.name for member in members}

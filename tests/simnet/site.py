@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lrc.news import News
 from lrc.slot_filters import SlotBuild, build_slot
 from lrc.softstate import Identity, Sender, SendSoftState
 from reploc import digest
@@ -118,7 +119,7 @@ class Site:
     def _tell(self) -> None:
         """In the order of the commits, whichever moment comes first."""
         added, removed, position = self._notices.pop(0)
-        self.sender.changed(added, removed, position, self._clock.now)
+        self.sender.changed(News(position, added, removed), self._clock.now)
         self.run_once()
 
     def truth(self, slot: int) -> SlotBuild:

@@ -1,0 +1,200 @@
+"""Totals of collections as a node holds them: names once for all sites, numbers in columns per site and slot.
+
+Ten million (site, collection) pairs of five million names take 0.8 GB (`loadtests/block_totals.py`). Columns are never
+written to, only replaced, so that what a reader took stays as it was. A slot of which a site has no collection takes
+nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reploc import digest, totals
+from reploc.digest import Digests, slot_of
+from reploc.errors import SummaryInvalid
+from reploc.totals import Numbers, Totals
+from reploc.wire import Summary
+from rli.filters import require_checksum
+from rli.holding import Steps
+from rli.interned import Interned, Names
+
+#: Names that are taken in between two questions: about a millisecond's work.
+_STEP = 1 << 10
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Collections of one site, by the numbers of their names, ascending, and their totals, shapes (n,) and (3, n)."""
+
+    ids: NDArray[np.uint32]
+    numbers: Numbers
+
+
+class Verified(NamedTuple):
+    """The collections of one slot of a site, whose checksum is right."""
+
+    names: list[bytes]
+    numbers: Numbers
+
+
+class Snapshot(NamedTuple):
+    """All collections of one site at some moment, in no order; it stays true while the node goes on."""
+
+    names: Names
+    parts: list[Columns]
+
+    def rows(self) -> tuple[list[bytes], Numbers]:
+        """The names in ascending order of their bytes, and their totals, shape (3, n)."""
+        if not self.parts:
+            return [], np.zeros((3, 0), dtype=np.int64)
+        ids = np.concatenate([part.ids for part in self.parts])
+        numbers = np.concatenate([part.numbers for part in self.parts], axis=1)
+        named = self.names.of(ids.astype(np.int64))
+        order = sorted(range(len(named)), key=named.__getitem__)
+        return [named[at] for at in order], numbers[:, order]
+
+
+NOTHING = Columns(np.zeros(0, dtype=np.uint32), np.zeros((3, 0), dtype=np.int64))
+
+
+class HeldTotals:
+    """The totals of all sites. `versions` change whenever a site's totals do, and never come back."""
+
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
+        self._interned = Interned()
+        #: Slot → site → what is held, where that is anything.
+        self._held: list[dict[int, Columns]] = [{} for _ in range(slots)]
+        #: How many collections each site has.
+        self._counts: dict[int, int] = {}
+        self._versions: dict[int, int] = {}
+        self._next_version = count(1)
+
+    # ---- what senders tell ---------------------------------------------------------------------------------------
+
+    def verified(self, summary: Summary) -> Verified:
+        """The totals of a whole summary. Raises SummaryInvalid: broken, of another slot, or a wrong checksum."""
+        said = totals.from_bytes(summary.body)
+        digests = totals.digests_of(said)
+        self._require_slot(digests, summary.slot)
+        if len(said.names) and not said.numbers[0].all():
+            raise SummaryInvalid(f"totals of slot {summary.slot} have a collection without files")
+        if (found := totals.checksum(digests, said.numbers)) != summary.checksum:
+            raise SummaryInvalid(f"checksum of slot {summary.slot} is {found:016x}; it says {summary.checksum:016x}")
+        return Verified(_encoded(said), said.numbers)
+
+    def store(self, slot: int, site: int, whole: Verified) -> Steps:
+        """Puts totals in place of what is held of a slot; the last step swaps."""
+        taken: list[Ids] = []
+        stored = False
+        try:
+            for at in range(0, len(whole.names), _STEP):
+                taken.append(self._interned.hold(whole.names[at : at + _STEP]))
+                if at + _STEP < len(whole.names):
+                    yield
+            columns = _sorted(np.concatenate(taken), whole.numbers) if taken else NOTHING
+            self._put(slot, site, columns, self._held[slot].get(site, NOTHING).ids)
+            stored = True
+        finally:
+            if not stored and taken:
+                self._interned.release(np.concatenate(taken))
+
+    def change(self, summary: Summary, site: int, checksum: int) -> None:
+        """Takes changed totals in. Raises SummaryInvalid, with nothing changed."""
+        said, slot = totals.from_bytes(summary.body), summary.slot
+        digests = totals.digests_of(said)
+        self._require_slot(digests, slot)
+        names, held = _encoded(said), self._held[slot].get(site, NOTHING)
+        places, there = _places(held, self._interned.find(names))
+        before = totals.checksum(digests[there], held.numbers[:, places[there]])
+        after = totals.checksum(digests, said.numbers)
+        require_checksum((checksum + after - before) % (1 << 64), summary)
+        numbers = held.numbers.copy()
+        numbers[:, places[there]] = said.numbers[:, there]
+        stays, new = numbers[0] > 0, np.flatnonzero(~there & (said.numbers[0] > 0))
+        ids = np.concatenate([held.ids[stays], self._interned.hold([names[at] for at in new.tolist()])])
+        numbers = np.concatenate([numbers[:, stays], said.numbers[:, new]], axis=1)
+        self._put(slot, site, _sorted(ids, numbers), held.ids[~stays])
+
+    def drop(self, slot: int, site: int) -> bool:
+        """Forgets a slot of a site; whether it had collections there."""
+        held = self._held[slot].get(site)
+        if held is None:
+            return False
+        self._put(slot, site, NOTHING, held.ids)
+        return True
+
+    def drop_site(self, site: int) -> int:
+        """Forgets all collections of a site; of how many slots they were."""
+        return sum(self.drop(slot, site) for slot in range(self._slots))
+
+    def _require_slot(self, digests: Digests, slot: int) -> None:
+        if (digest.slots_of(digests, self._slots) != slot).any():
+            raise SummaryInvalid(f"totals of slot {slot} have a collection of another slot")
+
+    def _put(self, slot: int, site: int, columns: Columns, released: NDArray[np.uint32]) -> None:
+        """Shows columns whose names are held already in place of what is there, and releases the names of that."""
+        before = self._held[slot].pop(site, NOTHING)
+        if len(columns.ids):
+            self._held[slot][site] = columns
+        self._counts[site] = self._counts.get(site, 0) + len(columns.ids) - len(before.ids)
+        if not (np.array_equal(before.ids, columns.ids) and np.array_equal(before.numbers, columns.numbers)):
+            self._versions[site] = next(self._next_version)
+        self._interned.release(released.astype(np.int64))
+
+    # ---- questions -----------------------------------------------------------------------------------------------
+
+    def version(self, site: int) -> int:
+        """Counts the changes of a site's totals, 0 where there were none; no two sites have the same one."""
+        return self._versions.get(site, 0)
+
+    def count(self, site: int) -> int:
+        """How many collections a site has."""
+        return self._counts.get(site, 0)
+
+    def snapshot(self, site: int) -> Snapshot:
+        """All collections of a site."""
+        parts = [held[site] for held in self._held if site in held]
+        return Snapshot(self._interned.names(), parts)
+
+    def of(self, name: str) -> list[tuple[int, tuple[int, int, int]]]:
+        """Each site that has a collection, ascending, with its files, bytes, and files of unknown size."""
+        slot = slot_of(digest.of([name]), self._slots)
+        number = self._interned.find([name.encode()])
+        found = []
+        for site, held in sorted(self._held[slot].items()):
+            places, there = _places(held, number)
+            if there[0]:
+                files, size, unknown = held.numbers[:, places[0]].tolist()
+                found.append((site, (files, size, unknown)))
+        return found
+
+    def memory(self) -> int:
+        """Bytes of names and columns."""
+        columns = sum(part.ids.nbytes + part.numbers.nbytes for held in self._held for part in held.values())
+        return self._interned.memory() + columns
+
+
+def _sorted(ids: Ids, numbers: Numbers) -> Columns:
+    order = np.argsort(ids)
+    return Columns(ids[order].astype(np.uint32), np.ascontiguousarray(numbers[:, order]))
+
+
+def _places(held: Columns, ids: Ids) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Where each id is among the columns, and whether it is there, shape (n,) each."""
+    places = np.searchsorted(held.ids, np.maximum(ids, 0).astype(np.uint32))
+    there = np.zeros(len(ids), dtype=bool)
+    inside = (places < len(held.ids)) & (ids >= 0)
+    there[inside] = held.ids[places[inside]] == ids[inside]
+    return places, there
+
+
+def _encoded(said: Totals) -> list[bytes]:
+    return [name.encode() for name in said.names]
