@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from reploc import names
-from reploc.actions import EVERYTHING
+from reploc.actions import EVERYTHING, Beginning
 from reploc.attributes import RemoveBody, RemoveItem, SetBody, SetItem, ValuesBody, ValuesQuery
 from reploc.wire import DeleteBody, MappingsBody, RenameBody
 
@@ -27,7 +27,7 @@ class _OneCollection(Protocol):
 
 def matching(asked: _ByPattern) -> Iterable[str]:
     """What every name that matches begins with; all names where there is no pattern."""
-    return EVERYTHING if asked.pattern is None else (names.pattern(asked.pattern).prefix,)
+    return EVERYTHING if asked.pattern is None else (Beginning(names.pattern(asked.pattern).prefix),)
 
 
 def one_collection(asked: _OneCollection) -> Iterable[str]:

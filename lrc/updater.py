@@ -68,7 +68,7 @@ class Updater:
         cls, catalog: Catalog, threads: Threads, settings: LrcSettings, metrics: Metrics
     ) -> AsyncIterator[Updater]:
         """An updater with connections of its own, which close with it."""
-        transport = HttpTransport()
+        transport = HttpTransport(settings.shown)
         updater = cls(catalog, threads, settings, metrics, transport)
         try:
             yield updater

@@ -11,8 +11,15 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Protocol
 
+
+class Beginning(str):
+    """Not a name, but what all the names begin with that a request acts on."""
+
+    __slots__ = ()
+
+
 #: Acting on every name there is.
-EVERYTHING = ("",)
+EVERYTHING = (Beginning(),)
 
 
 class Action(StrEnum):

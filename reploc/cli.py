@@ -6,18 +6,22 @@ an extra is missing, is listed with the reason and disturbs no other.
 
 from __future__ import annotations
 
+import os
+import time
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 
 import click
 
 from reploc import __version__
+from reploc.commands import discovery
 from reploc.commands.lookup import locate, lookup
 from reploc.commands.options import CommandGroup
 from reploc.commands.register import register, unregister
 from reploc.commands.status import status
 from reploc.demo.command import demo
 from reploc.errors import ConfigInvalid
+from reploc.security import credentials
 
 ENTRY_POINTS = "reploc.commands"
 
@@ -75,6 +79,7 @@ def cli(traceback: bool) -> None:
     ~/.config/reploc.toml.
     """
     del traceback
+    credentials.use(lambda: discovery.shown(time.monotonic, os.environ))
 
 
 for command in (register, unregister, locate, lookup, status, demo):

@@ -12,9 +12,9 @@ all others are aiohttp's, byte for byte as they came, and answers leave in the o
 from __future__ import annotations
 
 import asyncio
-import logging
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from aiohttp import web
@@ -23,6 +23,8 @@ from aiohttp.http import SERVER_SOFTWARE
 
 from reploc import hot, telemetry
 from reploc.errors import Internal, ReplocError, RequestMalformed
+from reploc.security.arrivals import Arrivals
+from reploc.security.tls import Peer
 
 #: Characters of the parser's words that are passed on; some of them quote what was sent.
 SAID_CHARS_MAX = 200
@@ -30,12 +32,27 @@ SAID_CHARS_MAX = 200
 HELD_BYTES_MAX = 64 << 10
 #: Heads that one connection knows again: one for each route that has a way of its own, with room for changing headers.
 HEADS_MAX = 16
+#: Seconds between two looks for connections that only cost.
+LOOK_S = 1.0
 PROBLEM = "application/problem+json"
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Server(web.Server):
-    """aiohttp's low-level server, whose connections answer with problem documents."""
+    """aiohttp's low-level server, whose connections are bounded and answer with problem documents."""
+
+    def __init__(
+        self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], arrivals: Arrivals, **settings: Any
+    ) -> None:
+        super().__init__(handler, keepalive_timeout=arrivals.settings.idle_s, **settings)
+        self.arrivals = arrivals
+
+    async def look(self) -> float:
+        """Ends connections that send no request, or take no answer, within their bounds."""
+        now = asyncio.get_running_loop().time()
+        for connection in self.connections:
+            cast(Connection, connection).look(now)
+        return LOOK_S
 
     def __call__(self) -> web.RequestHandler:
         return Connection(self, loop=self._loop, **self._kwargs)
@@ -49,14 +66,55 @@ class Connection(web.RequestHandler):
     #: `_asked` holds the bytes of the request that is being answered here, `_held` what came behind them.
     """
 
-    def __init__(self, manager: web.Server, **settings: Any) -> None:
+    def __init__(self, manager: Server, **settings: Any) -> None:
         super().__init__(manager, **settings)
+        #: Whether the certificate at the other end was looked at, and what it says (`reploc/security/guard.py`).
+        self.looked = False
+        self.peer: Peer | None = None
+        self._arrivals = manager.arrivals
+        self._address = ""
+        self._made = 0.0
+        self._taken = False
+        #: Bytes that the other end has not taken, and since when they are not fewer.
+        self._unsent = 0
+        self._unsent_since = 0.0
         self._framing = hot.Framing()
         self._known: dict[bytes, hot.Head] = {}
         self._learnable: hot.Request | None = None
         self._asked = b""
         self._held = bytearray()
         self._settled: asyncio.Future[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._made = self._loop.time()
+        self._address = (transport.get_extra_info("peername") or ("",))[0]
+        self._taken = self._arrivals.admit(self._address)
+        if self._taken:
+            super().connection_made(transport)
+        else:
+            cast(asyncio.Transport, transport).abort()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._taken:
+            self._taken = False
+            self._arrivals.leave(self._address)
+        super().connection_lost(exc)
+
+    def look(self, now: float) -> None:
+        """Ends the connection where it only costs. Between two requests, aiohttp's own timer does."""
+        if self.transport is None:
+            return
+        bounds = self._arrivals.settings
+        if not self._request_count and now - self._made > bounds.head_s:
+            self._arrivals.offend(self._address, "no request")
+            self.transport.abort()
+            return
+        unsent = self.transport.get_write_buffer_size()
+        if unsent < self._unsent or not self._unsent:
+            self._unsent_since = now
+        self._unsent = unsent
+        if unsent and now - self._unsent_since > bounds.idle_s:
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if not data:  # aiohttp asks itself to look at what its parser holds
@@ -131,7 +189,7 @@ class Connection(web.RequestHandler):
             wrong = Internal("the service's log says more")
         else:
             wrong = RequestMalformed(_last_line(message or str(exc)))
-            telemetry.event("request.malformed", level=logging.WARNING, peer=request.remote, detail=wrong.detail)
+            self._arrivals.in_vain(self._address, wrong)
         response = problem(wrong)
         response.force_close()
         return response

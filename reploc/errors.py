@@ -16,6 +16,9 @@
     │   ├── RouteUnknown      404  no such path
     │   ├── MethodUnknown     405  not with this method
     │   └── MediaUnknown      415  neither JSON nor MessagePack
+    ├── Unauthenticated       401  a certificate or token is not accepted
+    ├── Forbidden             403  no rule allows this identity to do that
+    ├── TooManyRequests       429  more than the bound of an identity or an address
     ├── NotFound              404  the thing named is not there
     │   ├── LfnUnknown · PfnUnknown · MappingUnknown · CollectionUnknown · AttributeUnknown · ValueUnknown
     │   ├── DefinitionUnknown      placement has nothing defined under this name
@@ -34,7 +37,8 @@
     ├── Unavailable           503  not now; try again
     │   ├── MemoryFull        507  an index node has no room for another filter
     │   └── Unreachable            a peer did not answer
-    │       └── NotConnected       there was no connection to it, so that nothing was asked
+    │       ├── NotConnected       there was no connection to it, so that nothing was asked
+    │       └── SiteUnproven       a catalog does not prove that it is the site it is taken for
     ├── DeadlineExceeded      504  not in the time allowed
     ├── AnswerInvalid         502  a peer answered something that is not what was asked for
     ├── ConfigInvalid              a settings file is wrong (never leaves the process)
@@ -160,6 +164,19 @@ class MethodUnknown(BadRequest):
 
 class MediaUnknown(BadRequest):
     code, status, title = "media-unknown", 415, "the body is neither JSON nor MessagePack"
+
+
+class Unauthenticated(ReplocError):
+    code, status, title = "unauthenticated", 401, "a certificate or token is not accepted"
+
+
+class Forbidden(ReplocError):
+    code, status, title = "forbidden", 403, "no rule allows that"
+    hint = "`reploc whoami` says who the service takes you for, and what you may"
+
+
+class TooManyRequests(ReplocError):
+    code, status, title, retryable = "too-many-requests", 429, "more requests than are taken in this time", True
 
 
 class NotFound(ReplocError):
@@ -300,6 +317,10 @@ class Unreachable(Unavailable):
 
 class NotConnected(Unreachable):
     code, title = "not-connected", "there was no connection to a peer"
+
+
+class SiteUnproven(Unreachable):
+    code, title, retryable = "site-unproven", "a catalog does not prove which site it is", False
 
 
 class MemoryFull(Unavailable):

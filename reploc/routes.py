@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 from urllib.parse import unquote_plus
 
 import msgspec
@@ -28,6 +28,9 @@ from reploc.actions import Action
 from reploc.bodies import Bodies
 from reploc.connection import PROBLEM, Connection, Server, answer_bytes, problem
 from reploc.hot import Send
+from reploc.security.audit import CHANGES
+from reploc.security.guard import Guard
+from reploc.security.identity import NOBODY, Identity
 from reploc.wire import BODY_BYTES_MAX, Body
 
 T = TypeVar("T")
@@ -56,11 +59,12 @@ class NoQuery(Body, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One request: its decoded query or body, its headers, and the peer's address."""
+    """One request: its decoded query or body, its headers, the peer's address, and who asks."""
 
     what: T
     headers: Mapping[str, str]
     peer: str
+    who: Identity = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,8 @@ Begin: TypeAlias = Callable[[Call[T], Done], None]
 class Route(Generic[T]):
     """A path with its method, what it takes, who answers, and what who asks must be allowed to do.
 
-    Without `acts_on` the action itself is enough, whatever names it is allowed on.
+    Without `acts_on` the action itself is enough, whatever names it is allowed on. `announces` are addresses in the
+    body to which others will be sent: they must be of who asks.
     """
 
     method: str
@@ -121,10 +126,20 @@ class Route(Generic[T]):
     takes_body: bool
     action: Action
     acts_on: ActsOn[T] | None = None
+    announces: ActsOn[T] | None = None
     body_bytes_max: int = BODY_BYTES_MAX
     body_s: float = BODY_S
     also: tuple[Also, ...] = ()
     begin: Begin[T] | None = None
+
+    def allow(self, guard: Guard, who: Identity, what: T) -> None:
+        """Raises Forbidden unless who asks may do this with the names, and announce the addresses, of the request."""
+        guard.require(
+            guard.rights(who),
+            self.action,
+            None if self.acts_on is None else self.acts_on(what),
+            () if self.announces is None else self.announces(what),
+        )
 
 
 def get(
@@ -160,6 +175,7 @@ def post(
     *,
     action: Action,
     acts_on: ActsOn[T] | None = None,
+    announces: ActsOn[T] | None = None,
     body_bytes_max: int = BODY_BYTES_MAX,
     body_s: float = BODY_S,
     begin: Begin[T] | None = None,
@@ -174,6 +190,7 @@ def post(
         takes_body=True,
         action=action,
         acts_on=acts_on,
+        announces=announces,
         body_bytes_max=body_bytes_max,
         body_s=body_s,
         begin=begin,
@@ -181,10 +198,11 @@ def post(
 
 
 class Router:
-    """All routes of a daemon; `answer` is the handler that aiohttp calls."""
+    """All routes of a daemon behind its guard; `answer` is the handler that aiohttp calls."""
 
-    def __init__(self, routes: list[Route[Any]], metrics: telemetry.Metrics) -> None:
+    def __init__(self, routes: list[Route[Any]], metrics: telemetry.Metrics, guard: Guard) -> None:
         self.routes = routes
+        self._guard = guard
         self.bodies = Bodies()
         self._entries: dict[str, dict[str, _Entry]] = {}
         for route in routes:
@@ -195,6 +213,7 @@ class Router:
         """The aiohttp server over these routes."""
         return Server(
             self.answer,
+            self._guard.arrivals,
             access_log=None,
             max_line_size=LINE_BYTES_MAX,
             max_field_size=LINE_BYTES_MAX,
@@ -207,6 +226,7 @@ class Router:
             entry = self._entry(path, request.method)
         except errors.ReplocError as wrong:
             self._stray.labels("unknown", wrong.status).observe(0)
+            self._guard.arrivals.in_vain(request.remote or "", wrong, f"{request.method} {path}")
             allowed = self._allowed(path)
             return problem(wrong, {"Allow": ", ".join(allowed)} if allowed else None)
         started = time.perf_counter()
@@ -216,13 +236,17 @@ class Router:
             self._learn(entry, request, request.protocol)
         return response
 
-    @staticmethod
-    def _learn(entry: _Entry, request: web.BaseRequest, connection: Connection) -> None:
-        """What the connection needs to answer requests like this one itself, if they are of the plain kind."""
+    def _learn(self, entry: _Entry, request: web.BaseRequest, connection: Connection) -> None:
+        """What the connection needs to answer requests like this one itself, if they are of the plain kind.
+
+        What the audit log wants to know of goes the common way.
+        """
+        if self._guard.audit is not None and entry.route.action in CHANGES:
+            return
         usual = not any(name in request.headers for name in ("Expect", "Upgrade", "Content-Encoding"))
         plain = request.method == entry.route.method and request.version == HttpVersion11 and request.keep_alive
         if usual and plain and (request.content_length is not None) == entry.route.takes_body:
-            connection.learn(_Hot(entry, request.headers, request.remote or "").answer)
+            connection.learn(_Hot(entry, request, connection, self._guard).answer)
 
     def _entry(self, path: str, method: str) -> _Entry:
         methods = self._entries.get(path)
@@ -239,14 +263,44 @@ class Router:
         return sorted([*methods, "HEAD"] if "GET" in methods else methods)
 
     async def _respond(self, entry: _Entry, request: web.BaseRequest, query: str) -> web.StreamResponse:
+        path = entry.route.path
         try:
-            what = await entry.decode(request, query)
-            outcome = await entry.route.handler(Call(what, request.headers, request.remote or ""))
+            outcome = await self._outcome(entry, request, query)
             if isinstance(outcome, Stream):
-                return await _stream(request, outcome, entry.route.path)
+                return await _stream(request, outcome, path)
             return _encoded(outcome, request.headers)
-        except Exception as wrong:
-            return problem(_told(wrong, entry.route.path))
+        except Exception as broke:
+            wrong = _told(broke, path)
+            self._guard.arrivals.in_vain(request.remote or "", wrong, f"{request.method} {path}")
+            return problem(wrong, _HEADERS_OF.get(type(wrong)))
+
+    async def _outcome(self, entry: _Entry, request: web.BaseRequest, query: str) -> Outcome:
+        """What the handler says, to someone who may have it: whether at all is known before the body is read."""
+        guard, route, peer = self._guard, entry.route, request.remote or ""
+        if guard.idle:
+            return await route.handler(Call(await entry.decode(request, query), request.headers, peer))
+        who = await guard.admit(cast(Connection, request.protocol), peer, request.headers.get("Authorization"))
+        guard.require(guard.rights(who), route.action)
+        what = await entry.decode(request, query)
+        route.allow(guard, who, what)
+        call = Call(what, request.headers, peer, who)
+        if guard.audit is None or route.action not in CHANGES or not route.takes_body:
+            return await route.handler(call)
+        guard.audit.require_writable()
+        said: object = "broke"
+        try:
+            outcome = await route.handler(call)
+            said = outcome if isinstance(outcome, msgspec.Struct) else getattr(outcome, "status", 200)
+        except errors.ReplocError as wrong:
+            said = wrong.problem()
+            raise
+        finally:
+            guard.audit.record(who, peer, route.action, route.path, what, said)
+        return outcome
+
+
+#: Headers that go with an error.
+_HEADERS_OF = {errors.Unauthenticated: {"WWW-Authenticate": "Bearer"}, errors.TooManyRequests: {"Retry-After": "1"}}
 
 
 class _Entry:
@@ -293,13 +347,20 @@ class _Entry:
 
 
 class _Hot:
-    """The route of a request whose head is known again, with what its headers say."""
+    """The route of a request whose head is known again, with what its headers say.
 
-    def __init__(self, entry: _Entry, headers: Mapping[str, str], peer: str) -> None:
+    Who asks, and what they may, is asked anew for each request: certificates and tokens end, and rules change.
+    """
+
+    def __init__(self, entry: _Entry, request: web.BaseRequest, connection: Connection, guard: Guard) -> None:
+        headers = request.headers
         self._entry = entry
         self._begin = entry.route.begin
         self._headers = headers
-        self._peer = peer
+        self._peer = request.remote or ""
+        self._authorization = headers.get("Authorization")
+        self._connection = connection
+        self._guard = guard
         self._decoder = entry.decoder(headers) if entry.route.takes_body else None
         self._form = _form(headers)
 
@@ -309,9 +370,17 @@ class _Hot:
         assert self._begin is not None
         try:
             what = self._entry.decode_body(body, self._decoder) if self._decoder else self._decoded(query)
-            self._begin(Call(what, self._headers, self._peer), partial(self._end, started, send))
+            self._begin(Call(what, self._headers, self._peer, self._who(what)), partial(self._end, started, send))
         except Exception:  # what is wrong is found out again, and said, on the common way
             send(None)
+
+    def _who(self, what: Any) -> Identity:
+        """Who asks. Raises whatever is wrong with it, or Unavailable where it cannot be known at once."""
+        if self._guard.idle:
+            return NOBODY
+        who = self._guard.admit_at_once(self._connection, self._peer, self._authorization)
+        self._entry.route.allow(self._guard, who, what)
+        return who
 
     def _decoded(self, query: bytes) -> Any:
         return self._entry.decode_query(query.decode())

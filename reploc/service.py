@@ -25,9 +25,22 @@ from msgspec import Meta
 
 from reploc import errors, openapi, telemetry
 from reploc.actions import Action
+from reploc.client.transport import HttpTransport
 from reploc.config import Settings
+from reploc.connection import Server
 from reploc.reload import Reloadable
 from reploc.routes import JSON, Also, Call, NoQuery, Reply, Route, Router, get
+from reploc.security import answers, credentials
+from reploc.security.credentials import Credentials
+from reploc.security.guard import Guard, guarding
+from reploc.security.settings import (
+    AuditSettings,
+    AuthorizationSettings,
+    CredentialSettings,
+    LimitSettings,
+    TlsSettings,
+    TokenSettings,
+)
 from reploc.status import Health
 
 #: Seconds that requests under way may take once a daemon was told to stop.
@@ -53,12 +66,29 @@ class DaemonSettings(Settings, frozen=True):
 
     listen: Annotated[str, Meta(description="HOST:PORT to listen on; port 0 takes a free one.")] = "127.0.0.1:0"
     insecure: Annotated[
-        bool, Meta(description="Allow listening beyond loopback without TLS. Only behind something that adds it.")
+        bool,
+        Meta(description="Allow listening beyond loopback without TLS and rules, behind what adds them."),
     ] = False
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least level that is logged.")
     ] = "info"
     log_format: Annotated[Literal["text", "json"], Meta(description="Log lines for people or for programs.")] = "text"
+    tls: TlsSettings = TlsSettings()
+    credentials: CredentialSettings = CredentialSettings()
+    tokens: TokenSettings = TokenSettings()
+    authorization: AuthorizationSettings = AuthorizationSettings()
+    limits: LimitSettings = LimitSettings()
+    audit: AuditSettings = AuditSettings()
+
+    @property
+    def guarded(self) -> bool:
+        """Whether nobody can listen in, and nobody may what no rule allows."""
+        return bool(self.tls.certificate and self.authorization.rules)
+
+    @property
+    def shown(self) -> Credentials:
+        """What the daemon shows to other services."""
+        return Credentials(self.tls, self.credentials, now)
 
 
 @dataclass(frozen=True)
@@ -82,8 +112,17 @@ class Daemon:
     #: Ports of other protocols, served while the daemon listens.
     ports: list[AbstractAsyncContextManager[object]] = field(default_factory=list)
     draining: bool = False
-    #: What SIGHUP may change; without it the daemon takes no notice of the signal.
+    #: What SIGHUP may change in the settings; files of certificates, keys and rules are read again anyhow.
     reloadable: Reloadable[Any] | None = None
+    #: The guard in front of the routes, while they are served.
+    guard: Guard | None = None
+
+    def reload(self, load: Callable[[], Any]) -> None:
+        """Takes over what has changed in the settings and in the files that they name."""
+        if self.reloadable is not None:
+            self.reloadable.reload(load)
+        if self.guard is not None:
+            self.guard.reload()
 
 
 def address(listen: str, *, insecure: bool, what: str = "listen") -> tuple[str, int]:
@@ -94,8 +133,8 @@ def address(listen: str, *, insecure: bool, what: str = "listen") -> tuple[str, 
         raise errors.ConfigInvalid(f"{what}: {listen!r} is not HOST:PORT")
     if not insecure and not _loopback(host):
         raise errors.ConfigInvalid(
-            f"{what}: {listen!r} is beyond loopback, and this daemon speaks no TLS",
-            hint="listen on 127.0.0.1 behind a TLS proxy, or set insecure = true",
+            f"{what}: {listen!r} is beyond loopback, where everyone may listen in and everything",
+            hint="set tls.certificate and authorization.rules, listen on 127.0.0.1, or set insecure = true",
         )
     return host, int(port)
 
@@ -125,6 +164,7 @@ def run(compose: Callable[[S], AbstractAsyncContextManager[Daemon]], load: Calla
     """
     settings = load()
     telemetry.set_up(settings.log_level, settings.log_format)
+    credentials.use(lambda: settings.shown)
     sys.setswitchinterval(SWITCH_S)
     uvloop.run(_until_signalled(compose, settings, load))
 
@@ -139,8 +179,7 @@ async def _until_signalled(
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
     with _bound(settings) as port:
         async with compose(settings) as daemon, listening(daemon, settings, port):
-            if daemon.reloadable:
-                loop.add_signal_handler(signal.SIGHUP, daemon.reloadable.reload, load)
+            loop.add_signal_handler(signal.SIGHUP, daemon.reload, load)
             _settle_collector()
             await stop.wait()
             telemetry.event("daemon.stopping", daemon=daemon.name)
@@ -159,31 +198,67 @@ async def listening(daemon: Daemon, settings: DaemonSettings, port: socket.socke
 
     Raises ConfigInvalid: the port is in use, or the address is none of this machine's.
     """
-    router = Router(_routes(daemon), daemon.metrics)
-    runner = web.ServerRunner(router.server(), shutdown_timeout=DRAIN_S)
-    await runner.setup()
-    try:
-        with refusals(settings.listen):
-            await web.SockSite(runner, port or _bound(settings)).start()
-        host, _ = address(settings.listen, insecure=settings.insecure)
-        url = f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
-        daemon.on_listening(url)
-        telemetry.event("daemon.listening", daemon=daemon.name, url=url)
-        async with AsyncExitStack() as ports, _performing(daemon.duties):
-            for port_of_other in daemon.ports:
-                await ports.enter_async_context(port_of_other)
-            yield url
-            daemon.draining = True
-    finally:
-        for site in list(runner.sites):
-            await site.stop()
-        await router.bodies.drain(DRAIN_BODIES_S)
-        await runner.cleanup()
+    keys = HttpTransport(Credentials(settings.tls, settings.credentials, now, also_system=True))
+    with guarding(settings, daemon.metrics, keys, now, time.time) as guard:
+        daemon.guard = guard
+        router = Router(_routes(daemon, guard), daemon.metrics, guard)
+        server = router.server()
+        runner = web.ServerRunner(server, shutdown_timeout=DRAIN_S)
+        await runner.setup()
+        try:
+            with refusals(settings.listen):
+                await _Site(runner, port or _bound(settings), guard).start()
+            url = _url(settings, runner.addresses[0][1])
+            daemon.on_listening(url)
+            telemetry.event("daemon.listening", daemon=daemon.name, url=url)
+            async with AsyncExitStack() as ports, _performing([*daemon.duties, *_duties(guard, server)]):
+                for port_of_other in daemon.ports:
+                    await ports.enter_async_context(port_of_other)
+                yield url
+                daemon.draining = True
+        finally:
+            for site in list(runner.sites):
+                await site.stop()
+            await router.bodies.drain(DRAIN_BODIES_S)
+            await runner.cleanup()
+            await keys.close()
+
+
+class _Site(web.SockSite):
+    """A listening socket, over TLS where the guard has certificates, whose handshakes are bounded in time."""
+
+    def __init__(self, runner: web.ServerRunner, sock: socket.socket, guard: Guard) -> None:
+        super().__init__(runner, sock, ssl_context=guard.tls.context if guard.tls else None)
+        self._handshake_s = guard.arrivals.settings.head_s if guard.tls else None
+
+    async def start(self) -> None:
+        await web.BaseSite.start(self)
+        server = self._runner.server
+        assert server is not None
+        self._server = await asyncio.get_running_loop().create_server(
+            server,
+            sock=self._sock,
+            ssl=self._ssl_context,
+            backlog=self._backlog,
+            ssl_handshake_timeout=self._handshake_s,
+        )
+
+
+def _duties(guard: Guard, server: Server) -> list[Duty]:
+    """What every daemon does unasked: looks at changed files and at idle connections, and fetches keys of tokens."""
+    duties = [Duty("files", guard.look), Duty("connections", server.look)]
+    return [*duties, Duty("keys", guard.tokens.refresh)] if guard.tokens.remote else duties
+
+
+def _url(settings: DaemonSettings, port: int) -> str:
+    host, _ = address(settings.listen, insecure=settings.insecure or settings.guarded)
+    scheme = "https" if settings.tls.certificate else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _bound(settings: DaemonSettings) -> socket.socket:
     """A socket that has the address of the settings, and does not listen yet."""
-    host, port = address(settings.listen, insecure=settings.insecure)
+    host, port = address(settings.listen, insecure=settings.insecure or settings.guarded)
     with refusals(settings.listen):
         family, kind, protocol, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
@@ -230,8 +305,8 @@ async def _again_and_again(duty: Duty) -> None:
         await asyncio.sleep(max(pause, 0.0))
 
 
-def _routes(daemon: Daemon) -> list[Route[Any]]:
-    """All routes of a daemon, and the one that describes them."""
+def _routes(daemon: Daemon, guard: Guard) -> list[Route[Any]]:
+    """All routes of a daemon, those of its guard, and the one that describes them."""
 
     async def described(_: Call[NoQuery]) -> Reply:
         return Reply(msgspec.json.encode(openapi.document(daemon.name, routes)))
@@ -240,6 +315,7 @@ def _routes(daemon: Daemon) -> list[Route[Any]]:
     summary = "The OpenAPI document of this service"
     routes = [*daemon.routes, *_common_routes(daemon)]
     routes.append(get("/openapi.json", described, NoQuery, summary, also, action=Action.PUBLIC))
+    routes += answers.routes(guard, daemon.metrics, [route.path for route in routes])
     return routes
 
 

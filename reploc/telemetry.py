@@ -94,6 +94,13 @@ class Metrics:
         """A gauge whose value is asked for when /metrics is read."""
         Gauge(name, text, registry=self.registry).set_function(value)
 
+    def requests(self) -> Iterator[tuple[str, int]]:
+        """(route, requests) for each route and status that was met."""
+        for family in self.seconds.collect():
+            for sample in family.samples:
+                if sample.name.endswith("_count"):
+                    yield sample.labels["route"], int(sample.value)
+
     def exposition(self) -> tuple[bytes, str]:
         """The text for /metrics and its media type."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST

@@ -134,6 +134,7 @@ class RliServer:
                 "A sender's news",
                 action=Action.SEND_SOFT_STATE,
                 acts_on=lambda message: (message.site,),
+                announces=lambda message: (message.url,),
             ),
             get(
                 "/v1/members",
@@ -357,7 +358,7 @@ def _former(view: View | None) -> FormerRing | None:
 async def compose(settings: RliSettings) -> AsyncIterator[Daemon]:
     """An index node: the index in memory, its connections to catalogs and other nodes, and the routes over them."""
     metrics = Metrics()
-    transport = HttpTransport()
+    transport = HttpTransport(settings.shown)
     index = Index(settings.index, settings.node, settings.matrix_bytes_max, service.now())
     server = RliServer(index, settings, transport, metrics)
     try:

@@ -32,6 +32,10 @@ PURE = {
     "reploc.client.resolve",
     "reploc.questions",
     "reploc.ring",
+    "reploc.security.identity",
+    "reploc.security.limits",
+    "reploc.security.rules",
+    "reploc.security.settings",
     "reploc.rls_bloom",
     "reploc.rls_protocol",
     "reploc.sites",
@@ -80,6 +84,9 @@ SEAMS = {
     "mmh3": {"reploc.digest"},
     "prometheus_client": {"reploc.telemetry"},
     "uvloop": {"reploc.service"},
+    "jwt": {"reploc.security.tokens"},
+    "cryptography": {"reploc.pki", "reploc.security.tls", "reploc.security.tokens", "reploc.security.credentials"},
+    "ssl": {"reploc.security.tls", "reploc.security.credentials"},
     "sqlalchemy": {"reploc.sql", "fileops.tables", "fileops.journal"},
     "subprocess": {"lrc.whole", "reploc.demo.processes"},
 }
@@ -157,8 +164,8 @@ def test_imports_stand_at_the_top(name: str) -> None:
 
 def test_only_declared_packages_are_imported() -> None:
     declared = {
-        "aiohttp", "bitarray", "click", "lmdb", "mmh3", "msgspec", "numpy", "polars", "prometheus_client",
-        "pybloom_live", "rich", "sqlalchemy", "uhashring", "uvloop", "zstandard",
+        "aiohttp", "bitarray", "click", "cryptography", "jwt", "lmdb", "mmh3", "msgspec", "numpy", "polars",
+        "prometheus_client", "pybloom_live", "rich", "sqlalchemy", "uhashring", "uvloop", "zstandard",
     }  # fmt: skip
     outside = {module.partition(".")[0] for tree in MODULES.values() for module in imported(tree)}
     assert outside - set(PACKAGES) - {"configs"} - sys.stdlib_module_names <= declared

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ import aiohttp
 import msgspec
 
 from reploc import __version__, errors
+from reploc.security import credentials
+from reploc.security.credentials import Credentials
 
 T = TypeVar("T")
 
@@ -51,7 +54,8 @@ _json_decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
 class Request(Generic[T]):
     """One request to the service at the base address `url`; `kind` is the type of its answer.
 
-    `idempotent` says that asking twice comes to the same, for the service and for who asked.
+    `idempotent` says that asking twice comes to the same, for the service and for who asked. `site` is the site whose
+    catalog should be there, for who demands a proof of it.
     """
 
     method: Literal["GET", "POST"]
@@ -62,6 +66,7 @@ class Request(Generic[T]):
     body: msgspec.Struct | None = None
     idempotent: bool = True
     headers: Mapping[str, str] = field(default_factory=dict)
+    site: str = ""
 
     def __str__(self) -> str:
         return f"{self.method} {self.url}{self.path}"
@@ -102,10 +107,14 @@ class Carried:
 
 
 class HttpTransport:
-    """Requests over HTTP with one session, which opens at the first request and pools its connections."""
+    """Requests over HTTP with one session, which opens at the first request and pools its connections.
 
-    def __init__(self) -> None:
+    Over https it shows the given credentials, or those of this process.
+    """
+
+    def __init__(self, shown: Credentials | None = None) -> None:
         self._session: aiohttp.ClientSession | None = None
+        self._shown = shown
 
     async def ask(self, request: Request[T], until: float) -> T:
         loop = asyncio.get_running_loop()
@@ -136,19 +145,28 @@ class HttpTransport:
         self, request: Request[Any], idle_s: float | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The successful response, its body unread; whatever aiohttp raises leaves here as an error of the tree."""
+        shown = self._shown or credentials.own(time.monotonic, os.environ)
         try:
             async with self._started().request(
                 request.method,
                 request.url + request.path,
                 params=request.query,
                 data=_encoded(request),
-                headers=_headers(request),
+                headers={**_headers(request), **shown.headers(request.url)},
+                ssl=shown.context(request.url, request.site) or True,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=idle_s),
                 allow_redirects=False,
             ) as response:
                 if response.status != 200:
                     await _refuse(request, response)
                 yield response
+        except aiohttp.ClientConnectorCertificateError as wrong:
+            said = f"{request}: its certificate is not accepted: {_said(wrong.certificate_error)}"
+            raise (errors.SiteUnproven if request.site in said and request.site else errors.Unreachable)(
+                said
+            ) from wrong
+        except aiohttp.ClientConnectorSSLError as wrong:
+            raise errors.Unreachable(f"{request}: TLS cannot be agreed on: {_said(wrong)}") from wrong
         except aiohttp.ClientConnectorError as wrong:
             raise errors.NotConnected(f"{request}: cannot connect: {_system_said(wrong.os_error)}") from wrong
         except aiohttp.ConnectionTimeoutError as wrong:
@@ -231,7 +249,7 @@ def _raised(request: Request[Any], said: errors.ReplocError) -> errors.ReplocErr
 def _decoded(request: Request[T], media: str, body: bytes) -> T:
     if media == MSGPACK:
         return _decode(request, _msgpack_decoder(request.kind), body)
-    if media == JSON:
+    if media == JSON or media.endswith("+json"):
         return _decode(request, _json_decoder(request.kind), body)
     raise errors.AnswerInvalid(f"{request}: answered {media[:100]!r}; expected {MSGPACK} or {JSON}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +15,8 @@ from reploc.client.nearness import Distances, Nearness
 from reploc.config import Settings
 from reploc.errors import ConfigInvalid, NameInvalid
 from reploc.names import require_site, require_url
+from reploc.security.credentials import Credentials, from_environment
+from reploc.security.settings import CredentialSettings, TlsSettings
 
 #: Addresses of one kind: an index has at most a thousand nodes, and a few of them are enough to find the others.
 URLS_MAX = 1_000
@@ -44,6 +46,9 @@ class ClientSettings(Settings, frozen=True):
         Distances,
         Meta(description="[distance.SITE] OTHER = 12.5: how far sites are from each other, for the order of copies."),
     ] = {}
+
+    tls: TlsSettings = TlsSettings()
+    credentials: CredentialSettings = CredentialSettings()
 
     def __post_init__(self) -> None:
         if self.client_site:
@@ -97,6 +102,12 @@ def find(
     lrcs, rlis = lrcs or settings.lrc, rlis or settings.rli
     nearness = Nearness(settings.distance)
     return Services(_urls(lrcs, "lrc"), _urls(rlis, "rli"), settings.client_site or None, nearness)
+
+
+def shown(now: Callable[[], float], environ: Mapping[str, str], path: Path | None = None) -> Credentials:
+    """What commands show to services: what the file says, then the variables that grid tools know."""
+    settings = _settings(Path(FILE).expanduser() if path is None else path)
+    return Credentials(*from_environment(environ, settings.tls, settings.credentials), now)
 
 
 def _settings(path: Path) -> ClientSettings:
