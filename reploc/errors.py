@@ -24,10 +24,12 @@
     │   ├── DefinitionUnknown      placement has nothing defined under this name
     │   ├── SiteUnknown            an index node has no news of the site
     │   ├── NotIndexed             the index's settings leave out what was asked for
+    │   ├── OperationUnknown
     │   └── NotRedirectable        there are copies, but none that a client can be sent to
     ├── Conflict              409  the state of the service forbids it
     │   ├── LfnExists · AttributesDiffer · PfnsFull · DigestCollision
     │   ├── AttributeExists · AttributeInUse · AttributesFull · ValueExists
+    │   ├── OperationUnready       a file operation in its state cannot do that
     │   ├── SiteClaimed            another sender speaks for this site
     │   ├── SitesFull              an index node knows as many sites as it may
     │   └── IndexMismatch          sender and node disagree on slots, rate or protocol
@@ -221,6 +223,10 @@ class SiteUnknown(NotFound):
     code, title = "site-unknown", "there is no news of the site"
 
 
+class OperationUnknown(NotFound):
+    code, title = "operation-unknown", "there is no such file operation"
+
+
 class NotRedirectable(NotFound):
     code, title = "not-redirectable", "no copy has a URL that a client can be sent to"
     hint = "GET /v1/replicas names all copies"
@@ -263,6 +269,10 @@ class AttributesFull(Conflict):
 
 class ValueExists(Conflict):
     code, title = "value-exists", "the name has a value of this attribute already"
+
+
+class OperationUnready(Conflict):
+    code, title = "operation-unready", "a file operation in its state cannot do that"
 
 
 class SiteClaimed(Conflict):

@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+import fileops.server
 import lrc.server
 import rli.server
+from fileops.settings import FileopsSettings
 from lrc.server import DumpQuery, NamesQuery
 from lrc.settings import LrcSettings
 from reploc.actions import Action
@@ -25,10 +27,15 @@ NAMING = {"lfn", "lfns", "mappings", "names", "name", "pattern", "site"}
 
 @pytest.fixture
 async def routes(tmp_path: Path) -> AsyncIterator[list[Route[Any]]]:
-    """The routes of both services, without what every daemon has."""
+    """The routes of the services, without what every daemon has."""
     catalog = LrcSettings(site="a", store=str(tmp_path / "a"))
-    async with lrc.server.compose(catalog) as one, rli.server.compose(RliSettings()) as other:
-        yield [*one.routes, *other.routes]
+    carriers = FileopsSettings(journal=f"sqlite:///{tmp_path / 'journal.db'}")
+    async with (
+        lrc.server.compose(catalog) as one,
+        rli.server.compose(RliSettings()) as other,
+        fileops.server.compose(carriers) as third,
+    ):
+        yield [*one.routes, *other.routes, *third.routes]
 
 
 def calls(tree: ast.AST, *names: str) -> Iterable[ast.Call]:

@@ -1,0 +1,339 @@
+"""The journal's hot path in SQL: operations are claimed, held, ended; each function does many in one transaction.
+
+A claim raises the fencing number and takes the lease in one step. Whatever a runner writes later is taken only while
+the operation is active under that number: one that was paused beyond its lease finds that nothing is its own any more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exc,
+    exists,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from fileops.lane import Claimed, Ended, Lane, Tally
+from fileops.operation import ENDED, OPEN, READY, Event, after
+from fileops.tables import lanes, numbers, operations, orders, stories, suspects
+
+_c = operations.c
+_other = operations.alias()
+
+#: Ids in one condition: SQLite's limit of variables is higher, and the plan stays an index look-up each.
+IDS_MAX = 500
+
+
+@dataclass(frozen=True)
+class Claim:
+    """So many operations of a lane are wanted, to be copied from `source`, which is empty for deletions."""
+
+    lane: Lane
+    source: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Is this operation still ours? `step` and `pfns` are written where it is: what will be done cannot be undone."""
+
+    operation: Claimed
+    step: str = ""
+    pfns: tuple[str, ...] = ()
+
+
+# ---- claiming --------------------------------------------------------------------------------------------------------
+
+
+def claim(
+    connection: Connection, claims: Sequence[Claim], runner: str, now: float, lease_s: float
+) -> list[list[Claimed]]:
+    """The operations that are `runner`'s from now on, per claim; fewer than wanted where no more are due.
+
+    Another runner may be ahead at the same moment: then nothing is claimed, and the next claim finds what is left.
+    """
+    try:
+        with connection.begin_nested():
+            return _claimed(connection, claims, runner, now, now + lease_s)
+    except exc.IntegrityError:
+        return [[] for _ in claims]
+
+
+def _claimed(
+    connection: Connection, claims: Sequence[Claim], runner: str, now: float, until: float
+) -> list[list[Claimed]]:
+    taken: set[tuple[str, str]] = set()
+    rows: list[list[Row[tuple[object, ...]]]] = []
+    for each in claims:
+        found = []
+        for row in connection.execute(_due(each.lane.id, each.count, now)):
+            if (row.site, row.lfn) not in taken:
+                taken.add((row.site, row.lfn))
+                found.append(row)
+        rows.append(found)
+    if not taken:
+        return [[] for _ in claims]
+    fence = connection.scalar(
+        update(numbers)
+        .where(numbers.c.name == "fence")
+        .values(value=numbers.c.value + len(taken))
+        .returning(numbers.c.value)
+    )
+    assert fence is not None
+    fences = iter(range(fence - len(taken) + 1, fence + 1))
+    made = [[_made(row, each, next(fences)) for row in found] for each, found in zip(claims, rows, strict=True)]
+    every = [one for each in made for one in each]
+    connection.execute(
+        update(operations)
+        .where(_c.id == bindparam("op"))
+        .values(state="active", attempts=_c.attempts + 1, runner=runner, lease_s=until),
+        [{"op": one.id, "fence": one.fence, "source": one.source} for one in every],
+    )
+    words = {one.id: f"by {runner}" + (f", from {one.source}" if one.source else "") for one in every}
+    tell(connection, now, [(one.id, Event.CLAIMED, "active", words[one.id]) for one in every])
+    return made
+
+
+def _due(lane: int, count: int, now: float) -> Select[tuple[object, ...]]:
+    """The next operations of a lane whose (site, LFN) is free: none is active on it, and none that is older was
+    interrupted behind a step that cannot be undone."""
+    busy = exists().where(
+        _other.c.site == _c.site,
+        _other.c.lfn == _c.lfn,
+        _other.c.state.in_(OPEN),
+        or_(_other.c.state == "active", and_(_other.c.step != "", _other.c.id < _c.id)),
+    )
+    return (
+        select(operations)
+        .where(_c.lane == lane, _c.state.in_(READY), _c.due_s <= now, ~busy)
+        .order_by(_c.due_s, _c.id)
+        .limit(count)
+        .with_for_update(skip_locked=True, of=operations)
+    )
+
+
+def _made(row: Row[tuple[object, ...]], wanted: Claim, fence: int) -> Claimed:
+    return Claimed(
+        id=row.id,
+        lane=wanted.lane,
+        lfn=row.lfn,
+        size=row.size,
+        checksum=row.checksum,
+        collection=row.collection,
+        attempts=row.attempts + 1,
+        fence=fence,
+        cancel=row.cancel,
+        step=row.step,
+        pfns=tuple(json.loads(row.pfns)),
+        failures=json.loads(row.failures),
+        source=wanted.source,
+        before=row.fence,
+    )
+
+
+# ---- holding ---------------------------------------------------------------------------------------------------------
+
+
+def hold(connection: Connection, holds: Sequence[Hold]) -> list[bool | None]:
+    """Whether each operation is still ours: None where it is, and is to be cancelled.
+
+    The step is written only where the answer is True.
+    """
+    found = _ours(connection, [each.operation for each in holds])
+    answers: list[bool | None] = []
+    for each in holds:
+        row = found.get(each.operation.id)
+        cancelled = row is not None and row.cancel and not row.step
+        answers.append(False if row is None else None if cancelled else True)
+    begun = [
+        {"op": each.operation.id, "step": each.step, "pfns": json.dumps(each.pfns)}
+        for each, answer in zip(holds, answers, strict=True)
+        if answer and each.step
+    ]
+    if begun:
+        connection.execute(update(operations).where(_c.id == bindparam("op")), begun)
+    return answers
+
+
+def renew(connection: Connection, runner: str, now: float, lease_s: float) -> frozenset[int]:
+    """Makes the leases of all that a runner holds last on; the operations among them that are to be cancelled."""
+    own = and_(_c.runner == runner, _c.state == "active")
+    connection.execute(update(operations).where(own).values(lease_s=now + lease_s))
+    return frozenset(connection.scalars(select(_c.id).where(own, _c.cancel)))
+
+
+def expire(connection: Connection, now: float, runner: str | None = None) -> int:
+    """Gives back what is active and whose lease is over, or with `runner` all of that one, which was started anew."""
+    over = _c.lease_s < now if runner is None else _c.runner == runner
+    words = "its lease was over" if runner is None else f"{runner} was started again"
+    gone = list(connection.scalars(select(_c.id).where(_c.state == "active", over).with_for_update(skip_locked=True)))
+    _requeue(connection, gone)
+    tell(connection, now, [(each, Event.EXPIRED, "queued", words) for each in gone])
+    return len(gone)
+
+
+def _requeue(connection: Connection, ids: Sequence[int]) -> None:
+    for start in range(0, len(ids), IDS_MAX):
+        some = ids[start : start + IDS_MAX]
+        connection.execute(update(operations).where(_c.id.in_(some)).values(state="queued", due_s=0.0, runner=""))
+
+
+def _ours(connection: Connection, claimed: Sequence[Claimed]) -> dict[int, Row[tuple[object, ...]]]:
+    """The rows of those operations that are active under the very fencing number of the claim."""
+    fences = {each.id: each.fence for each in claimed}
+    ids = list(fences)
+    found = {}
+    for start in range(0, len(ids), IDS_MAX):
+        asked = select(operations).where(_c.id.in_(ids[start : start + IDS_MAX]), _c.state == "active")
+        for row in connection.execute(asked.with_for_update()):
+            if row.fence == fences[row.id]:
+                found[row.id] = row
+    return found
+
+
+# ---- ending ----------------------------------------------------------------------------------------------------------
+
+
+def end(connection: Connection, ends: Sequence[Ended], now: float) -> list[bool]:
+    """Writes what became of operations; False where one was no longer ours, and nothing is written."""
+    found = _ours(connection, [each.operation for each in ends])
+    ours = [each for each in ends if each.operation.id in found]
+    values, passages, tallies = [], [], []
+    for each in ours:
+        row, operation = found[each.operation.id], each.operation
+        state = after("active", Event(each.event))
+        lane = operation.lane
+        failures = operation.failures if each.failures is None else each.failures
+        if each.failures:
+            remaining = tuple(source for source in lane.sources if source not in each.failures)
+            lane_id = lane_of(connection, lane, remaining) if remaining else lane.id
+        else:
+            lane_id = row.lane
+        values.append(
+            {
+                "op": operation.id,
+                "lane": lane_id,
+                "state": state,
+                "due_s": each.due_s,
+                "runner": "",
+                "failures": json.dumps(failures),
+                "reason": "" if state == "done" else each.words,
+                "finished_s": now if state in ENDED else None,
+                "seconds": each.seconds,
+                "moved": each.moved,
+            }
+        )
+        passages.append((operation.id, each.event, state, each.words))
+        tallies.append(Tally(lane.order, "active", state, operation.size or 0))
+    if values:
+        connection.execute(update(operations).where(_c.id == bindparam("op")), values)
+        tell(connection, now, passages)
+        positions: dict[int, int] = {}
+        for each in ours:
+            order = each.operation.lane.order
+            positions[order] = max(each.position, positions.get(order, 0))
+        count(connection, tallies, positions)
+        suspect(connection, ours, now)
+    return [each.operation.id in found for each in ends]
+
+
+def suspect(connection: Connection, ends: Sequence[Ended], now: float) -> None:
+    """Notes, for the consistency checker, the copies that turned out bad or absent."""
+    found = [
+        {"site": each.operation.source, "lfn": each.operation.lfn, "words": each.failures[each.operation.source]}
+        for each in ends
+        if each.failures and each.operation.source in each.failures
+    ]
+    if not found:
+        return
+    keys = {(each["site"], each["lfn"]): {**each, "at_s": now} for each in found}
+    which = and_(suspects.c.site == bindparam("its_site"), suspects.c.lfn == bindparam("its_lfn"))
+    connection.execute(delete(suspects).where(which), [{"its_site": site, "its_lfn": lfn} for site, lfn in keys])
+    connection.execute(insert(suspects), list(keys.values()))
+
+
+def lane_of(connection: Connection, lane: Lane, sources: Sequence[str]) -> int:
+    """The id of the lane that is like this one but for its sources; made where there is none."""
+    what = {
+        "order_id": lane.order,
+        "kind": lane.kind,
+        "site": lane.site,
+        "sources": json.dumps(sorted(sources)),
+        "witness": lane.witness,
+        "large": lane.large,
+    }
+    found = connection.scalar(select(lanes.c.id).where(*(lanes.c[name] == value for name, value in what.items())))
+    if found is not None:
+        return int(found)
+    made = connection.scalar(insert(lanes).values(what).returning(lanes.c.id))
+    assert made is not None
+    return int(made)
+
+
+def tell(connection: Connection, now: float, passages: Sequence[tuple[int, str, str, str]]) -> None:
+    """Adds lines to stories: (operation, event, state since then, words)."""
+    if passages:
+        connection.execute(
+            insert(stories),
+            [
+                {"operation": operation, "at_s": now, "event": str(event), "state": state, "words": words}
+                for operation, event, state, words in passages
+            ],
+        )
+
+
+def count(connection: Connection, tallies: Iterable[Tally], positions: dict[int, int] | None = None) -> None:
+    """Adds passages to the sums of their orders, and ends those orders that nothing is left of."""
+    sums: dict[int, dict[str, int]] = {}
+    for each in tallies:
+        if each.order and each.before != each.after:
+            total = sums.setdefault(each.order, dict.fromkeys(("opened", "held", "done", "bytes_more", "cancelled"), 0))
+            total["opened"] += (each.after in OPEN) - (each.before in OPEN)
+            total["held"] += (each.after == "held") - (each.before == "held")
+            total["done"] += each.after == "done"
+            total["bytes_more"] += each.size if each.after == "done" else 0
+            total["cancelled"] += each.after == "cancelled"
+    if not sums:
+        return
+    o, known = orders.c, positions or {}
+    position: BindParameter[int] = bindparam("reached")
+    connection.execute(
+        update(orders)
+        .where(o.id == bindparam("which"))
+        .values(
+            files_open=o.files_open + bindparam("opened"),
+            files_held=o.files_held + bindparam("held"),
+            files_done=o.files_done + bindparam("done"),
+            bytes_done=o.bytes_done + bindparam("bytes_more"),
+            files_cancelled=o.files_cancelled + bindparam("cancelled"),
+            position=case((o.position < position, position), else_=o.position),
+            version=o.version + 1,
+        ),
+        [{"which": order, "reached": known.get(order, 0), **total} for order, total in sums.items()],
+    )
+    close(connection, list(sums))
+
+
+def close(connection: Connection, ids: Sequence[int]) -> None:
+    """Ends those of these orders that are wholly turned into operations and of which none is open."""
+    o = orders.c
+    ended = case((or_(o.files_cancelled > 0, o.cancel), "cancelled"), else_="done")
+    connection.execute(
+        update(orders)
+        .where(o.id.in_(ids), o.state == "open", o.files_open == 0)
+        .values(state=ended, version=o.version + 1)
+    )

@@ -1,0 +1,1 @@
+"""Movers: what performs operations, one for each way of speaking to storage."""

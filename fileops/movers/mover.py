@@ -1,0 +1,156 @@
+"""The one interface of all movers, and what is the same for each of them.
+
+A mover speaks to storage by URL. Whatever goes wrong leaves it as a `StorageFault`, classified (`fileops/faults.py`).
+`tests/suites/movers.py` is the conformance suite that every mover passes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import zlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+#: Bytes of one piece of a file on its way through this machine.
+PIECE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Stat:
+    """What a storage says of a file or directory; `modified_s` is absent where it does not say."""
+
+    size: int
+    directory: bool = False
+    modified_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a directory's listing."""
+
+    name: str
+    stat: Stat
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One copy to make: `key` is the same for a repeated attempt at the same thing, and differs otherwise."""
+
+    source: str
+    target: str
+    size: int | None = None
+    checksum: str | None = None
+    key: str = ""
+
+
+#: Told how many bytes have arrived, now and then.
+Progress = Callable[[int], object]
+
+
+class Mover(Protocol):
+    """What speaks to one kind of storage."""
+
+    #: Schemes of the URLs that it takes.
+    schemes: frozenset[str]
+    #: A file that is written appears whole or not at all, so that it needs no temporary name.
+    appears_whole: bool
+    #: Copies go from storage to storage; else through this machine.
+    third_party: bool
+    #: Whether `copy` tells how many bytes have arrived, so that one that stands still is noticed.
+    tells_progress: bool
+
+    async def copy(self, transfer: Transfer, progress: Progress) -> None:
+        """Copies between two URLs of this mover; what stood at the target is replaced. Cancelling ends it."""
+        ...
+
+    async def stat(self, url: str) -> Stat:
+        """Raises Absent."""
+        ...
+
+    async def checksum(self, url: str, algorithm: str) -> str:
+        """`algorithm:hex` of a file, computed at the storage where that can be. Raises Absent."""
+        ...
+
+    async def rename(self, old: str, new: str) -> None:
+        """Gives a file another name at the same storage; what stood there is replaced."""
+        ...
+
+    async def remove(self, url: str) -> None:
+        """Removes a file. Raises Absent."""
+        ...
+
+    async def make_directory(self, url: str) -> None:
+        """Makes a directory and those above it; one that is there is success."""
+        ...
+
+    async def remove_directory(self, url: str) -> None:
+        """Removes an empty directory. Raises NotEmpty, Absent."""
+        ...
+
+    async def list(self, url: str) -> list[Entry]:
+        """What a directory holds, by name. Raises Absent."""
+        ...
+
+    def read(self, url: str) -> AsyncIterator[bytes]:
+        """A file's bytes, in pieces. Raises Absent."""
+        ...
+
+    async def write(self, url: str, pieces: AsyncIterator[bytes], size: int | None) -> None:
+        """Writes a file of these bytes; what stood there is replaced. Ends when it is durable."""
+        ...
+
+    async def bring_online(self, url: str) -> None:
+        """Returns when a file on tape can be read; at once where there is no tape."""
+        ...
+
+    async def close(self) -> None:
+        """Ends what is open."""
+        ...
+
+
+class Digest:
+    """A checksum that is computed while bytes pass: the algorithms of `reploc/names.py` that Python's library has."""
+
+    #: Those that can be computed here.
+    ALGORITHMS = ("adler32", "crc32", "md5", "sha1", "sha256", "sha512")
+
+    def __init__(self, algorithm: str) -> None:
+        self._algorithm = algorithm
+        self._sum = 1 if algorithm == "adler32" else 0
+        self._hash: Any = None if algorithm in ("adler32", "crc32") else hashlib.new(algorithm, usedforsecurity=False)
+
+    def add(self, piece: bytes) -> None:
+        """Takes the next bytes."""
+        if self._algorithm == "adler32":
+            self._sum = zlib.adler32(piece, self._sum)
+        elif self._algorithm == "crc32":
+            self._sum = zlib.crc32(piece, self._sum)
+        else:
+            self._hash.update(piece)
+
+    def __str__(self) -> str:
+        digits = f"{self._sum:08x}" if self._hash is None else self._hash.hexdigest()
+        return f"{self._algorithm}:{digits}"
+
+
+async def checksum_of(pieces: AsyncIterator[bytes], algorithm: str) -> str:
+    """The checksum of bytes that come in pieces."""
+    digest = Digest(algorithm)
+    async for piece in pieces:
+        await asyncio.to_thread(digest.add, piece)
+    return str(digest)
+
+
+async def streamed(source: Mover, target: Mover, transfer: Transfer, progress: Progress) -> None:
+    """Copies through this machine, between any two movers."""
+
+    async def counted() -> AsyncIterator[bytes]:
+        arrived = 0
+        async for piece in source.read(transfer.source):
+            yield piece
+            arrived += len(piece)
+            progress(arrived)
+
+    await target.write(transfer.target, counted(), transfer.size)

@@ -1,0 +1,183 @@
+"""The runner: takes operations as the schedule decides, carries them out side by side, writes what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+
+from fileops import order_book, submissions
+from fileops.carrying import CancelAsked, Carrier, Done, LeaseLost
+from fileops.copying import PLACING, Copying
+from fileops.deleting import Deleting, WitnessGone
+from fileops.faults import StorageFault
+from fileops.journal import Claim
+from fileops.lane import Claimed, Ended
+from fileops.links import Links
+from fileops.operation import Event
+from fileops.retries import RetrySettings, Spent, failed
+from fileops.schedule import Schedule
+from reploc import telemetry
+from reploc.errors import ReplocError
+from reploc.telemetry import Metrics
+
+#: Seconds between two looks for operations that came due or were submitted elsewhere.
+LOOK_S = 1.0
+#: Seconds that ends may gather before new operations are begun in their places: a batch costs as much as one.
+TURN_S = 0.01
+#: Parts of a lease between two renewals: two may be lost.
+RENEWALS = 3
+#: Seconds that operations under way get to tidy up when the daemon stops.
+STOP_S = 4.0
+
+
+class Runner:
+    """Carries out what the journal holds."""
+
+    def __init__(
+        self, carrier: Carrier, schedule: Schedule, links: Links, retries: RetrySettings, metrics: Metrics
+    ) -> None:
+        self._carrier = carrier
+        self._ledger = carrier.ledger
+        self._schedule = schedule
+        self._links = links
+        self._retries = retries
+        self._rng = random.Random()  # noqa: S311 - spreads load, guards nothing
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._to_cancel: set[int] = set()
+        self._wake = asyncio.Event()
+        self._look_at = 0.0
+        self._ended = metrics.counter("reploc_operations", "Operations that ended an attempt, by outcome", "outcome")
+        self._moved = metrics.counter("reploc_moved_bytes", "Bytes of files that were copied")
+        metrics.watch("reploc_operations_active", "Operations under way", lambda: len(self._tasks))
+
+    @property
+    def active(self) -> int:
+        """Operations under way."""
+        return len(self._tasks)
+
+    def wake(self) -> None:
+        """Something was submitted, released or changed: look at once."""
+        self._look_at = 0.0
+        self._wake.set()
+
+    async def work(self) -> float:
+        """Begins what may begin; waits until something changes, a second at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await self._wake.wait()
+        self._wake.clear()
+        now = asyncio.get_running_loop().time()
+        if now >= self._look_at:
+            await self._look()
+            self._look_at = now + LOOK_S
+        while begins := self._schedule.decide():
+            claims = [Claim(begin.lane, begin.source, begin.count) for begin in begins]
+            try:
+                claimed = await self._ledger.claim(claims)
+            except BaseException:
+                for begin in begins:
+                    self._schedule.began(begin, 0)
+                raise
+            for begin, operations in zip(begins, claimed, strict=True):
+                self._schedule.began(begin, len(operations))
+                for operation in operations:
+                    task = asyncio.create_task(self._carry(operation), name=f"operation {operation.id}")
+                    self._tasks[operation.id] = task
+        return TURN_S
+
+    async def renew(self) -> float:
+        """Makes the leases last on, ends what is to be cancelled, and gives back what other runners left behind."""
+        for operation in await self._ledger.renew():
+            task = self._tasks.get(operation)
+            if task is not None and operation not in self._to_cancel:
+                self._to_cancel.add(operation)
+                task.cancel()
+        if await self._ledger.expire():
+            self.wake()
+        return self._ledger.lease_s / RENEWALS
+
+    async def stop(self) -> None:
+        """Gives back everything that is under way."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=STOP_S)
+
+    async def _look(self) -> None:
+        lanes = await self._ledger.do(submissions.ready_lanes, self._ledger.now())
+        self._schedule.drained = await self._ledger.do(submissions.drained)
+        self._schedule.ready(lanes)
+
+    # ---- one operation -----------------------------------------------------------------------------------------------
+
+    async def _carry(self, operation: Claimed) -> None:
+        try:
+            ended = await self._outcome(operation)
+            if ended is None or not await self._ledger.end(ended):
+                telemetry.event("operation.lost", operation=operation.id, fence=operation.fence)
+                self._ended.labels("lost").inc()
+            else:
+                await self._account(ended)
+        except ReplocError as wrong:  # the journal is away: the lease runs out, and the operation is done again
+            telemetry.event("operation.unwritten", operation=operation.id, detail=wrong.detail)
+        finally:
+            self._tasks.pop(operation.id, None)
+            self._to_cancel.discard(operation.id)
+            self._schedule.ended(operation.lane, operation.source)
+            self._wake.set()
+
+    async def _outcome(self, operation: Claimed) -> Ended | None:
+        """What became of an attempt; None where the operation is somebody else's by now."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            done = await self._attempt(operation)
+        except LeaseLost:
+            return None
+        except CancelAsked:
+            return Ended(operation, Event.CANCELLED, "cancelled before anything was done")
+        except asyncio.CancelledError:
+            why = "stopped to be cancelled" if operation.id in self._to_cancel else "the runner was stopped"
+            return Ended(operation, Event.RETURNED, why)
+        except StorageFault as fault:
+            return await self._failed(operation, fault, loop.time() - began)
+        except Exception as wrong:
+            telemetry.failure("operation.broke", wrong, operation=operation.id, lfn=operation.lfn)
+            own = StorageFault("transient", f"a fault of reploc itself: {wrong!r}")
+            return await self._failed(operation, own, loop.time() - began)
+        event = Event.CANCELLED if operation.cancel else Event.SUCCEEDED
+        return Ended(operation, event, done.words, seconds=done.seconds, moved=done.moved, position=done.position)
+
+    async def _failed(self, operation: Claimed, fault: StorageFault, seconds: float) -> Ended:
+        now, order = self._ledger.now(), operation.lane.order
+        if isinstance(fault, WitnessGone) and order:
+            await self._ledger.do(order_book.hold_order, order, fault.said, now)
+        return failed(operation, fault, self._retries, now, self._rng.random(), Spent(seconds))
+
+    async def _attempt(self, operation: Claimed) -> Done:
+        if operation.lane.kind == "delete":
+            return await Deleting(self._carrier, operation).run()
+        copying = Copying(self._carrier, operation)
+        if operation.cancel and operation.step == PLACING:
+            return await copying.undo()
+        return await copying.run()
+
+    async def _account(self, ended: Ended) -> None:
+        operation = ended.operation
+        self._ended.labels(str(ended.event)).inc()
+        self._moved.inc(ended.moved)
+        if operation.lane.kind == "copy" and ended.event in (Event.SUCCEEDED, Event.DELAYED, Event.HELD):
+            succeeded = ended.event == Event.SUCCEEDED
+            if ended.moved or not succeeded:
+                self._links.add(
+                    operation.source,
+                    operation.lane.site,
+                    succeeded=succeeded,
+                    moved=ended.moved,
+                    seconds=ended.seconds,
+                    now=self._ledger.now(),
+                )
+        if ended.event not in (Event.SUCCEEDED, Event.RETURNED):
+            telemetry.event(f"operation.{ended.event}", operation=operation.id, lfn=operation.lfn, reason=ended.words)

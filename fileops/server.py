@@ -1,0 +1,285 @@
+"""File operations over HTTP: routes, duties, and the daemon composed of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fileops import records, submissions
+from fileops.carrying import Carrier
+from fileops.catalogs import Catalogs
+from fileops.fom import Feed, Fom
+from fileops.lane import Wish
+from fileops.ledger import Ledger
+from fileops.links import Links
+from fileops.messages import (
+    CarriedOrders,
+    CarriedQuery,
+    DrainBody,
+    DrainSaid,
+    FileopsStatus,
+    HistoryQuery,
+    IdsBody,
+    LinkSaid,
+    LinksSaid,
+    OperationItem,
+    OperationQuery,
+    OperationsQuery,
+    OperationsSaid,
+    OutcomeSaid,
+    OutcomesSaid,
+    StorySaid,
+    SubmitBody,
+    Submitted,
+    Suspects,
+    submitted_names,
+)
+from fileops.movers import shelf
+from fileops.runner import Runner
+from fileops.schedule import Schedule
+from fileops.settings import FileopsSettings
+from reploc import __version__, names, service
+from reploc.actions import Action, everything
+from reploc.client.retry import Retrying
+from reploc.client.transport import HttpTransport
+from reploc.errors import BodyInvalid, ReplocError
+from reploc.routes import Call, NoQuery, Route, get, post
+from reploc.service import Daemon, Duty
+from reploc.telemetry import Metrics
+from reploc.wire import PAGE_ITEMS_MAX, Replica
+
+#: Seconds between two writings of what is known of links.
+KEEP_S = 5.0
+#: Seconds between two looks for history that may be forgotten.
+FORGET_S = 3_600.0
+
+
+class FileopsServer:
+    """The handlers of the routes, and the service's own duties."""
+
+    def __init__(self, carrier: Carrier, settings: FileopsSettings, runner: Runner | None, fom: Fom | None) -> None:
+        self._carrier = carrier
+        self._ledger = carrier.ledger
+        self._settings = settings
+        self._runner = runner
+        self._fom = fom
+        self._started = service.now()
+
+    def routes(self) -> list[Route[Any]]:
+        """Every route of file operations."""
+        see, act = Action.MONITOR, Action.OPERATE
+        return [
+            get("/v1/operations", self.operations, OperationsQuery, "Operations", action=see, acts_on=everything),
+            get("/v1/operation", self.operation, OperationQuery, "One operation with its story", action=see),
+            post(
+                "/v1/operations",
+                self.submit,
+                SubmitBody,
+                "Submit operations by hand",
+                action=act,
+                acts_on=submitted_names,
+            ),
+            post("/v1/operations/cancel", self.cancel, IdsBody, "Cancel operations", action=act),
+            post("/v1/operations/release", self.release, IdsBody, "Try held operations again", action=act),
+            get("/v1/links", self.links, NoQuery, "How copies between sites go", action=see),
+            get("/v1/carried", self.carried, CarriedQuery, "Orders as they stand here", action=see),
+            get("/v1/history", self.history, HistoryQuery, "Operations that ended", action=see),
+            get("/v1/suspects", self.suspects, NoQuery, "Copies that turned out bad", action=see),
+            post(
+                "/v1/drain",
+                self.drain,
+                DrainBody,
+                "Give a site no new operations, or again",
+                action=act,
+                acts_on=everything,
+            ),
+            get("/v1/status", self.status, NoQuery, "What the service is and has to do", action=see),
+        ]
+
+    # ---- reading -----------------------------------------------------------------------------------------------------
+
+    async def operations(self, call: Call[OperationsQuery]) -> OperationsSaid:
+        return await self._ledger.do(records.listed, call.what)
+
+    async def operation(self, call: Call[OperationQuery]) -> StorySaid:
+        return await self._ledger.do(records.story, call.what.id)
+
+    async def history(self, call: Call[HistoryQuery]) -> OperationsSaid:
+        return await self._ledger.do(records.history, call.what)
+
+    async def links(self, _: Call[NoQuery]) -> LinksSaid:
+        known = await self._ledger.do(records.known_links)
+        fields = LinkSaid.__struct_fields__
+        return LinksSaid([LinkSaid(*(getattr(link, name) for name in fields)) for link in known])
+
+    async def carried(self, call: Call[CarriedQuery]) -> CarriedOrders:
+        return CarriedOrders(await self._ledger.do(records.carried, call.what.limit))
+
+    async def suspects(self, _: Call[NoQuery]) -> Suspects:
+        return Suspects(await self._ledger.do(records.suspected, PAGE_ITEMS_MAX))
+
+    async def status(self, _: Call[NoQuery]) -> FileopsStatus:
+        return FileopsStatus(
+            runner=self._ledger.runner,
+            version=__version__,
+            uptime_s=round(service.now() - self._started, 3),
+            parts=self._settings.parts,
+            sites=len(self._settings.sites),
+            active=self._runner.active if self._runner else 0,
+            states=await self._ledger.do(submissions.waiting),
+            drained=sorted(await self._ledger.do(submissions.drained)),
+            feed=self._settings.placement,
+            feed_error=self._fom.error if self._fom else "",
+        )
+
+    # ---- changing ----------------------------------------------------------------------------------------------------
+
+    async def submit(self, call: Call[SubmitBody]) -> Submitted:
+        items = call.what.operations
+        for index, item in enumerate(items):
+            self._check(index, item)
+        known = await self._known(items)
+        wishes = [_wish(item, known.get((source, item.lfn)) if (source := _first(item)) else None) for item in items]
+        ids = await self._ledger.do(submissions.submit, wishes, self._ledger.now())
+        self._wake()
+        return Submitted(ids)
+
+    async def cancel(self, call: Call[IdsBody]) -> OutcomesSaid:
+        return await self._each(call.what.ids, self._cancel_one)
+
+    async def release(self, call: Call[IdsBody]) -> OutcomesSaid:
+        return await self._each(call.what.ids, self._release_one)
+
+    async def drain(self, call: Call[DrainBody]) -> DrainSaid:
+        await self._ledger.do(submissions.drain, call.what.site, self._ledger.now(), on=not call.what.undo)
+        self._wake()
+        drained = await self._ledger.do(submissions.drained)
+        return DrainSaid(sorted(drained), self._runner.active if self._runner else 0)
+
+    async def _cancel_one(self, operation: int) -> str:
+        return await self._ledger.do(submissions.cancel, operation, "by hand", self._ledger.now())
+
+    async def _release_one(self, operation: int) -> str:
+        await self._ledger.do(submissions.release, operation, self._ledger.now())
+        return "queued"
+
+    async def _each(self, ids: list[int], do: Callable[[int], Any]) -> OutcomesSaid:
+        outcomes = []
+        for operation in ids:
+            try:
+                outcomes.append(OutcomeSaid(operation, state=await do(operation)))
+            except ReplocError as wrong:
+                outcomes.append(OutcomeSaid(operation, code=wrong.code, message=wrong.detail))
+        self._wake()
+        return OutcomesSaid(outcomes)
+
+    def _wake(self) -> None:
+        if self._runner is not None:
+            self._runner.wake()
+
+    def _check(self, index: int, item: OperationItem) -> None:
+        """Raises BodyInvalid or NameInvalid for an operation that cannot be right."""
+        names.require(item.lfn, f"operations[{index}].lfn")
+        for site in (item.site, *item.sources, *([item.witness] if item.witness else [])):
+            if site not in self._carrier.sites:
+                raise BodyInvalid(f"operations[{index}]: site {site!r} is not defined here")
+        if item.checksum is not None and (wrong := names.checksum_fault(item.checksum)):
+            raise BodyInvalid(f"operations[{index}]: {wrong}")
+        if item.kind == "copy" and not item.sources:
+            raise BodyInvalid(f"operations[{index}]: a copy needs sources")
+        if item.kind == "copy" and item.site in item.sources:
+            raise BodyInvalid(f"operations[{index}]: {item.site} cannot be the source of a copy to itself")
+        if item.kind == "delete" and not item.witness and not item.last_copy:
+            raise BodyInvalid(
+                f"operations[{index}]: a deletion needs a witness, the site whose copy must survive, or last_copy"
+            )
+
+    async def _known(self, items: list[OperationItem]) -> dict[tuple[str, str], Replica]:
+        """What the first source's catalog knows of files of which something was not said."""
+        asked: dict[str, list[str]] = {}
+        for item in items:
+            if item.kind == "copy" and (item.size is None or item.checksum is None):
+                asked.setdefault(item.sources[0], []).append(item.lfn)
+        found: dict[tuple[str, str], Replica] = {}
+        for site, lfns in asked.items():
+            said = await self._carrier.catalogs.client(site).replicas(lfns)
+            found |= {(site, lfn): replica for lfn, replica in said.replicas.items()}
+        return found
+
+
+def _first(item: OperationItem) -> str:
+    return item.sources[0] if item.sources else ""
+
+
+def _wish(item: OperationItem, known: Replica | None) -> Wish:
+    def told(name: str) -> Any:
+        said = getattr(item, name)
+        return getattr(known, name) if said is None and known is not None else said
+
+    return Wish(
+        kind=item.kind,
+        site=item.site,
+        lfn=item.lfn,
+        size=told("size"),
+        checksum=told("checksum"),
+        collection=told("collection"),
+        sources=item.sources,
+        witness=item.witness,
+    )
+
+
+@dataclass(frozen=True)
+class _Keeping:
+    """Writes what is known of links, and forgets old history."""
+
+    ledger: Ledger
+    links: Links
+    history_s: float
+
+    async def keep_links(self) -> float:
+        if changed := self.links.changed():
+            await self.ledger.do(records.keep_links, changed)
+        return KEEP_S
+
+    async def forget(self) -> float:
+        forgotten = await self.ledger.do(records.forget, self.ledger.now() - self.history_s)
+        return 0.0 if forgotten == records.FORGOTTEN_MAX else FORGET_S
+
+
+@asynccontextmanager
+async def compose(settings: FileopsSettings) -> AsyncIterator[Daemon]:
+    """File operations: the journal, the movers, clients of catalogs and of placement, and the parts that are wanted."""
+    metrics, transport = Metrics(), Retrying(HttpTransport())
+    sites = {site.name: site for site in settings.sites}
+    movers = shelf.made()
+    ledger = Ledger(settings.journal, settings.runner_name, settings.lease_s)
+    try:
+        catalogs = Catalogs(sites, transport)
+        carrier = Carrier(sites, movers, catalogs, ledger, settings.transfers)
+        links = Links(await ledger.do(records.known_links))
+        duties, runner, fom = [], None, None
+        if "runner" in settings.parts:
+            schedule = Schedule(sites, settings.limits, links, random.random)
+            runner = Runner(carrier, schedule, links, settings.retries, metrics)
+            await ledger.start_again()
+            keeping = _Keeping(ledger, links, settings.history_s)
+            duties += [
+                Duty("work", runner.work),
+                Duty("renew", runner.renew),
+                Duty("keep links", keeping.keep_links),
+                Duty("forget", keeping.forget),
+            ]
+        if "fom" in settings.parts and settings.placement:
+            fom = Fom(Feed(settings.placement, transport), ledger, catalogs, sites, settings.poll_s)
+            duties.append(Duty("fom", fom.run_once))
+        server = FileopsServer(carrier, settings, runner, fom)
+        yield Daemon(name=f"fileops {settings.runner_name}", routes=server.routes(), metrics=metrics, duties=duties)
+        if runner is not None:
+            await runner.stop()
+    finally:
+        await shelf.closed(movers)
+        await ledger.close()
+        await transport.close()
