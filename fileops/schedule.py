@@ -24,7 +24,7 @@ from reploc.sites import Site
 LARGE_SHARE = 0.75
 
 
-class LimitSettings(Settings, frozen=True):
+class AtOnceSettings(Settings, frozen=True):
     """How much is done at once; limits of each site stand at the site."""
 
     operations: Annotated[int, Meta(description="Operations at once, in all.", ge=1, le=100_000)] = 200
@@ -46,7 +46,7 @@ class Begin:
 class Places:
     """How many operations are under way, and so how many more may be."""
 
-    def __init__(self, limits: LimitSettings) -> None:
+    def __init__(self, limits: AtOnceSettings) -> None:
         self._limits = limits
         self.total = 0
         self.incoming: Counter[str] = Counter()
@@ -86,7 +86,7 @@ class Schedule:
     """What is ready, what is under way, and whose turn it is; `chance` draws from [0, 1)."""
 
     def __init__(
-        self, sites: Mapping[str, Site], limits: LimitSettings, links: Links, chance: Callable[[], float]
+        self, sites: Mapping[str, Site], limits: AtOnceSettings, links: Links, chance: Callable[[], float]
     ) -> None:
         self._sites = sites
         self._limits = limits

@@ -252,7 +252,7 @@ class _Keeping:
 @asynccontextmanager
 async def compose(settings: FileopsSettings) -> AsyncIterator[Daemon]:
     """File operations: the journal, the movers, clients of catalogs and of placement, and the parts that are wanted."""
-    metrics, transport = Metrics(), Retrying(HttpTransport())
+    metrics, transport = Metrics(), Retrying(HttpTransport(settings.shown))
     sites = {site.name: site for site in settings.sites}
     movers = shelf.made()
     ledger = Ledger(settings.journal, settings.runner_name, settings.lease_s)
@@ -262,7 +262,7 @@ async def compose(settings: FileopsSettings) -> AsyncIterator[Daemon]:
         links = Links(await ledger.do(records.known_links))
         duties, runner, fom = [], None, None
         if "runner" in settings.parts:
-            schedule = Schedule(sites, settings.limits, links, random.random)
+            schedule = Schedule(sites, settings.at_once, links, random.random)
             runner = Runner(carrier, schedule, links, settings.retries, metrics)
             await ledger.start_again()
             keeping = _Keeping(ledger, links, settings.history_s)

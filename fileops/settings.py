@@ -9,7 +9,7 @@ from msgspec import Meta, field
 
 from fileops.carrying import TransferSettings
 from fileops.retries import RetrySettings
-from fileops.schedule import LimitSettings
+from fileops.schedule import AtOnceSettings
 from reploc.config import Settings
 from reploc.errors import ConfigInvalid
 from reploc.names import require_url
@@ -29,14 +29,6 @@ class Fts3Settings(Settings, frozen=True):
     ca: Annotated[str, Meta(description="A PEM file with the authorities that the server is believed by.")] = ""
     files_max: Annotated[int, Meta(description="Files of one job.", ge=1, le=1_000)] = 100
     poll_s: Annotated[float, Meta(description="Seconds between two looks at the jobs.", gt=0)] = 5.0
-
-
-class WebdavSettings(Settings, frozen=True):
-    """Doors that speak HTTP and WebDAV."""
-
-    token: Annotated[str, Meta(description="A file with a bearer token for both ends; empty: none is sent.")] = ""
-    ca: Annotated[str, Meta(description="A PEM file with the authorities that doors are believed by.")] = ""
-    certificate: Annotated[str, Meta(description="A PEM file with the certificate and key shown to doors.")] = ""
 
 
 class FileopsSettings(DaemonSettings, frozen=True):
@@ -70,10 +62,9 @@ class FileopsSettings(DaemonSettings, frozen=True):
     sites: Annotated[
         list[Site], Meta(description="The sites that are worked at, a table each.", max_length=SITES_MAX)
     ] = []
-    limits: LimitSettings = field(default_factory=LimitSettings)
+    at_once: AtOnceSettings = field(default_factory=AtOnceSettings)
     retries: RetrySettings = field(default_factory=RetrySettings)
     transfers: TransferSettings = field(default_factory=TransferSettings)
-    webdav: WebdavSettings = field(default_factory=WebdavSettings)
     fts3: Fts3Settings = field(default_factory=Fts3Settings)
 
     def __post_init__(self) -> None:
