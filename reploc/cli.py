@@ -15,10 +15,13 @@ import click
 
 from reploc import __version__
 from reploc.commands import discovery
+from reploc.commands.auth import auth
+from reploc.commands.ca import ca
 from reploc.commands.lookup import locate, lookup
 from reploc.commands.options import CommandGroup
 from reploc.commands.register import register, unregister
 from reploc.commands.status import status
+from reploc.commands.whoami import whoami
 from reploc.demo.command import demo
 from reploc.errors import ConfigInvalid
 from reploc.security import credentials
@@ -82,7 +85,7 @@ def cli(traceback: bool) -> None:
     credentials.use(lambda: discovery.shown(time.monotonic, os.environ))
 
 
-for command in (register, unregister, locate, lookup, status, demo):
+for command in (register, unregister, locate, lookup, status, demo, whoami, auth, ca):
     cli.add_command(command)
 
 

@@ -41,6 +41,8 @@ CRL_DAYS = 30
 SKEW = timedelta(minutes=5)
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
+#: Names whose files are the authority's own.
+_OWN = ("ca", "crl")
 _ORGANISATION = "reploc"
 
 
@@ -142,7 +144,7 @@ class Authority:
 
     def _issue(self, name: str, unit: str, hosts: Sequence[str], uris: Sequence[str], days: int) -> Path:
         """A certificate and its key, both new; an earlier one of the same name stays valid until it is taken back."""
-        if not _FILE_NAME.fullmatch(name):
+        if not _FILE_NAME.fullmatch(name) or name in _OWN:
             raise ConfigInvalid(
                 f"{name[:80]!r} is no name for a certificate; expected letters, digits, '.', '_' or '-'"
             )

@@ -32,6 +32,7 @@ PURE = {
     "reploc.client.resolve",
     "reploc.questions",
     "reploc.ring",
+    "reploc.security.foreign",
     "reploc.security.identity",
     "reploc.security.limits",
     "reploc.security.rules",

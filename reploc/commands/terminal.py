@@ -70,6 +70,11 @@ def say(said: str) -> None:
     click.echo(printable(said))
 
 
+def say_text(said: str) -> None:
+    """Lines on standard output that are a file of their own."""
+    click.echo(said)
+
+
 def say_json(message: msgspec.Struct) -> None:
     """One JSON document on one line of standard output."""
     click.echo(msgspec.json.encode(message))

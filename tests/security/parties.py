@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import ssl
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,12 @@ import aiohttp
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+import lrc.server
+from lrc.settings import LrcSettings
+from reploc import service
 from reploc.pki import Authority
 from reploc.security.settings import AuthorizationSettings, IssuerSettings, TlsSettings, TokenSettings
+from reploc.service import Daemon
 
 ISSUER = "https://tokens.example.org/"
 AUDIENCE = "https://reploc.example.org"
@@ -135,3 +141,11 @@ async def ask(
         session.request(method, url, ssl=context or True, headers=headers, **request) as answer,
     ):
         return answer.status, json.loads(await answer.read())
+
+
+@asynccontextmanager
+async def catalog(path: Path, **settings: Any) -> AsyncIterator[tuple[str, Daemon]]:
+    """A site's catalog; its address, and the daemon."""
+    told = LrcSettings(site="site-a", store=str(path / "store"), listen="127.0.0.1:0", **settings)
+    async with lrc.server.compose(told) as daemon, service.listening(daemon, told) as url:
+        yield url, daemon

@@ -10,10 +10,8 @@ import ssl
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import jwt
@@ -21,22 +19,9 @@ import pytest
 from certificates import proxy_of, self_signed, signed_by
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from parties import AUDIENCE, ISSUER, Parties, ask
-
-import lrc.server
-from lrc.settings import LrcSettings
-from reploc import service
-from reploc.service import Daemon
+from parties import AUDIENCE, ISSUER, Parties, ask, catalog
 
 STORED = {"mode": "put", "mappings": [{"lfn": "/store/a", "pfn": "file:///a"}]}
-
-
-@asynccontextmanager
-async def catalog(path: Path, **settings: Any) -> AsyncIterator[tuple[str, Daemon]]:
-    """A site's catalog; its address, and the daemon."""
-    told = LrcSettings(site="site-a", store=str(path / "store"), listen="127.0.0.1:0", **settings)
-    async with lrc.server.compose(told) as daemon, service.listening(daemon, told) as url:
-        yield url, daemon
 
 
 @pytest.fixture
