@@ -112,6 +112,13 @@ class Inventory:
             dataset_replicas=_dataset_replicas(replicas, runs, wanted, self.blocks),
         )
 
+    def reckoned(self, version: str, block_replicas: pl.DataFrame) -> Inventory:
+        """The same rows with other orders about them: what is projected of dataset replicas follows."""
+        first = self.dataset_replicas["first"].to_numpy().astype(np.int64)
+        projected = _summed(projected_bytes(block_replicas, self.blocks), first)
+        replicas = self.dataset_replicas.with_columns(pl.Series("projected_bytes", projected, dtype=schemas.SIZE))
+        return self.having(version, block_replicas=block_replicas, dataset_replicas=replicas)
+
     def having(self, version: str, **frames: pl.DataFrame) -> Inventory:
         """The same with some frames replaced, which are whole and right already; the others are shared."""
         return Inventory(**{name: getattr(self, name) for name in schemas.FRAMES} | frames, version=version)
@@ -163,6 +170,30 @@ class Inventory:
             "block"
         ]
 
+    def rows(self, blocks: Array, sites: Array) -> Array:
+        """The row of each block replica by the keys of block and site, UNKNOWN where there is none."""
+        found = np.full(len(blocks), UNKNOWN, dtype=np.int64)
+        runs = self.dataset_replicas
+        if not len(blocks) or runs.is_empty():
+            return found
+        dataset = self.blocks["dataset"].to_numpy()[blocks]
+        places = _paired(runs["dataset"].to_numpy(), runs["site"].to_numpy())
+        asked = _paired(dataset, sites)
+        run = np.minimum(np.searchsorted(places, asked), len(places) - 1)
+        here = np.flatnonzero(places[run] == asked)
+        keys = _paired(self.block_replicas["dataset_replica"].to_numpy(), self.block_replicas["block"].to_numpy())
+        wanted = _paired(run[here], blocks[here])
+        row = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        found[here] = np.where(keys[row] == wanted, row, UNKNOWN)
+        return found
+
+    def marked(self, blocks: Array, sites: Array) -> Array:
+        """Flags that are true for block replicas by the keys of block and site, shape (block replicas,)."""
+        flags = np.zeros(self.block_replicas.height, dtype=np.bool_)
+        rows = self.rows(blocks, sites)
+        flags[rows[rows != UNKNOWN]] = True
+        return flags
+
     # ---- sites ---------------------------------------------------------------------------------------------------
 
     def fresh_sites(self, now: float, max_age_s: float) -> Array:
@@ -197,6 +228,11 @@ class Inventory:
         )
         every = self.sites.select(pl.int_range(pl.len(), dtype=schemas.SITE).alias("site"))
         return every.join(summed, on="site", how="left", maintain_order="left")["quota"]
+
+
+def _paired(high: Array, low: Array) -> Array:
+    """Two keys as one number, ordered by the first and then the second."""
+    return (high.astype(np.uint64) << np.uint64(32)) | low.astype(np.uint64)
 
 
 def _keys(frame: pl.DataFrame, wanted: Sequence[str]) -> Array:

@@ -164,6 +164,12 @@ DEFAULTS: dict[str, dict[str, str | float | bool | None]] = {
 }
 
 
+def told(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """A frame with all columns of a schema, null where it has none."""
+    missing = [pl.lit(None, kind).alias(name) for name, kind in schema.items() if name not in frame.columns]
+    return frame.with_columns(missing).select(list(schema)).cast(pl.Schema(schema))
+
+
 def empty(schema: Schema) -> pl.DataFrame:
     """A frame without rows."""
     return pl.DataFrame(schema=schema)

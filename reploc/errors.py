@@ -30,6 +30,9 @@
     │   ├── LfnExists · AttributesDiffer · PfnsFull · DigestCollision
     │   ├── AttributeExists · AttributeInUse · AttributesFull · ValueExists
     │   ├── OperationUnready       a file operation in its state cannot do that
+    │   ├── OrderEnded             an order of placement that ended is told to have ended otherwise
+    │   ├── NewsMissing            a cycle lacks news of sites that is complete and young enough
+    │   ├── InventoryMoved         what a plan takes for granted does not hold any more
     │   ├── SiteClaimed            another sender speaks for this site
     │   ├── SitesFull              an index node knows as many sites as it may
     │   └── IndexMismatch          sender and node disagree on slots, rate or protocol
@@ -273,6 +276,20 @@ class ValueExists(Conflict):
 
 class OperationUnready(Conflict):
     code, title = "operation-unready", "a file operation in its state cannot do that"
+
+
+class OrderEnded(Conflict):
+    code, title = "order-ended", "the order has ended"
+
+
+class NewsMissing(Conflict):
+    code, title = "news-missing", "the news of some sites is incomplete or too old"
+    hint = "wait for their news, or leave these sites out with --partial"
+
+
+class InventoryMoved(Conflict):
+    code, title = "inventory-moved", "what the plan takes for granted does not hold any more"
+    hint = "make a new plan, or do what still holds with --holding"
 
 
 class SiteClaimed(Conflict):

@@ -40,6 +40,8 @@ EXPECTED = "sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME"
 BUSY_S = 30.0
 #: The key of PostgreSQL's advisory lock under which one process migrates while others wait: "reploc" in ASCII.
 MIGRATION_LOCK = 0x7265706C6F63
+#: The execution option of what only reads.
+READING = "reploc_reading"
 
 _versions = Table(
     "reploc_versions",
@@ -63,6 +65,13 @@ def opened(url: str, service: str, migrations: Sequence[Migration], *, connectio
         engine.dispose()
         raise
     return engine
+
+
+def reader(engine: Engine) -> Engine:
+    """The same database for transactions that only read: each sees one moment, waits for no writer and delays none."""
+    if engine.dialect.name == "postgresql":
+        return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return engine.execution_options(**{READING: True})
 
 
 @contextmanager
@@ -101,7 +110,8 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    reading = connection.get_execution_options().get(READING, False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 def _migrate(connection: Connection, service: str, migrations: Sequence[Migration]) -> None:

@@ -64,7 +64,12 @@ PURE = {
     "fileops.retries",
     "fileops.schedule",
     "placement.columns",
+    "placement.assembly",
     "placement.inventory",
+    "placement.known",
+    "placement.messages",
+    "placement.observations",
+    "placement.packs",
     "placement.policy.bits",
     "placement.policy.dates",
     "placement.policy.lexer",
@@ -83,6 +88,25 @@ PURE = {
     "rli.registry",
 }
 IMPURE = {"aiohttp", "asyncio", "lmdb", "logging", "os", "random", "socket", "subprocess", "threading", "time"}
+
+#: The modules of placement that keep something in its database.
+PLACEMENT_SQL = {
+    f"placement.{name}"
+    for name in (
+        "tables",
+        "database",
+        "definitions",
+        "datasets",
+        "files",
+        "intents",
+        "locks",
+        "orders",
+        "history",
+        "injection",
+        "keeper",
+        "observed",
+    )
+}
 
 #: What is outside → the files that meet it.
 SEAMS = {
@@ -104,6 +128,7 @@ SEAMS = {
         "fileops.order_book",
         "fileops.records",
         "fileops.ledger",
+        *PLACEMENT_SQL,
     },
     "subprocess": {"lrc.whole", "reploc.demo.processes"},
 }

@@ -72,6 +72,14 @@ class Request(Generic[T]):
         return f"{self.method} {self.url}{self.path}"
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The body and headers of an answer that is no message."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
 class Transport(Protocol):
     """What carries requests. `until` is a deadline in seconds of the running loop's clock."""
 
@@ -125,6 +133,17 @@ class HttpTransport:
         except TimeoutError as wrong:
             raise errors.DeadlineExceeded(f"{request}: no answer within {loop.time() - started:.3g} s") from wrong
         return _decoded(request, response.content_type, body)
+
+    async def fetch(self, request: Request[bytes], media: str, until: float) -> Fetched:
+        """An answer that is no message: a body of the given media type as it is, and its headers."""
+        try:
+            async with asyncio.timeout_at(until), self._opened(request) as response:
+                body = await _read(request, response, ANSWER_BYTES_MAX)
+        except TimeoutError as wrong:
+            raise errors.DeadlineExceeded(f"{request}: the answer did not come in time") from wrong
+        if response.content_type != media:
+            raise errors.AnswerInvalid(f"{request}: answered {response.content_type[:100]!r}; expected {media}")
+        return Fetched(body, response.headers)
 
     async def stream(self, request: Request[T], idle_s: float) -> AsyncIterator[T]:
         decoder = _json_decoder(request.kind)
