@@ -9,10 +9,10 @@ from msgspec import Meta, field
 from reploc.members import IndexSettings
 from reploc.names import require_site, require_url
 from reploc.rls_port import RlsSettings
-from reploc.service import DaemonSettings, is_everywhere
+from reploc.service import SharedDaemonSettings, is_everywhere
 
 
-class LrcSettings(DaemonSettings, frozen=True):
+class LrcSettings(SharedDaemonSettings, frozen=True):
     """A local replica catalog: one daemon per site.
 
     Every setting stands here with its default; a line that is commented out has none.

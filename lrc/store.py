@@ -293,6 +293,11 @@ class Store:
         fresh._require_ours()
         self.tables, self.environment = fresh.tables, fresh.environment
 
+    def forget_dead_readers(self) -> None:
+        """Let go of the snapshots of processes that died, which would keep their pages from being used again."""
+        with _errors(self.path):
+            self.environment.reader_check()
+
     def used_bytes(self) -> int:
         """Bytes of the file, of which some may be free pages."""
         return (Path(self.path) / layout.DATA_FILE).stat().st_size

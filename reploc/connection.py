@@ -88,8 +88,9 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._made = self._loop.time()
         self._address = (transport.get_extra_info("peername") or ("",))[0]
-        self._taken = self._arrivals.admit(self._address)
-        if self._taken:
+        # Workers of this daemon, who have no address, were admitted as its processes.
+        self._taken = bool(self._address) and self._arrivals.admit(self._address)
+        if self._taken or not self._address:
             super().connection_made(transport)
         else:
             cast(asyncio.Transport, transport).abort()

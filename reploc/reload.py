@@ -24,7 +24,8 @@ class Reloadable(Generic[S]):
 
     def __init__(self, settings: S, keys: frozenset[str], take: Callable[[S], object], metrics: Metrics) -> None:
         """`keys` can change, those of inner tables with dots; `take` takes new settings over."""
-        self._settings = settings
+        #: Those that are in force.
+        self.settings = settings
         self._keys = keys
         self._take = take
         #: What is wrong with the file that was read last; empty where nothing is.
@@ -35,7 +36,7 @@ class Reloadable(Generic[S]):
         """Takes over the settings that `load` reads, which raises ConfigInvalid, or keeps in `error` why not."""
         try:
             settings = load()
-            changed = list(changed_keys(self._settings, settings))
+            changed = list(changed_keys(self.settings, settings))
             self._require_reloadable(changed)
         except ConfigInvalid as wrong:
             self.error = wrong.detail
@@ -45,7 +46,7 @@ class Reloadable(Generic[S]):
         self.error = ""
         if changed:
             self._take(settings)
-        self._settings = settings
+        self.settings = settings
         self._reloads.labels("taken" if changed else "unchanged").inc()
         telemetry.event("daemon.reloaded", changed=", ".join(changed) or "nothing")
 

@@ -28,6 +28,8 @@ from reploc.actions import Action
 from reploc.bodies import Bodies
 from reploc.connection import PROBLEM, Connection, Server, answer_bytes, problem
 from reploc.hot import Send
+from reploc.introduction import Introduction
+from reploc.relay import Relay, introduced
 from reploc.security.audit import CHANGES
 from reploc.security.guard import Guard
 from reploc.security.identity import NOBODY, Identity
@@ -200,9 +202,13 @@ def post(
 class Router:
     """All routes of a daemon behind its guard; `answer` is the handler that aiohttp calls."""
 
-    def __init__(self, routes: list[Route[Any]], metrics: telemetry.Metrics, guard: Guard) -> None:
+    def __init__(
+        self, routes: list[Route[Any]], metrics: telemetry.Metrics, guard: Guard, relay: Relay | None = None
+    ) -> None:
+        """With a `relay`, what no route answers goes on to another process."""
         self.routes = routes
         self._guard = guard
+        self._relay = relay
         self.bodies = Bodies()
         self._entries: dict[str, dict[str, _Entry]] = {}
         for route in routes:
@@ -225,8 +231,10 @@ class Router:
         try:
             entry = self._entry(path, request.method)
         except errors.ReplocError as wrong:
+            if self._relay is not None:
+                return await self._relayed(self._relay, request)
             self._stray.labels("unknown", wrong.status).observe(0)
-            self._guard.arrivals.in_vain(request.remote or "", wrong, f"{request.method} {path}")
+            self._guard.arrivals.in_vain(_peer(request), wrong, f"{request.method} {path}")
             allowed = self._allowed(path)
             return problem(wrong, {"Allow": ", ".join(allowed)} if allowed else None)
         started = time.perf_counter()
@@ -241,12 +249,26 @@ class Router:
 
         What the audit log wants to know of goes the common way.
         """
-        if self._guard.audit is not None and entry.route.action in CHANGES:
+        if introduced(request) or (self._guard.audit is not None and entry.route.action in CHANGES):
             return
         usual = not any(name in request.headers for name in ("Expect", "Upgrade", "Content-Encoding"))
         plain = request.method == entry.route.method and request.version == HttpVersion11 and request.keep_alive
         if usual and plain and (request.content_length is not None) == entry.route.takes_body:
             connection.learn(_Hot(entry, request, connection, self._guard).answer)
+
+    async def _who(self, request: web.BaseRequest) -> Identity:
+        """Who asks for something. Raises what is wrong with what they show."""
+        authorization = request.headers.get("Authorization")
+        return await self._guard.admit(cast(Connection, request.protocol), request.remote or "", authorization)
+
+    async def _relayed(self, relay: Relay, request: web.BaseRequest) -> web.StreamResponse:
+        """The answer of the process that has a route for a request, which is told who asks."""
+        try:
+            who = NOBODY if self._guard.idle else await self._who(request)
+        except errors.ReplocError as wrong:
+            self._guard.arrivals.in_vain(request.remote or "", wrong, f"{request.method} {request.path}")
+            return problem(wrong, _HEADERS_OF.get(type(wrong)))
+        return await relay.answer(request, Introduction(request.remote or "", who))
 
     def _entry(self, path: str, method: str) -> _Entry:
         methods = self._entries.get(path)
@@ -271,15 +293,16 @@ class Router:
             return _encoded(outcome, request.headers)
         except Exception as broke:
             wrong = _told(broke, path)
-            self._guard.arrivals.in_vain(request.remote or "", wrong, f"{request.method} {path}")
+            self._guard.arrivals.in_vain(_peer(request), wrong, f"{request.method} {path}")
             return problem(wrong, _HEADERS_OF.get(type(wrong)))
 
     async def _outcome(self, entry: _Entry, request: web.BaseRequest, query: str) -> Outcome:
         """What the handler says, to someone who may have it: whether at all is known before the body is read."""
-        guard, route, peer = self._guard, entry.route, request.remote or ""
+        guard, route, by_worker = self._guard, entry.route, introduced(request)
+        peer = _peer(request)
         if guard.idle:
             return await route.handler(Call(await entry.decode(request, query), request.headers, peer))
-        who = await guard.admit(cast(Connection, request.protocol), peer, request.headers.get("Authorization"))
+        who = by_worker.who if by_worker else await self._who(request)
         guard.require(guard.rights(who), route.action)
         what = await entry.decode(request, query)
         route.allow(guard, who, what)
@@ -397,6 +420,12 @@ class _Hot:
             body = encoder.encode(outcome)
         self._entry.done(status, time.perf_counter() - started)
         send(answer_bytes(status, media, body))
+
+
+def _peer(request: web.BaseRequest) -> str:
+    """The address that a request came from."""
+    by_worker = introduced(request)
+    return by_worker.address if by_worker else request.remote or ""
 
 
 def _told(wrong: Exception, path: str) -> errors.ReplocError:

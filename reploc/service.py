@@ -12,10 +12,12 @@ import ipaddress
 import signal
 import socket
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -28,6 +30,7 @@ from reploc.actions import Action
 from reploc.client.transport import HttpTransport
 from reploc.config import Settings
 from reploc.connection import Server
+from reploc.relay import Relay
 from reploc.reload import Reloadable
 from reploc.routes import JSON, Also, Call, NoQuery, Reply, Route, Router, get
 from reploc.security import answers, credentials
@@ -42,11 +45,14 @@ from reploc.security.settings import (
     TokenSettings,
 )
 from reploc.status import Health
+from reploc.workers import Crew, Workers, working
 
 #: Seconds that requests under way may take once a daemon was told to stop.
 DRAIN_S = 5.0
 #: Seconds of a stop in which bodies that are on their way may arrive; requests that have theirs are waited for then.
 DRAIN_BODIES_S = 3.0
+#: More processes than this would wait for each other on any machine that there is.
+WORKERS_MAX = 256
 #: Seconds before a duty that broke is tried again.
 DUTY_RETRY_S = 1.0
 #: New objects after which the collector of cycles looks at the youngest, and how many of its rounds precede one over
@@ -90,6 +96,23 @@ class DaemonSettings(Settings, frozen=True):
         """What the daemon shows to other services."""
         return Credentials(self.tls, self.credentials, now)
 
+    @property
+    def processes(self) -> int:
+        """How many processes share the port."""
+        return 1
+
+
+class SharedDaemonSettings(DaemonSettings, frozen=True):
+    """What a daemon with workers is told."""
+
+    workers: Annotated[
+        int, Meta(description="Processes that answer questions, the main one among them.", ge=1, le=WORKERS_MAX)
+    ] = 1
+
+    @property
+    def processes(self) -> int:
+        return self.workers
+
 
 @dataclass(frozen=True)
 class Duty:
@@ -116,13 +139,21 @@ class Daemon:
     reloadable: Reloadable[Any] | None = None
     #: The guard in front of the routes, while they are served.
     guard: Guard | None = None
+    #: Who answers beside this process, and, while the daemon listens, those who do.
+    workers: Workers | None = None
+    crew: Crew | None = None
+    #: Where a worker sends what it has no route for.
+    relay: Relay | None = None
+    _telling: asyncio.Task[None] | None = None
 
     def reload(self, load: Callable[[], Any]) -> None:
-        """Takes over what has changed in the settings and in the files that they name."""
+        """Takes over what has changed in the settings and in the files that they name, here and in the workers."""
         if self.reloadable is not None:
             self.reloadable.reload(load)
         if self.guard is not None:
             self.guard.reload()
+        if self.crew and self.reloadable:
+            self._telling = asyncio.create_task(self.crew.take(self.reloadable.settings))
 
 
 def address(listen: str, *, insecure: bool, what: str = "listen") -> tuple[str, int]:
@@ -163,10 +194,15 @@ def run(compose: Callable[[S], AbstractAsyncContextManager[Daemon]], load: Calla
     that cannot have it leaves everything as it was.
     """
     settings = load()
+    set_up(settings)
+    uvloop.run(_until_signalled(compose, settings, load))
+
+
+def set_up(settings: DaemonSettings) -> None:
+    """What a process is told once: how it logs, and how long a thread may compute."""
     telemetry.set_up(settings.log_level, settings.log_format)
     credentials.use(lambda: settings.shown)
     sys.setswitchinterval(SWITCH_S)
-    uvloop.run(_until_signalled(compose, settings, load))
 
 
 async def _until_signalled(
@@ -177,15 +213,15 @@ async def _until_signalled(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
-    with _bound(settings) as port:
-        async with compose(settings) as daemon, listening(daemon, settings, port):
+    with _bound(settings) as ports:
+        async with compose(settings) as daemon, listening(daemon, settings, ports):
             loop.add_signal_handler(signal.SIGHUP, daemon.reload, load)
-            _settle_collector()
+            settle_collector()
             await stop.wait()
             telemetry.event("daemon.stopping", daemon=daemon.name)
 
 
-def _settle_collector() -> None:
+def settle_collector() -> None:
     """Take what was composed, which lives as long as the process, out of the collector's sight; see COLLECT_AFTER."""
     gc.collect()
     gc.freeze()
@@ -193,27 +229,37 @@ def _settle_collector() -> None:
 
 
 @asynccontextmanager
-async def listening(daemon: Daemon, settings: DaemonSettings, port: socket.socket | None = None) -> AsyncIterator[str]:
+async def listening(
+    daemon: Daemon, settings: DaemonSettings, ports: Sequence[socket.socket] = ()
+) -> AsyncIterator[str]:
     """Serves a composed daemon while the context lasts, on a port taken before if there is one; the base URL.
+
+    Of several sockets that have the port the first is this process's, and the others are its workers'.
 
     Raises ConfigInvalid: the port is in use, or the address is none of this machine's.
     """
     keys = HttpTransport(Credentials(settings.tls, settings.credentials, now, also_system=True))
     with guarding(settings, daemon.metrics, keys, now, time.time) as guard:
         daemon.guard = guard
-        router = Router(_routes(daemon, guard), daemon.metrics, guard)
+        routes = daemon.routes if daemon.relay else _routes(daemon, guard)
+        router = Router(routes, daemon.metrics, guard, daemon.relay)
         server = router.server()
         runner = web.ServerRunner(server, shutdown_timeout=DRAIN_S)
         await runner.setup()
         try:
             with refusals(settings.listen):
-                await _Site(runner, port or _bound(settings), guard).start()
+                ours, *of_workers = ports or _bound_ports(settings)
+                await _Site(runner, ours, guard).start()
             url = _url(settings, runner.addresses[0][1])
             daemon.on_listening(url)
             telemetry.event("daemon.listening", daemon=daemon.name, url=url)
-            async with AsyncExitStack() as ports, _performing([*daemon.duties, *_duties(guard, server)]):
+            async with AsyncExitStack() as stack, _performing([*daemon.duties, *_duties(guard, server)]):
+                if daemon.workers:
+                    relay = stack.enter_context(_private_path())
+                    await web.UnixSite(runner, relay).start()
+                    daemon.crew = await stack.enter_async_context(working(daemon.workers, settings, of_workers, relay))
                 for port_of_other in daemon.ports:
-                    await ports.enter_async_context(port_of_other)
+                    await stack.enter_async_context(port_of_other)
                 yield url
                 daemon.draining = True
         finally:
@@ -256,19 +302,50 @@ def _url(settings: DaemonSettings, port: int) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _bound(settings: DaemonSettings) -> socket.socket:
-    """A socket that has the address of the settings, and does not listen yet."""
+@contextmanager
+def _private_path() -> Iterator[str]:
+    """A path for a socket that only this user's processes can reach."""
+    with tempfile.TemporaryDirectory(prefix="reploc-") as folder:
+        yield str(Path(folder) / "main.socket")
+
+
+@contextmanager
+def _bound(settings: DaemonSettings) -> Iterator[list[socket.socket]]:
+    """The sockets of a daemon and of its workers, closed in the end."""
+    ports = _bound_ports(settings)
+    try:
+        yield ports
+    finally:
+        for port in ports:
+            port.close()
+
+
+def _bound_ports(settings: DaemonSettings) -> list[socket.socket]:
+    """A socket for each process, all with the address of the settings; none listens yet."""
     host, port = address(settings.listen, insecure=settings.insecure or settings.guarded)
     with refusals(settings.listen):
-        family, kind, protocol, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(family, kind, protocol)
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind(found)
-        except OSError:
-            bound.close()
-            raise
-        return bound
+        family, _, _, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        alone = _bound_to(family, found, shared=False)
+        if settings.processes == 1:
+            return [alone]
+        # Sockets that share a port would share it with another daemon of this user too. One that does not share it has
+        # found out that there is none.
+        found = alone.getsockname()
+        alone.close()
+        return [_bound_to(family, found, shared=True) for _ in range(settings.processes)]
+
+
+def _bound_to(family: int, found: Any, *, shared: bool) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind(found)
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 @contextmanager
@@ -333,7 +410,7 @@ def _common_routes(daemon: Daemon) -> list[Route[Any]]:
         return Reply(msgspec.json.encode(waiting), status=503)
 
     async def metrics(_: Call[NoQuery]) -> Reply:
-        body, media = daemon.metrics.exposition()
+        body, media = daemon.metrics.exposition(await daemon.crew.counted() if daemon.crew else ())
         return Reply(body, media)
 
     return [

@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
+import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 #: Characters of one field in a log line: a name of 4,096 bytes need not stand there whole.
 FIELD_CHARS_MAX = 300
@@ -70,6 +73,33 @@ class _JsonLine(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+class Family(msgspec.Struct, frozen=True):
+    """What one process has counted under one name: samples of (name, labels, value)."""
+
+    name: str
+    kind: str
+    text: str
+    samples: list[tuple[str, dict[str, str], float]]
+
+
+def summed(counted: Sequence[Sequence[Family]]) -> list[Family]:
+    """The families of several processes added up, sample by sample."""
+    heads: dict[str, Family] = {}
+    sums: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
+    for family in chain.from_iterable(counted):
+        heads.setdefault(family.name, family)
+        values = sums.setdefault(family.name, {})
+        for name, labels, value in family.samples:
+            key = (name, tuple(labels.items()))
+            values[key] = values.get(key, 0.0) + value
+    return [
+        Family(
+            name, heads[name].kind, heads[name].text, [(key, dict(labels), one) for (key, labels), one in all_.items()]
+        )
+        for name, all_ in sums.items()
+    ]
+
+
 class Metrics:
     """One daemon's metrics, in a registry of its own."""
 
@@ -101,9 +131,39 @@ class Metrics:
                 if sample.name.endswith("_count"):
                     yield sample.labels["route"], int(sample.value)
 
-    def exposition(self) -> tuple[bytes, str]:
-        """The text for /metrics and its media type."""
-        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+    def counted(self) -> list[Family]:
+        """What has been counted here: counters and histograms, which may be added to those of other processes."""
+        return [
+            Family(
+                family.name,
+                family.type,
+                family.documentation,
+                [(one.name, one.labels, one.value) for one in family.samples if not one.name.endswith("_created")],
+            )
+            for family in self.registry.collect()
+            if family.type in ("counter", "histogram")
+        ]
+
+    def exposition(self, others: Sequence[Sequence[Family]] = ()) -> tuple[bytes, str]:
+        """The text for /metrics and its media type, with what other processes have counted."""
+        return generate_latest(_Together(self, others) if others else self.registry), CONTENT_TYPE_LATEST
+
+
+class _Together(Collector):
+    """One daemon's metrics, its counts added to those of other processes."""
+
+    def __init__(self, metrics: Metrics, others: Sequence[Sequence[Family]]) -> None:
+        self._metrics = metrics
+        self._others = others
+
+    def collect(self) -> Iterator[Metric]:
+        counted = summed([self._metrics.counted(), *self._others])
+        for family in counted:
+            metric = Metric(family.name, family.text, family.kind)
+            metric.samples = [Sample(name, labels, value) for name, labels, value in family.samples]
+            yield metric
+        names = {family.name for family in counted}
+        yield from (one for one in self._metrics.registry.collect() if one.name not in names)
 
 
 class _Watched(Collector):

@@ -12,7 +12,7 @@ import fileops.server
 import lrc.server
 import rli.server
 from fileops.settings import FileopsSettings
-from lrc.server import DumpQuery, NamesQuery
+from lrc.reading import DumpQuery, NamesQuery
 from lrc.settings import LrcSettings
 from reploc.actions import Action
 from reploc.routes import Route

@@ -110,13 +110,20 @@ PLACEMENT_SQL = {
 
 #: What is outside → the files that meet it.
 SEAMS = {
-    "aiohttp": {"reploc.bodies", "reploc.connection", "reploc.routes", "reploc.service", "reploc.client.transport"},
+    "aiohttp": {
+        "reploc.bodies",
+        "reploc.connection",
+        "reploc.relay",
+        "reploc.routes",
+        "reploc.service",
+        "reploc.client.transport",
+    },
     "lmdb": {"lrc.layout", "lrc.catalog", "lrc.store", "lrc.whole"},
     "pybloom_live": {"reploc.bloom"},
     "uhashring": {"reploc.ring"},
     "mmh3": {"reploc.digest"},
     "prometheus_client": {"reploc.telemetry"},
-    "uvloop": {"reploc.service"},
+    "uvloop": {"reploc.service", "reploc.worker"},
     "jwt": {"reploc.security.tokens"},
     "cryptography": {"reploc.pki", "reploc.security.tls", "reploc.security.tokens", "reploc.security.credentials"},
     "ssl": {"reploc.security.tls", "reploc.security.credentials"},
@@ -207,7 +214,7 @@ def test_imports_stand_at_the_top(name: str) -> None:
 def test_only_declared_packages_are_imported() -> None:
     declared = {
         "aiohttp", "bitarray", "click", "cryptography", "jwt", "lmdb", "mmh3", "msgspec", "numpy", "polars",
-        "prometheus_client", "pybloom_live", "rich", "sqlalchemy", "uhashring", "uvloop", "zstandard",
+        "prometheus_client", "pybloom_live", "rich", "sqlalchemy", "uhashring", "uvloop", "yarl", "zstandard",
     }  # fmt: skip
     outside = {module.partition(".")[0] for tree in MODULES.values() for module in imported(tree)}
     assert outside - set(PACKAGES) - {"configs"} - sys.stdlib_module_names <= declared

@@ -1,0 +1,197 @@
+"""Workers: processes that answer what they can beside the main one, behind the same port.
+
+    clients ──▶ port ──┬──▶ main process ◀──┐
+                       └──▶ worker ─────────┘  what only the main process can do (`reploc/relay.py`)
+
+Each process accepts from a socket of its own, all of which have the one address, so that the kernel deals connections
+out. The main process made them all and keeps them: what reaches the socket of a worker that died waits for the next.
+
+A worker's standard input is a pipe from the main process, and its end tells the worker to finish: so none is left
+behind, however the main process ends. Through it the worker is told its brief and whatever changes later, a line each;
+through its standard output it says what it has counted, which `/metrics` adds up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import msgspec
+
+from reploc import telemetry
+from reploc.telemetry import Family
+
+#: Seconds that a worker may take to finish once it was told to, a little more than requests under way are given.
+STOP_S = 8.0
+#: Seconds before a worker that died is started again; so long between two starts of one that dies at once.
+RESTART_S = 0.5
+#: Seconds in which a worker must say what it has counted, to be counted now.
+COUNT_S = 1.0
+#: Bytes of one line: what a worker counts is some thousand samples.
+LINE_BYTES_MAX = 16 << 20
+
+
+class Brief(msgspec.Struct, frozen=True):
+    """The first line that a worker is told.
+
+    `listen` is the descriptor of its socket, `relay` the path of the main process's; `settings` are the daemon's, and
+    `memory` is a descriptor that the service passes on, or none.
+    """
+
+    listen: int
+    relay: str
+    settings: msgspec.Raw
+    memory: int = -1
+
+
+class Word(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A later line: new settings to take over, or, without any, the question what the worker has counted."""
+
+    settings: msgspec.Raw = msgspec.Raw()  # it is empty, and nobody can write to it
+
+
+_COUNT = msgspec.json.encode(Word())
+_families = msgspec.json.Decoder(list[Family]).decode
+
+
+@dataclass(frozen=True)
+class Workers:
+    """What a daemon says of its workers: the module that they run (`python -m`), how many, and what they inherit.
+
+    `ended` is called after each end of one, before the next is started.
+    """
+
+    module: str
+    count: int
+    memory: int = -1
+    ended: Callable[[], object] = str
+
+
+@dataclass
+class _Worker:
+    """One place in the crew: its socket, the process that has it now, and what it and those before it have counted."""
+
+    listen: socket.socket
+    process: Process | None = None
+    said: list[Family] = field(default_factory=list)
+    before: list[Family] = field(default_factory=list)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Crew:
+    """The workers of a daemon that is listening. Make it with `working`."""
+
+    def __init__(
+        self, workers: Workers, settings: msgspec.Struct, sockets: Sequence[socket.socket], relay: str
+    ) -> None:
+        self._workers = workers
+        self._settings = settings
+        self._relay = relay
+        self._crew = [_Worker(listen) for listen in sockets]
+        self._stopping = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def pids(self) -> list[int]:
+        """The processes that are alive."""
+        return [worker.process.pid for worker in self._crew if worker.process and worker.process.returncode is None]
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._keep(worker)) for worker in self._crew]
+
+    async def stop(self) -> None:
+        """Tells all to finish, and waits for it."""
+        self._stopping = True
+        await asyncio.gather(*(_finished(worker.process) for worker in self._crew if worker.process))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def take(self, settings: msgspec.Struct) -> None:
+        """Tells all, and those that are started later, settings that changed."""
+        self._settings = settings
+        word = msgspec.json.encode(Word(msgspec.Raw(msgspec.json.encode(settings))))
+        await asyncio.gather(*(_told(worker.process, word) for worker in self._crew if worker.process))
+
+    async def counted(self) -> list[list[Family]]:
+        """What each has counted, and those before it. What one had not said when it died is lost."""
+        await asyncio.gather(*(self._count(worker) for worker in self._crew))
+        return [families for worker in self._crew for families in (worker.said, worker.before)]
+
+    async def _keep(self, worker: _Worker) -> None:
+        """Keeps one place taken."""
+        while not self._stopping:
+            worker.process = await self._started(worker)
+            status = await worker.process.wait()
+            if self._stopping:
+                return
+            worker.said, worker.before = [], telemetry.summed([worker.said, worker.before])
+            telemetry.event("worker.ended", pid=worker.process.pid, status=status)
+            self._workers.ended()
+            await asyncio.sleep(RESTART_S)
+
+    async def _started(self, worker: _Worker) -> Process:
+        inherited = [worker.listen.fileno()] + ([self._workers.memory] if self._workers.memory >= 0 else [])
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", self._workers.module),
+            stdin=PIPE,
+            stdout=PIPE,
+            pass_fds=inherited,
+            start_new_session=True,
+            limit=LINE_BYTES_MAX,
+        )
+        settings = msgspec.Raw(msgspec.json.encode(self._settings))
+        brief = Brief(worker.listen.fileno(), self._relay, settings, self._workers.memory)
+        telemetry.event("worker.started", pid=process.pid)
+        await _told(process, msgspec.json.encode(brief))
+        return process
+
+    async def _count(self, worker: _Worker) -> None:
+        """Asks one what it has counted; where it does not say, what it said before stands."""
+        async with worker.lock:
+            process = worker.process
+            if process is None or process.returncode is not None or process.stdout is None:
+                return
+            await _told(process, _COUNT)
+            with suppress(TimeoutError, msgspec.MsgspecError, ValueError):
+                async with asyncio.timeout(COUNT_S):
+                    said = _families(await process.stdout.readline())
+                if process is worker.process:
+                    worker.said = said
+
+
+@asynccontextmanager
+async def working(
+    workers: Workers, settings: msgspec.Struct, sockets: Sequence[socket.socket], relay: str
+) -> AsyncIterator[Crew]:
+    """Keeps a worker at each socket while the context lasts; `relay` is where the main process listens for them."""
+    crew = Crew(workers, settings, sockets, relay)
+    crew.start()
+    try:
+        yield crew
+    finally:
+        await crew.stop()
+
+
+async def _told(process: Process, line: bytes) -> None:
+    """Writes a line to a worker; one that has died meanwhile is told when it is started again."""
+    assert process.stdin is not None
+    with suppress(ConnectionError):
+        process.stdin.write(line + b"\n")
+        await process.stdin.drain()
+
+
+async def _finished(process: Process) -> None:
+    """Ends a worker's input, and kills it when that does not end it in time."""
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        await asyncio.wait_for(process.wait(), STOP_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()

@@ -1,0 +1,175 @@
+"""Workers as processes: behind one port, killed and started again, counted together, and gone with the main process."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from daemon import failed, process, settings_file
+from grid import PATIENCE_S, until
+from plain_http import ask
+
+from lrc.settings import LrcSettings
+from reploc.client import LrcClient
+from reploc.demo.processes import Process, free_port
+from reploc.members import IndexSettings
+from reploc.wire import MappingItem
+
+#: Connections until each process has had some: with three processes all but one in a million runs needs fewer.
+CONNECTIONS = 40
+
+
+def lrc_settings(path: Path, workers: int = 3, port: int = 0) -> LrcSettings:
+    listen = f"127.0.0.1:{port or free_port()}"
+    nobody = IndexSettings(nodes=[])
+    return LrcSettings(site="A", store=str(path / "store"), listen=listen, workers=workers, index=nobody)
+
+
+@pytest.fixture
+def lrc(tmp_path: Path) -> Iterator[Process]:
+    told = lrc_settings(tmp_path)
+    found = process("lrc", settings_file(tmp_path / "lrc.toml", told), f"http://{told.listen}")
+    found.start()
+    yield found
+    found.stop()
+
+
+def main_pid(found: Process) -> int:
+    assert found.running is not None
+    return found.running.pid
+
+
+def workers_of(pid: int) -> set[int]:
+    """The processes that a process started and that have not ended."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(parent) == pid and state != "Z":
+            found.add(int(path.parent.name))
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+async def ready(found: Process, workers: int = 2) -> set[int]:
+    """The workers of a daemon, once all of them listen."""
+    await found.answering()
+    port = int(found.url.rpartition(":")[2])
+    await come(lambda: listeners(port) == workers + 1, "every worker listens")
+    return workers_of(main_pid(found))
+
+
+def listeners(port: int) -> int:
+    """How many sockets listen on a port of the loopback."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return sum(line.split()[1] == f"0100007F:{port:04X}" and line.split()[3] == "0A" for line in lines)
+
+
+async def counted(found: Process, route: str) -> int:
+    _, said = await ask(f"{found.url}/metrics")
+    line = f'reploc_request_seconds_count{{route="{route}",status="200"}} '
+    return sum(int(float(one.removeprefix(line))) for one in said.decode().splitlines() if one.startswith(line))
+
+
+async def asked(found: Process, times: int = CONNECTIONS) -> None:
+    """Looks one name up over so many connections, and sees it each time."""
+    for _ in range(times):
+        status, said = await ask(f"{found.url}/v1/replicas?lfn=/a")
+        assert (status, said["pfns"]) == (200, ["a:1"])
+
+
+async def come(condition: Callable[[], bool], what: str) -> None:
+    """Waits until something is so."""
+
+    async def look() -> bool:
+        return condition()
+
+    await until(look, bool, what)
+
+
+async def test_writes_reach_the_writer_and_every_process_sees_them_at_once(lrc: Process) -> None:
+    await ready(lrc)
+    for number in range(CONNECTIONS):
+        async with LrcClient(lrc.url) as writing:
+            await writing.put([MappingItem(f"/{number}", "a:1", 7)])
+        async with LrcClient(lrc.url) as reading:
+            assert (await reading.lookup(f"/{number}")).size == 7
+            assert (await reading.status()).lfns == number + 1
+    _, listed = await ask(f"{lrc.url}/v1/dump")
+    assert len(listed) == CONNECTIONS
+
+
+async def test_what_is_wrong_is_said_alike_by_all(lrc: Process) -> None:
+    await ready(lrc)
+    for path, status in (("replicas?lfn=/gone", 404), ("replicas?lfm=/a", 400), ("nothing", 404), ("mappings", 405)):
+        said = [await ask(f"{lrc.url}/v1/{path}") for _ in range(CONNECTIONS // 2)]
+        assert {found for found, _ in said} == {status}
+        assert len({problem["detail"] for _, problem in said}) == 1
+
+
+async def test_counts_are_those_of_all_processes(lrc: Process) -> None:
+    await ready(lrc)
+    async with LrcClient(lrc.url) as client:
+        await client.put([MappingItem("/a", "a:1")])
+    await asked(lrc)
+    for _ in range(CONNECTIONS // 4):
+        assert await counted(lrc, "/v1/replicas") == CONNECTIONS
+
+
+async def test_a_worker_that_dies_is_started_again_and_its_counts_stay(lrc: Process) -> None:
+    workers = await ready(lrc)
+    async with LrcClient(lrc.url) as client:
+        await client.put([MappingItem("/a", "a:1")])
+    await asked(lrc)
+    before = await counted(lrc, "/v1/replicas")
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    await come(lambda: len(workers_of(main_pid(lrc)) - workers) == 2, "two new workers")
+    await asked(lrc)
+    assert await counted(lrc, "/v1/replicas") == before + CONNECTIONS
+
+
+async def test_no_worker_outlives_the_main_process(lrc: Process) -> None:
+    workers = await ready(lrc)
+    assert len(workers) == 2
+    lrc.kill()
+    await come(lambda: not any(map(is_alive, workers)), "no worker is left")
+
+
+async def test_told_to_stop_all_finish_what_they_are_doing(lrc: Process) -> None:
+    workers = await ready(lrc)
+    assert lrc.running is not None
+    async with LrcClient(lrc.url) as client:
+        writing = [asyncio.create_task(client.put([MappingItem(f"/{n}", "a:1")])) for n in range(50)]
+        await asyncio.gather(*writing)
+    lrc.running.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(lrc.running.wait, PATIENCE_S) == 0
+    assert not any(map(is_alive, workers))
+
+
+async def test_changed_settings_reach_the_workers(lrc: Process, tmp_path: Path) -> None:
+    await ready(lrc)
+    assert lrc.running is not None
+    settings = tmp_path / "lrc.toml"
+    settings.write_text(settings.read_text().replace('log_format = "text"', 'log_format = "json"'))
+    lrc.running.send_signal(signal.SIGHUP)
+    await come(lambda: lrc.log.read_text().count('"event": "daemon.reloaded"') == 3, "three processes log as JSON")
+
+
+async def test_a_port_that_another_daemon_shares_among_its_workers_is_taken(lrc: Process, tmp_path: Path) -> None:
+    await ready(lrc)
+    (tmp_path / "other").mkdir()
+    told = lrc_settings(tmp_path / "other", port=int(lrc.url.rpartition(":")[2]))
+    status, said = failed("lrc", settings_file(tmp_path / "other.toml", told))
+    assert status == 2
+    assert "cannot listen" in said[0]
