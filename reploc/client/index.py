@@ -1,10 +1,11 @@
 """The client of the whole index: routes LFNs to the owners of their slots, and resolves them at the catalogs.
 
 The list of members comes from any node that answers, and is believed for a minute or until a node fails. Each LFN goes
-to an owner of its slot; where that one fails, or is not complete for the LFN, to the next. Where none is complete the
-ring may have changed: the list is fetched anew, and the owners before the change are asked too, which catalogs go on
-telling their news for `expiry_s`. The rules are in `reploc/client/locations.py` and `reploc/client/resolve.py`; here
-they are carried out, within a deadline.
+to an owner of its slot; where that one fails, or is not complete for the LFN, to the next; where no owner answers, to
+other nodes, which may reach the owners where the client does not. Where none is complete the ring may have changed: the
+list is fetched anew, and the owners before the change are asked too, which catalogs go on telling their news for
+`expiry_s`. The rules are in `reploc/client/locations.py` and `reploc/client/resolve.py`; here they are carried out,
+within a deadline.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ RECHECK_S = 1.0
 AILING_S = 10.0
 #: Seconds that one node may take while another one could be asked instead.
 ATTEMPT_S = 5.0
+#: Nodes that own nothing of a slot and are asked about it where no owner answers: they forward the question.
+OTHERS_MAX = 2
 #: The part of a resolved lookup's time that the index may take; the catalogs have the rest.
 INDEX_SHARE = 0.5
 #: Requests that one call keeps under way over all index nodes.
@@ -170,24 +173,33 @@ class RliClient(Carried):
         self, view: View, part: Part, demand: Demand, until: float, failed: dict[str, ReplocError]
     ) -> Locations | None:
         said: Locations | None = None
-        owners = sorted(part.owners, key=self._ailing)
-        for number, owner in enumerate(owners):
+        nodes = self._worth_asking(view, part)
+        for number, name in enumerate(nodes):
+            if said is not None and name not in part.owners:
+                continue
             lfns = part.lfns if said is None else said.incomplete
-            left = len(owners) - number
+            left = len(nodes) - number
             transport = Retrying(self._transport) if left == 1 and said is None else self._transport
-            node = RliNodeClient(view.urls[owner], request_s=_attempt_s(until, left), transport=transport)
+            node = RliNodeClient(view.urls[name], request_s=_attempt_s(until, left), transport=transport)
             try:
                 answer = await node.locations(lfns, demand)
             except ReplocError as wrong:
                 if not _another_may_know(wrong):
                     raise
-                failed[owner] = wrong
-                self._failed(owner)
+                failed[name] = wrong
+                self._failed(view.urls[name])
                 continue
             said = answer if said is None else locations.merged(said, answer)
             if not said.incomplete:
                 break
         return said
+
+    def _worth_asking(self, view: View, part: Part) -> list[str]:
+        """The owners, those that failed a moment ago last, and before these a few nodes that may reach them."""
+        ailing = [owner for owner in part.owners if self._ailing(view.urls[owner])]
+        well = [owner for owner in part.owners if owner not in ailing]
+        others = [name for name in view.urls if name not in part.owners and not self._ailing(view.urls[name])]
+        return [*well, *others[:OTHERS_MAX], *ailing]
 
     # ---- who belongs to it
 
@@ -249,12 +261,12 @@ class RliClient(Carried):
                 self._failed(url)
         raise _nothing_said("no index node could say who belongs to the index", failed)
 
-    def _ailing(self, who: str) -> bool:
-        """Whether a node, by name or address, failed a moment ago."""
-        return self._ailing_until.get(who, 0.0) > _time()
+    def _ailing(self, url: str) -> bool:
+        """Whether the node at an address failed a moment ago."""
+        return self._ailing_until.get(url, 0.0) > _time()
 
-    def _failed(self, who: str) -> None:
-        self._ailing_until[who] = _time() + AILING_S
+    def _failed(self, url: str) -> None:
+        self._ailing_until[url] = _time() + AILING_S
         self._view_until = 0.0
 
 

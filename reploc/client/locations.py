@@ -57,7 +57,7 @@ class View:
 class Located:
     """What the index knows of the LFNs asked for.
 
-    `locations` has every LFN; `answered` those that at least one owner spoke about. `nodes` says why each node that
+    `locations` has every LFN; `answered` those that at least one node spoke about. `nodes` says why each node that
     could not be asked could not: node name → error.
     """
 

@@ -126,15 +126,28 @@ async def test_where_no_owner_is_complete_all_their_sites_count_and_the_missing_
 
 
 async def test_lfns_whose_owners_all_fail_are_incomplete_and_the_others_are_answered() -> None:
+    """Others are asked for them, and say that they cannot reach the owners either."""
     index = nodes(4, redundancy=1, held={key: ["X"] for key in LFNS}, sites={"X": "http://x:1"})
     index[2].trouble = nonsense
     async with an_index(*index) as client:
+        lost = {lfn for lfn in LFNS if owners(index[0], lfn) == ["node-2"]}
+        for node in index:
+            node.held, node.incomplete = {lfn: ["X"] for lfn in LFNS if lfn not in lost}, lost
         located = await client.locate(LFNS)
-    lost = {lfn for lfn in LFNS if owners(index[0], lfn) == ["node-2"]}
     assert lost
     assert set(located.said.incomplete) == lost
-    assert located.answered == frozenset(LFNS) - lost
     assert "answered 'text/html'" in located.nodes["node-2"]
+
+
+async def test_a_node_that_owns_nothing_of_a_slot_is_asked_where_no_owner_answers() -> None:
+    """It forwards the question: the client may be cut off from nodes that reach each other."""
+    index = nodes(4, redundancy=2, held={key: ["X"] for key in LFNS}, sites={"X": "http://x:1"})
+    index[0].trouble = index[1].trouble = nonsense
+    async with an_index(*index) as client:
+        for _ in range(2):
+            located = await client.locate(LFNS)
+            assert located.complete
+            assert all(located.said.locations.values())
 
 
 async def test_when_nobody_can_be_asked_the_error_names_the_nodes() -> None:
