@@ -17,7 +17,7 @@ PACKAGES := wrk redis-server postgresql etcd-server etcd-client strace iproute2 
 help:
 	@echo "make demo      the grid on this machine, on real files, in under three minutes"
 	@echo "make test      lint, types and every test"
-	@echo "make soak      kills writers and scans KILLS times (10,000), and checks what they leave; SEED repeats a run"
+	@echo "make soak      KILLS kills of writers and scans (10,000), FAULTS of a simulated network (1,000,000); SEED repeats"
 	@echo "make loadtest  a locust scenario against real servers, headless"
 	@echo "make packages  installs what tests and figures need of Debian, as root; else says what is missing"
 	@echo "make figures   the benchmarks, each figure beside its bar and its peer; writes loadtests/results/"
@@ -36,7 +36,7 @@ lint: $(VENV)/.tested
 	$(BIN)/mypy
 
 soak: $(VENV)/.tested
-	$(BIN)/python tests/lrc/soak.py $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+	PYTHONPATH=tests:tests/lrc $(BIN)/python tests/soak.py $(if $(KILLS),--kills $(KILLS)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
 
 loadtest: $(VENV)/.load
 	$(BIN)/python -m loadtests.scenario

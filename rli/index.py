@@ -25,6 +25,10 @@ from rli.intake import Intake
 from rli.matrix import Matrix, MayHold
 from rli.registry import Registry
 
+#: Seconds since the last look for senders without news, after which a question looks first: the process was stopped, or
+#: its machine slept, and its duties come after what was asked meanwhile.
+LATE_S = 2.0
+
 
 class Index:
     """What a node holds of all sites. One event loop uses it; moments are monotonic seconds."""
@@ -37,6 +41,9 @@ class Index:
         self._intake = Intake(self.registry, {"bloom": Filters(self.matrix)})
         #: The totals of collections, where the index is told of them.
         self.collections = Collections(index, self.owned, now) if index.collections else None
+        self._expired_at = now
+        #: Senders that fell silent in front of a question, for the next `expire` to say.
+        self._fell_silent: list[str] = []
 
     def change_ring(self, index: IndexSettings, node: str, now: float) -> None:
         """From now on the nodes and the redundancy are those of `index`, which is the same in all else."""
@@ -91,12 +98,19 @@ class Index:
 
     def expire(self, now: float) -> list[str]:
         """Stops serving senders without news; their sites."""
-        silent = self._intake.expire(now)
+        self._expired_at = now
+        silent = [*self._fell_silent, *self._intake.expire(now)]
+        self._fell_silent = []
         if self.collections is not None:
             silent += self.collections.expire(now)
         return list(dict.fromkeys(silent))
 
     # ---- answers -------------------------------------------------------------------------------------------------
+
+    def _expire_if_late(self, now: float) -> None:
+        """Nothing is answered from news that has expired, however long the duty that drops it is held up."""
+        if now - self._expired_at > LATE_S:
+            self._fell_silent = self.expire(now)
 
     def helpless(self, digests: Digests) -> NDArray[np.bool_]:
         """For which digests another node must be asked: nothing is held of the slot, and more may exist; shape (n,)."""
@@ -106,6 +120,7 @@ class Index:
 
     def location(self, lfn: str, now: float) -> Location:
         """Which sites may hold one LFN."""
+        self._expire_if_late(now)
         digests = digest.of([lfn])
         slot = slot_of(digests, self.settings.slots)
         registry = self.registry
@@ -120,6 +135,7 @@ class Index:
         """Which sites may hold each of some LFNs, an answer for each of them."""
         if len(lfns) == 1:
             return [self.location(lfns[0], now)]
+        self._expire_if_late(now)
         digests = digest.of(lfns)
         slots = slots_of(digests, self.settings.slots)
         found = self.matrix.query(digests)
@@ -140,6 +156,7 @@ class Index:
 
     def locations(self, lfns: Sequence[str], digests: Digests, now: float) -> Locations:
         """Which sites may hold each of many LFNs; `digests` are theirs, shape (n, 2)."""
+        self._expire_if_late(now)
         slots = slots_of(digests, self.settings.slots)
         lacking = np.flatnonzero(~self.registry.complete(slots))
         found = self.matrix.query(digests)

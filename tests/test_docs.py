@@ -149,3 +149,18 @@ def test_the_makefile_installs_every_package_that_a_test_asks_for() -> None:
         asked |= set(re.findall(r'needs_command\("[^"]+", "([^"]+)"\)', text))
     assert asked
     assert asked <= set(listed[1].split())
+
+
+def test_every_fault_that_the_docs_tell_of_is_made_by_the_test_that_they_name() -> None:
+    there = {
+        node.name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    rows = [
+        line for line in (ROOT / "docs" / "faults.md").read_text(encoding="utf-8").splitlines() if "| `test_" in line
+    ]
+    assert len(rows) > 12
+    for row in rows:
+        assert set(re.findall(r"`(test_[a-z_]+)`", row)) <= there, row

@@ -6,24 +6,11 @@ A failing run prints its seed: `Grid(seed, …)` plays it again, event by event.
 
 import numpy as np
 import pytest
-from simnet.grid import CONVERGED_S, EXPIRY_S, FULL_S, NEVER_S, RENEWAL_S, Grid
+from simnet.grid import BAD, CONVERGED_S, EXPIRY_S, FULL_S, NEVER_S, RENEWAL_S, ROUGH, Grid
 from simnet.network import Faults
 from simnet.site import Site
 
-ROUGH = Faults(lost=0.2, doubled=0.2, spoiled=0.1, delay_max_s=1.5)
-BAD = Faults(lost=0.05, doubled=0.3, spoiled=0.05, delay_max_s=0.3)
 SEEDS_AT_ONCE = 10
-
-
-def rough_times(grid: Grid, disturbances: int) -> None:
-    """Writes all the while, and a disturbance now and then."""
-    grid.start()
-    for _ in range(disturbances):
-        for _ in range(grid.rng.randint(1, 3)):
-            grid.write_somewhere()
-            grid.run_for(0.25)
-        grid.disturb()
-    grid.mend()
 
 
 @pytest.mark.parametrize("first", range(0, 50, SEEDS_AT_ONCE))
@@ -32,7 +19,7 @@ def test_after_the_last_fault_the_index_becomes_the_truth(first: int) -> None:
     for seed in range(first, first + SEEDS_AT_ONCE):
         print(f"seed {seed}")
         grid = Grid(seed, ROUGH)
-        rough_times(grid, disturbances=12)
+        grid.rough_times(disturbances=12)
         grid.run_for(CONVERGED_S)
         grid.check_converged()
 
@@ -43,9 +30,29 @@ def test_renewals_alone_find_and_repair_every_difference(first: int) -> None:
     for seed in range(first, first + SEEDS_AT_ONCE):
         print(f"seed {seed}")
         grid = Grid(seed, ROUGH, full_s=NEVER_S)
-        rough_times(grid, disturbances=12)
+        grid.rough_times(disturbances=12)
         grid.run_for(EXPIRY_S + 2 * RENEWAL_S)
         grid.check_converged()
+
+
+@pytest.mark.parametrize("first", range(4000, 4020, SEEDS_AT_ONCE))
+def test_what_is_cut_one_way_is_repaired_when_it_is_mended(first: int) -> None:
+    """Messages arrive whose answers do not, or the other way round, between all parties, nodes among themselves too."""
+    for seed in range(first, first + SEEDS_AT_ONCE):
+        print(f"seed {seed}")
+        grid = Grid(seed, full_s=NEVER_S)
+        grid.start()
+        grid.run_for(2 * RENEWAL_S)
+        for _ in range(4):
+            site, node = grid.rng.choice(list(grid.sites)), grid.rng.choice(list(grid.nodes))
+            grid.network.cut(grid.rng.choice([(site, node), (node, site)]))
+            grid.cut_some_ways()
+            for _ in range(grid.rng.randint(2, 12)):
+                grid.write_somewhere()
+                grid.run_for(0.25)
+            grid.network.heal()
+            grid.run_for(EXPIRY_S + 2 * RENEWAL_S)
+            grid.check_converged()
 
 
 @pytest.mark.parametrize("full_s", [FULL_S, NEVER_S])

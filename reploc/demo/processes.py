@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reploc.client.transport import HttpTransport, Request
-from reploc.errors import Internal, Unreachable
+from reploc.errors import DeadlineExceeded, Internal, Unreachable
 from reploc.status import Health
 
 #: The `reploc` command of this very interpreter, installed or not.
@@ -88,7 +88,7 @@ class Process:
                 try:
                     await transport.ask(Request("GET", self.url, "/healthz", Health), loop.time() + 1.0)
                     return
-                except Unreachable:
+                except (Unreachable, DeadlineExceeded):
                     await asyncio.sleep(LOOK_S)
         finally:
             await transport.close()

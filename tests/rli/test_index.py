@@ -77,6 +77,19 @@ async def test_one_lfn_and_many_get_the_same_answer() -> None:
     assert together.sites.keys() == {site for sites in together.locations.values() for site in sites}
 
 
+async def test_a_node_that_was_stopped_answers_nothing_from_news_that_expired_meanwhile() -> None:
+    """What was asked while it was stopped is answered before its duties are due."""
+    index = made()
+    await heard(index, SenderDouble(SETTINGS, "A", "http://a:1", "sender-a", names=["/a"]))
+    late = 30.0 + SETTINGS.expiry_s + 1.0
+    for said in (index.location("/new", late), *index.each_location(["/new", "/a"], late)):
+        assert (said.complete, said.missing, said.sites) == (False, ["A"], [])
+    together = many(index, ["/new", "/a"], late)
+    assert (together.incomplete, together.missing, together.sites) == (["/new", "/a"], ["A"], {})
+    assert index.expire(late) == ["A"], "the log is told of it all the same"
+    assert index.expire(late) == []
+
+
 async def test_no_lfns_are_no_answer_and_no_trouble() -> None:
     index = made()
     assert index.each_location([], 31.0) == []

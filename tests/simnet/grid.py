@@ -21,6 +21,9 @@ NEVER_S = 1e6
 #: The promise: after the last fault, two renewal intervals and one full update.
 CONVERGED_S = 2 * RENEWAL_S + FULL_S
 STEP_S = 0.25
+#: A network of the worst kind, and one on which most slots still need not go whole.
+ROUGH = Faults(lost=0.2, doubled=0.2, spoiled=0.1, delay_max_s=1.5)
+BAD = Faults(lost=0.05, doubled=0.3, spoiled=0.05, delay_max_s=0.3)
 #: A site that has been up for so long has spoken, or tried to speak, to every node.
 SPOKEN_S = 2.0
 
@@ -80,13 +83,24 @@ class Grid:
         names = 80 if self.rng.random() < 0.05 else self.rng.randint(0, 4)
         self.write(self.rng.choice(list(self.sites.values())), names)
 
+    def rough_times(self, disturbances: int) -> None:
+        """Writes all the while, and a disturbance now and then; at the end all is mended."""
+        self.start()
+        for _ in range(disturbances):
+            for _ in range(self.rng.randint(1, 3)):
+                self.write_somewhere()
+                self.run_for(STEP_S)
+            self.disturb()
+        self.mend()
+
     # ---- faults --------------------------------------------------------------------------------------------------
 
     def disturb(self) -> None:
         """One fault that is not the network's everyday: a crash, a restart, a restored backup, a cut."""
         site = self.rng.choice(list(self.sites.values()))
         node = self.rng.choice(list(self.nodes.values()))
-        match self.rng.randrange(7):
+        self.network.made += 1
+        match self.rng.randrange(8):
             case 0:
                 site.start()
             case 1:
@@ -100,8 +114,23 @@ class Grid:
             case 5 if self._backups[site.name]:
                 site.restore(self.rng.choice(self._backups[site.name]))
                 site.start()
+            case 6:
+                self.cut_some_ways()
             case _:
-                self.network.cuts.add((site.name, node.name))
+                self.network.cut((site.name, node.name))
+                self.network.cut((node.name, site.name))
+
+    def cut_some_ways(self) -> None:
+        """What one camp of the parties says does not reach the other, and mostly the other way round too."""
+        parties = [*self.sites, *self.nodes]
+        here = {party for party in parties if self.rng.random() < 0.3}
+        both = self.rng.random() < 0.7
+        for one in sorted(here):
+            for other in parties:
+                if other not in here:
+                    self.network.cut((one, other))
+                    if both:
+                        self.network.cut((other, one))
 
     def mend(self) -> None:
         """The last fault is over: everything runs and reaches everything."""

@@ -1,6 +1,8 @@
-"""A network with a seed: it loses, delays, doubles and reorders what it carries, and spoils summaries.
+"""A network with a seed: it loses, delays, doubles and reorders what it carries, spoils summaries, and has cuts.
 
-After `heal` it carries everything once and quickly, but what was sent before may still arrive late.
+A way is a pair of parties (who speaks, who hears): a cut may go one way only, and between nodes as well as between a
+site and a node. All faults are counted, but for delays, which everything has. After `heal` it carries everything once
+and quickly, but what was sent before may still arrive late.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
@@ -17,6 +19,8 @@ from reploc.wire import SoftState, Summary
 from simnet.clock import Clock
 
 T = TypeVar("T", bound=msgspec.Struct)
+#: Who speaks, and who hears.
+Way: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -42,33 +46,46 @@ class Network:
         self.clock = clock
         self.rng = rng
         self.faults = faults
-        #: Pairs (site, node) that do not reach each other, whichever speaks.
-        self.cuts: set[tuple[str, str]] = set()
+        self._cuts: set[Way] = set()
+        #: Faults that were made so far.
+        self.made = 0
 
     def heal(self) -> None:
         self.faults = CALM
-        self.cuts.clear()
+        self._cuts.clear()
 
-    def carry(self, pair: tuple[str, str], message: T, deliver: Callable[[T], None]) -> None:
-        """Delivers the message never, once or twice. A cut made while it is on its way loses it too."""
+    def cut(self, way: Way) -> None:
+        """Nothing that goes this way arrives any more, not even what has left already."""
+        self._cuts.add(way)
+
+    def is_open(self, way: Way) -> bool:
+        """Whether what goes this way can arrive; what cannot is counted as a fault."""
+        self.made += way in self._cuts
+        return way not in self._cuts
+
+    def carry(self, way: Way, message: T, deliver: Callable[[T], None]) -> None:
+        """Delivers the message never, once or twice."""
         if self.rng.random() < self.faults.lost:
+            self.made += 1
             return
         wire = msgspec.msgpack.encode(self._spoiled(message))
-        for _ in range(2 if self.rng.random() < self.faults.doubled else 1):
+        doubled = self.rng.random() < self.faults.doubled
+        self.made += doubled
+        for _ in range(2 if doubled else 1):
             self.clock.after(
-                self.rng.uniform(0, self.faults.delay_max_s), lambda: self._arrive(pair, wire, type(message), deliver)
+                self.rng.uniform(0, self.faults.delay_max_s), lambda: self._arrive(way, wire, type(message), deliver)
             )
 
-    def _arrive(self, pair: tuple[str, str], wire: bytes, kind: type[T], deliver: Callable[[T], None]) -> None:
-        if pair not in self.cuts:
+    def _arrive(self, way: Way, wire: bytes, kind: type[T], deliver: Callable[[T], None]) -> None:
+        if self.is_open(way):
             deliver(msgspec.msgpack.decode(wire, type=kind))
 
     def _spoiled(self, message: T) -> T:
         if not isinstance(message, SoftState):
             return message
-        summaries = [
-            spoiled(one, self.rng) if self.rng.random() < self.faults.spoiled else one for one in message.summaries
-        ]
+        spoil = [self.rng.random() < self.faults.spoiled for _ in message.summaries]
+        self.made += sum(spoil)
+        summaries = [spoiled(one, self.rng) if bad else one for bad, one in zip(spoil, message.summaries, strict=True)]
         return msgspec.structs.replace(message, summaries=summaries)
 
 

@@ -141,7 +141,8 @@ class IndexNode:
     def _ask_a_peer(self) -> None:
         """What `GET /v1/members` of another owner tells."""
         peer = self._peers[self._rng.choice(sorted(self._peers))]
-        if peer is self or not peer.up or (peer.name, self.name) in self._network.cuts:
+        ways = ((self.name, peer.name), (peer.name, self.name))
+        if peer is self or not peer.up or not all(map(self._network.is_open, ways)):
             return
         listed = np.zeros(self._index.slots, dtype=bool)
         listed[peer.registry.listed()] = True

@@ -190,14 +190,15 @@ class Site:
         self.run_once()
 
     def _send(self, send: SendSoftState) -> None:
-        pair, number, life = (self.name, send.node), send.message.message, self._life
+        there, back = (self.name, send.node), (send.node, self.name)
+        number, life = send.message.message, self._life
         outcomes: list[str] = []
 
         def reply(outcome: Outcome) -> None:
             if isinstance(outcome, ReplocError):
                 fail(outcome.detail, outcome.retryable)
             else:
-                self._network.carry(pair, outcome, answered)
+                self._network.carry(back, outcome, answered)
 
         def answered(answer: SoftStateAnswer) -> None:
             if life == self._life:  # a late or doubled answer is the sender's to pass over
@@ -211,7 +212,7 @@ class Site:
                 self.sender.failed(send.node, number, error, retryable=retryable, now=self._clock.now)
                 self.run_once()
 
-        self._network.carry(pair, send.message, lambda message: self._nodes[send.node].receive(message, reply))
+        self._network.carry(there, send.message, lambda message: self._nodes[send.node].receive(message, reply))
         self._clock.after(TIMEOUT_S, lambda: fail("no answer", True))
 
     def _later(self, seconds: float, action: Action) -> None:

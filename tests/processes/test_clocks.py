@@ -1,0 +1,95 @@
+"""Clocks that are set forward and back by a day under running daemons: nothing expires, and nothing looks younger.
+
+All rules are given monotonic seconds, which no clock step touches. libfaketime shows the daemons another time of day,
+as the kernel would after a step; that they saw it, their logs say.
+"""
+
+import asyncio
+import signal
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from daemon import process, settings_file
+from grid import index_settings, pfns, until
+from namespaces import PlacedProcess
+from needed import needed
+
+from lrc.settings import LrcSettings
+from reploc.client import LrcClient, RliClient
+from reploc.demo.processes import Process, free_port
+from reploc.wire import MappingItem
+from rli.settings import RliSettings
+
+LFNS = [f"/lfn/{number}" for number in range(40)]
+
+
+class Clock:
+    """The time of day that some processes are shown: the machine's, and so many days more."""
+
+    def __init__(self, path: Path) -> None:
+        found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+        needed(found, "libfaketime: apt-get install faketime")
+        self._library = found[0]
+        self._path = path
+        self.step(0)
+
+    def step(self, days: int) -> None:
+        self._path.write_text(f"{days:+}d")
+
+    def shown_to(self, process: Process) -> PlacedProcess:
+        told = {
+            "LD_PRELOAD": self._library,
+            "FAKETIME_TIMESTAMP_FILE": self._path,
+            "FAKETIME_NO_CACHE": 1,
+            "FAKETIME_DONT_FAKE_MONOTONIC": 1,
+        }
+        prefix = ["env", *(f"{name}={value}" for name, value in told.items())]
+        return PlacedProcess(process.name, process.command, process.url, process.log, prefix)
+
+
+async def test_clocks_that_are_set_forward_and_back_change_no_answer(tmp_path: Path) -> None:
+    index = index_settings(1, redundancy=1, expiry_s=3.0)
+    clocks = [Clock(tmp_path / "clock-of-node"), Clock(tmp_path / "clock-of-lrc")]
+    listen = f"127.0.0.1:{free_port()}"
+    (url,) = index.urls.values()
+    node_told = RliSettings(node="n0", listen=url.removeprefix("http://"), matrix_bytes_max=1 << 30, index=index)
+    lrc_told = LrcSettings(site="A", store=str(tmp_path / "store"), listen=listen, index=index)
+    node = clocks[0].shown_to(process("rli", settings_file(tmp_path / "n0.toml", node_told), url))
+    lrc = clocks[1].shown_to(process("lrc", settings_file(tmp_path / "lrc.toml", lrc_told), f"http://{listen}"))
+    right = {lfn: {f"file://{lfn}"} for lfn in LFNS} | {"/nowhere": set()}
+    try:
+        for each in (node, lrc):
+            each.start()
+            await each.answering()
+        async with LrcClient(lrc.url) as catalog, RliClient([url]) as client:
+            await catalog.put([MappingItem(lfn, f"file://{lfn}") for lfn in LFNS])
+            asked = list(right)
+            await until(lambda: client.lookup(asked), lambda said: said.complete and pfns(said) == right, "settled")
+            for days, who in ((1, node), (-1, node), (1, lrc), (-1, lrc), (0, lrc)):
+                clocks[who is lrc].step(days)
+                for _ in range(10):
+                    said = await client.lookup(asked)
+                    assert said.complete
+                    assert pfns(said) == right
+                    located = await client.locate(asked, max_age_s=60)
+                    assert located.said.sites["A"].age_s < 60
+                    await asyncio.sleep(0.05)
+                new = f"/new/{who.name}/{days}"
+                await catalog.put([MappingItem(new, f"file://{new}")])
+                right[new] = {f"file://{new}"}
+                asked.append(new)
+                await until(lambda: client.lookup(asked), lambda said: pfns(said) == right, "what is new is found")
+                await until(
+                    lambda days=days, who=who: _logged(who, days), bool, "the daemon sees the other time of day"
+                )
+    finally:
+        lrc.kill()
+        node.kill()
+
+
+async def _logged(daemon: Process, days: int) -> bool:
+    """Whether a line of its log is of the day that it was shown."""
+    assert daemon.running is not None
+    daemon.running.send_signal(signal.SIGHUP)
+    day = (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%d")
+    return daemon.log.read_text().splitlines()[-1].startswith(day)
