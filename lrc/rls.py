@@ -1,7 +1,6 @@
 """What a catalog answers at its RLS port: the methods of the Globus RLS, and those about the server itself.
 
-Attributes are not kept yet, and the list of index nodes stands in the settings: requests that would need either are
-`unsupported`, in words.
+The list of index nodes stands in the settings: requests that would change it are `unsupported`, in words.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from lrc.catalog import Catalog
+from lrc.rls_attributes import Attributes
 from lrc.rls_reads import Reads
 from lrc.rls_writes import Writes
 from lrc.settings import LrcSettings
@@ -20,11 +20,6 @@ from reploc import __version__, service
 from reploc.rls_port import Methods, administer, require_admin
 from reploc.rls_protocol import Code, Refused, Request, StatsFlag, listing, values
 from reploc.wire import NodeProgress
-
-_ATTRIBUTES = (
-    b"lrc_attr_create lrc_attr_delete lrc_attr_get lrc_attr_add lrc_attr_modify lrc_attr_remove lrc_attr_value_get "
-    b"lrc_attr_search lrc_attr_add_bulk lrc_attr_remove_bulk lrc_attr_value_get_bulk"
-).split()
 
 
 class LrcMethods:
@@ -38,6 +33,7 @@ class LrcMethods:
         self._settings = settings
         self._reads = Reads(catalog, threads)
         self._writes = Writes(catalog, threads, writer)
+        self._attributes = Attributes(catalog, threads, writer)
         self._started = service.now()
 
     def methods(self) -> Methods:
@@ -76,7 +72,7 @@ class LrcMethods:
                 b"stats": self._stats,
                 b"get_configuration": self._configuration,
                 b"set_configuration": _unsupported("settings stand in the file of the daemon"),
-                **dict.fromkeys(_ATTRIBUTES, _unsupported("this catalog keeps no attributes")),
+                **self._attributes.methods(),
             },
             other_role="not RLI server",
         )

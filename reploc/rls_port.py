@@ -363,6 +363,13 @@ _CODES = {
     "lfn-exists": Code.LFN_EXISTS,
     "pfn-exists": Code.PFN_EXISTS,
     "mapping-exists": Code.MAPPING_EXISTS,
+    "attribute-unknown": Code.ATTRIBUTE_UNKNOWN,
+    "attribute-exists": Code.ATTRIBUTE_EXISTS,
+    "attribute-in-use": Code.ATTRIBUTE_EXISTS,
+    "attributes-full": Code.BAD_ARGUMENT,
+    "value-invalid": Code.BAD_ARGUMENT,
+    "value-exists": Code.ATTRIBUTE_EXISTS,
+    "value-unknown": Code.VALUE_UNKNOWN,
 }
 
 

@@ -298,9 +298,9 @@ def name(token: bytes, what: str) -> str:
     return text
 
 
-def window(request: Request) -> tuple[int, int]:
-    """(offset, limit) of a query, its second and third parameter. Limit 0 is everything, whatever the offset."""
-    offset, limit = number(request.parameters[1], "offset"), number(request.parameters[2], "limit")
+def window(request: Request, at: int = 1) -> tuple[int, int]:
+    """(offset, limit) of a query, its parameters from number `at` on. Limit 0 is everything, whatever the offset."""
+    offset, limit = number(request.parameters[at], "offset"), number(request.parameters[at + 1], "limit")
     return (offset if limit else 0), limit
 
 

@@ -13,6 +13,7 @@ BARE = {
 VALUES = {"stats": 12, "lrc_rli_info": 4}
 #: Tokens of one entry of a list, where they are not two.
 ENTRY = {"lrc_create_bulk": 3, "lrc_add_bulk": 3, "lrc_delete_bulk": 3, "lrc_renamelfn_bulk": 3}
+ENTRY |= {"lrc_attr_value_get": 3, "lrc_attr_search": 3, "lrc_attr_add_bulk": 3, "lrc_attr_remove_bulk": 3}
 ENTRY |= {"lrc_renamepfn_bulk": 3, "lrc_rli_list": 4, "rli_exists_bulk": 2}
 
 
@@ -44,6 +45,9 @@ class RlsClient:
             return 0, [await self.token() for _ in range(count)]
         found: list[str] = []
         while first := await self.token():
+            if method == "lrc_attr_value_get_bulk":
+                found += [first, *[await self.token() for _ in range(4 if first == "0" else 2)]]
+                continue
             missed = method.endswith("_bulk") and first in ("12", "14") and method not in ENTRY
             size = 2 if missed else 3 if method.endswith("_bulk") and method not in ENTRY else ENTRY.get(method, 2)
             found += [first, *[await self.token() for _ in range(size - 1)]]
