@@ -11,6 +11,7 @@ from msgspec import Struct
 from lrc import check, server
 from lrc.catalog import Catalog
 from lrc.settings import LrcSettings
+from lrc.tools.attribute_commands import attribute
 from lrc.tools.backup_command import backup
 from lrc.tools.dump_commands import dump, load
 from lrc.tools.scan_command import scan
@@ -52,7 +53,7 @@ def lrc() -> None:
     """A site's local replica catalog: the daemon, and its tools."""
 
 
-for command in (scan, dump, load, backup):
+for command in (attribute, scan, dump, load, backup):
     lrc.add_command(command)
 
 

@@ -63,7 +63,7 @@ def test_every_command_that_the_docs_show_exists_with_its_options() -> None:
     assert len(shown) > 8
     for line in shown:
         words = line.split()
-        name = next(" ".join(words[:n]) for n in (3, 2) if " ".join(words[:n]) in COMMANDS)
+        name = next(" ".join(words[:n]) for n in (4, 3, 2) if " ".join(words[:n]) in COMMANDS)
         options = {option for param in COMMANDS[name].params for option in param.opts}
         assert {word for word in words if word.startswith("-")} <= options, line
 

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from lrc.catalog import Catalog
 from lrc.writer import Writer
 from reploc import names
+from reploc.attributes import After, AttributeItem, DefineBody, Definition, Found, SearchBody, SetBody, SetItem, What
 from reploc.client.lrc import LrcClient
 from reploc.commands import discovery
 from reploc.errors import ConfigInvalid
@@ -44,6 +45,22 @@ class Access(Protocol):
         """Everything that it holds, in key order."""
         ...
 
+    async def attributes(self) -> list[Definition]:
+        """The attributes that are defined."""
+        ...
+
+    def values(self, of: Definition) -> AsyncIterator[Found]:
+        """The names that have a value of an attribute, with it."""
+        ...
+
+    async def define(self, attributes: Sequence[AttributeItem]) -> Written:
+        """Defines attributes; one that is there already with the same type is success."""
+        ...
+
+    async def set_values(self, what: What, values: Sequence[SetItem]) -> Written:
+        """Sets up to `reploc.client.batches.ITEMS` values."""
+        ...
+
 
 class DaemonAccess:
     """A catalog through its daemon."""
@@ -63,6 +80,18 @@ class DaemonAccess:
 
     def files(self) -> AsyncIterator[LfnReplica]:
         return self._client.dump()
+
+    async def attributes(self) -> list[Definition]:
+        return await self._client.attributes.definitions()
+
+    def values(self, of: Definition) -> AsyncIterator[Found]:
+        return self._client.attributes.search(of.what, of.name, "all")
+
+    async def define(self, attributes: Sequence[AttributeItem]) -> Written:
+        return await self._client.attributes.define(attributes, if_absent=True)
+
+    async def set_values(self, what: What, values: Sequence[SetItem]) -> Written:
+        return await self._client.attributes.set(what, values)
 
 
 class StoreAccess:
@@ -91,6 +120,25 @@ class StoreAccess:
                 yield file
             if (after := page.next) is None:
                 return
+
+    async def attributes(self) -> list[Definition]:
+        return await asyncio.to_thread(self._catalog.attributes)
+
+    async def values(self, of: Definition) -> AsyncIterator[Found]:
+        after: After | None = None
+        while True:
+            page = await asyncio.to_thread(self._catalog.search, SearchBody(of.what, of.name, "all", after=after))
+            for found in page.found:
+                yield found
+            if page.next is None:
+                return
+            after = After(page.next.name, page.next.value)
+
+    async def define(self, attributes: Sequence[AttributeItem]) -> Written:
+        return await self._writer.submit(DefineBody(list(attributes), if_absent=True))
+
+    async def set_values(self, what: What, values: Sequence[SetItem]) -> Written:
+        return await self._writer.submit(SetBody(what, list(values)))
 
 
 @asynccontextmanager

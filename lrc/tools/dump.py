@@ -1,19 +1,22 @@
 """A dump: a whole catalog as lines of JSON, the first of which says whose it is, and the last how many it has.
 
-    {"format":"reploc-lrc-dump","version":2,"site":"CERN","position":1234}
+    {"format":"reploc-lrc-dump","version":2,"site":"CERN","position":1234,"attributes":[{"what":"lfn","name":"run",…}]}
     {"lfn":"/a/b","size":17,"checksum":"adler32:00ab12cd","collection":"/a","pfns":["file:///data/a/b"]}
     …
-    {"end":1}
+    {"attribute":"run","of":"lfn","name":"/a/b","value":7}
+    …
+    {"end":2}
 
 Each line between is one LFN with all its PFNs in the order of their registration; size, checksum and collection may be
-null or absent. LFNs come in key order. `position` is where the catalog stood when the dump began: what was written
-later may be in it or not. A dump of version 1 has no last line, so that nobody sees where one was cut off; who writes
-a list by hand, or picks lines from a dump, says version 1.
+null or absent. LFNs come in key order. Behind them comes every value of an attribute, a line each, attribute by
+attribute. `position` is where the catalog stood when the dump began: what was written later may be in it or not. A dump
+of version 1 has no last line, so that nobody sees where one was cut off; who writes a list by hand, or picks lines from
+a dump, says version 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Annotated, BinaryIO, NamedTuple
 
 import msgspec
@@ -22,6 +25,7 @@ from msgspec import Meta, Struct
 from lrc.layout import PFNS_PER_LFN_MAX
 from lrc.tools.access import Access, Origin
 from reploc import names
+from reploc.attributes import ATTRIBUTES_MAX, AttributeItem, Definition, Value, What
 from reploc.errors import InputInvalid, NameInvalid, ReplocError, TooLarge
 from reploc.wire import PAGE_ITEMS, Body, LfnReplica, Size
 
@@ -42,6 +46,7 @@ class Header(Struct, frozen=True):
     version: int
     site: str
     position: int
+    attributes: Annotated[list[AttributeItem], Meta(max_length=ATTRIBUTES_MAX)] = []
 
 
 class Line(Body, frozen=True):
@@ -55,41 +60,66 @@ class Line(Body, frozen=True):
 
 
 class End(Body, frozen=True):
-    """The last line: how many LFNs the dump has."""
+    """The last line: how many the dump has between it and the first."""
 
     end: int
+
+
+class ValueLine(Body, frozen=True):
+    """One value of a dump."""
+
+    attribute: str
+    of: What
+    name: str
+    value: Value
 
 
 class Numbered(NamedTuple):
     """A line of a file by its number, from 1: what it says, or what is wrong with it."""
 
     number: int
-    said: Line | ReplocError
+    said: Line | ValueLine | ReplocError
     #: Bytes of the line with its end.
     bytes: int
 
 
 _header = msgspec.json.Decoder(Header)
 _line = msgspec.json.Decoder(Line)
+_value = msgspec.json.Decoder(ValueLine)
 _end = msgspec.json.Decoder(End)
 _END_BEGINS = b'{"end":'
 
 
-def header_line(origin: Origin) -> bytes:
+def header_line(origin: Origin, attributes: Sequence[Definition]) -> bytes:
     """The first line of a catalog's dump."""
-    return _encoder.encode_lines([Header(FORMAT, VERSION, origin.site, origin.position)])
+    items = [AttributeItem(one.what, one.name, one.type) for one in attributes]
+    return _encoder.encode_lines([Header(FORMAT, VERSION, origin.site, origin.position, items)])
 
 
-def end_line(lfns: int) -> bytes:
-    """The last line of the dump of so many LFNs."""
-    return _encoder.encode_lines([End(lfns)])
+def end_line(lines: int) -> bytes:
+    """The last line of a dump of so many."""
+    return _encoder.encode_lines([End(lines)])
 
 
-async def pieces(access: Access) -> AsyncIterator[tuple[bytes, int]]:
+async def pieces(access: Access, attributes: Sequence[Definition]) -> AsyncIterator[tuple[bytes, int]]:
     """The lines between the first and the last of a catalog's dump, many at a time: (lines, how many)."""
-    waiting: list[LfnReplica] = []
-    async for file in access.files():
-        waiting.append(file)
+    async for found in _in_pages(access.files()):
+        yield found
+    for one in attributes:
+        async for found in _in_pages(_value_lines(access, one)):
+            yield found
+
+
+async def _value_lines(access: Access, of: Definition) -> AsyncIterator[ValueLine]:
+    async for found in access.values(of):
+        yield ValueLine(of.name, of.what, found.name, found.value)
+
+
+async def _in_pages(said: AsyncIterator[LfnReplica] | AsyncIterator[ValueLine]) -> AsyncIterator[tuple[bytes, int]]:
+    """Messages as lines, many at a time: (lines, how many)."""
+    waiting: list[LfnReplica | ValueLine] = []
+    async for one in said:
+        waiting.append(one)
         if len(waiting) == PAGE_ITEMS:
             yield _encoder.encode_lines(waiting), len(waiting)
             waiting.clear()
@@ -139,14 +169,14 @@ def lines(file: BinaryIO, version: int) -> Iterator[Numbered]:
 def _fault_of_end(last: bytes, count_at_last: int, count: int) -> str:
     """What is wrong with the last line of a dump in which so many lines were before it, and in all; or empty text."""
     if not last:
-        return f"is not there: the dump was cut short after {count:,} LFNs"
+        return f"is not there: the dump was cut short after {count:,} lines"
     if count > count_at_last:
         return f"says that the dump ends, but {count - count_at_last:,} lines follow"
     try:
         said = _end.decode(last).end
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
         return f"is not the end of a dump: {wrong}"
-    return "" if said == count else f"says that the dump has {said:,} LFNs, but there are {count:,}"
+    return "" if said == count else f"says that the dump has {said:,} lines, but there are {count:,}"
 
 
 def _skip_line(file: BinaryIO) -> int:
@@ -158,13 +188,20 @@ def _skip_line(file: BinaryIO) -> int:
     return skipped
 
 
-def _read(raw: bytes) -> Line | ReplocError:
+def _read(raw: bytes) -> Line | ValueLine | ReplocError:
     try:
         line = _line.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as wrong:
-        return InputInvalid(str(wrong))
+        return _read_value(raw) if b'"attribute"' in raw else InputInvalid(str(wrong))
     fault = _fault(line)
     return line if fault is None else NameInvalid(fault)
+
+
+def _read_value(raw: bytes) -> ValueLine | ReplocError:
+    try:
+        return _value.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as wrong:
+        return InputInvalid(str(wrong))
 
 
 def _fault(line: Line) -> str | None:

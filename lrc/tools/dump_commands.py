@@ -50,7 +50,8 @@ Exit status:
 @lrc_option
 @store_option
 def dump(output: Path | None, lrcs: tuple[str, ...], store: Path | None) -> None:
-    """Writes everything that a catalog holds as NDJSON: a header, one LFN a line with all its PFNs, their number.
+    """Writes everything that a catalog holds as NDJSON: a header, one LFN a line with all its PFNs, the values of
+    attributes, and the number of lines.
 
     With --store the store is only read, also beside a running daemon. FILE appears when all of it is on disk.
     """
@@ -65,14 +66,16 @@ def dump(output: Path | None, lrcs: tuple[str, ...], store: Path | None) -> None
 async def _dump(catalog: AbstractAsyncContextManager[Access], file: BinaryIO, *, printing: bool) -> None:
     async with catalog as opened:
         origin = await opened.origin()
-        file.write(dumps.header_line(origin))
-        lfns = 0
-        with terminal.progress("dumped LFNs", origin.lfns, printing=printing) as bar:
-            async for lines, count in dumps.pieces(opened):
+        attributes = await opened.attributes()
+        file.write(dumps.header_line(origin, attributes))
+        count = 0
+        total = origin.lfns + sum(one.values for one in attributes)
+        with terminal.progress("dumped lines", total, printing=printing) as bar:
+            async for lines, more in dumps.pieces(opened, attributes):
                 file.write(lines)
-                lfns += count
-                bar.advance(count)
-        file.write(dumps.end_line(lfns))
+                count += more
+                bar.advance(more)
+        file.write(dumps.end_line(count))
     file.flush()
 
 
@@ -156,6 +159,7 @@ def _show(summary: Summary) -> None:
         ("lines", f"{summary.lines:,}"),
         ("refused", f"{summary.refused:,}"),
         ("mappings", f"{summary.mappings:,}"),
+        ("values", f"{summary.values:,}"),
         ("seconds", f"{summary.seconds:.2f}"),
         ("rate", f"{summary.mappings_per_s:,.0f} mappings/s"),
         (f"position of {summary.site}", str(summary.position)),

@@ -2,6 +2,8 @@
 
 All mappings of a line travel in one batch and in their order, so that a catalog that is loaded from another's dump has
 its PFNs in the same order. Batches are under way side by side: where two lines name one LFN, either may be first.
+Attributes of the header are defined first, and one that is defined already with another type stops the load; values are
+set when the mappings before them are registered.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ from msgspec import Struct
 
 from lrc.tools import dump
 from lrc.tools.access import Access
-from lrc.tools.dump import Line, Numbered
+from lrc.tools.dump import Header, Line, Numbered, ValueLine
 from lrc.tools.pipeline import each_as_it_comes
+from reploc.attributes import SetItem
 from reploc.client.batches import ITEMS
-from reploc.errors import ReplocError
+from reploc.errors import InputInvalid, ReplocError
 from reploc.wire import ItemError, MappingItem, Written
 
 #: Refused lines that a summary tells in words; all are counted.
@@ -33,8 +36,8 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 
 class Summary(Struct, frozen=True):
-    """What a load did: `lines` behind the header, of which `refused` were not taken, or not whole; `mappings` that are
-    now in the catalog. `refusals` tells at most 100 in words."""
+    """What a load did: `lines` behind the header, of which `refused` were not taken, or not whole; `mappings` and
+    `values` that are now in the catalog. `refusals` tells at most 100 in words."""
 
     site: str
     from_site: str
@@ -45,14 +48,20 @@ class Summary(Struct, frozen=True):
     seconds: float
     mappings_per_s: float
     refusals: list[str]
+    values: int = 0
 
 
 class _Batch(NamedTuple):
-    """Lines that are registered together."""
+    """Lines that are written together: mappings, or values of one kind of names."""
 
     lines: list[tuple[int, Line]]
     faults: list[tuple[int, ReplocError]]
     bytes: int
+    values: list[tuple[int, ValueLine]]
+
+    @property
+    def kind(self) -> str | None:
+        return _kind((self.lines or self.values)[0][1]) if self.lines or self.values else None
 
 
 class _Item(NamedTuple):
@@ -67,6 +76,7 @@ class _Tally:
     lines: int = 0
     refused: int = 0
     mappings: int = 0
+    values: int = 0
     position: int = 0
     told: list[tuple[int, str]] = field(default_factory=list)
 
@@ -93,7 +103,13 @@ class Load:
         header = await asyncio.to_thread(dump.header, self._file)
         origin = await self._access.origin()
         self._tally.position = origin.position
-        await each_as_it_comes(self._batches(header.version), self._register)
+        await self._define(header)
+        found = batches(dump.lines(self._file, header.version))
+        first = await _next(found)
+        while first is not None:
+            phase = _Phase(first, found)
+            await each_as_it_comes(phase.batches(), self._write_batch)
+            first = phase.behind
         seconds, tally = time.monotonic() - started, self._tally
         return Summary(
             site=origin.site,
@@ -105,28 +121,42 @@ class Load:
             seconds=seconds,
             mappings_per_s=tally.mappings / max(seconds, 1e-9),
             refusals=[words for _, words in sorted(tally.told)],
+            values=tally.values,
         )
 
-    async def _batches(self, version: int) -> AsyncIterator[_Batch]:
-        found = batches(dump.lines(self._file, version))
-        while (batch := await asyncio.to_thread(next, found, None)) is not None:
-            yield batch
+    async def _define(self, header: Header) -> None:
+        """InputInvalid where an attribute of the dump cannot be defined."""
+        if header.attributes:
+            for error in (await self._access.define(header.attributes)).errors:
+                raise InputInvalid(f"line 1: attributes[{error.index}]: {error.code}: {error.message}")
 
-    async def _register(self, batch: _Batch) -> None:
+    async def _write_batch(self, batch: _Batch) -> None:
         tally = self._tally
-        tally.lines += len(batch.lines) + len(batch.faults)
         for number, wrong in batch.faults:
             tally.refuse(number, wrong.code, wrong.detail)
-        firsts = [_Item(number, _mapping(line, line.pfns[0])) for number, line in batch.lines]
-        if self._mode == "put":
-            refused = await self._write(_all(batch.lines), "put")
-        else:
-            refused = await self._write(firsts, "create")
-            made = [(number, line) for number, line in batch.lines if number not in refused]
-            refused |= await self._write(_all(made, first=1), "add")
+        refused = await (self._set(batch) if batch.values else self._register(batch))
         for number, error in refused.items():
             tally.refuse(number, error.code, error.message)
-        self._progress(len(batch.lines) + len(batch.faults), batch.bytes)
+        lines = len(batch.lines) + len(batch.values) + len(batch.faults)
+        tally.lines += lines
+        self._progress(lines, batch.bytes)
+
+    async def _set(self, batch: _Batch) -> dict[int, ItemError]:
+        """Set values; the error of each line that has one."""
+        items = [SetItem(line.name, line.attribute, line.value) for _, line in batch.values]
+        written = await self._access.set_values(batch.values[0][1].of, items)
+        self._tally.values += written.done
+        self._tally.position = max(self._tally.position, written.position)
+        return {batch.values[error.index][0]: error for error in written.errors}
+
+    async def _register(self, batch: _Batch) -> dict[int, ItemError]:
+        """Register mappings; the first error of each line that has one."""
+        if self._mode == "put":
+            return await self._write(_all(batch.lines), "put")
+        firsts = [_Item(number, _mapping(line, line.pfns[0])) for number, line in batch.lines]
+        refused = await self._write(firsts, "create")
+        made = [(number, line) for number, line in batch.lines if number not in refused]
+        return refused | await self._write(_all(made, first=1), "add")
 
     async def _write(self, items: Sequence[_Item], mode: Literal["put", "create", "add"]) -> dict[int, ItemError]:
         """Write mappings; the first error of each line that has one."""
@@ -139,21 +169,49 @@ class Load:
         return {items[error.index].number: error for error in reversed(written.errors)}
 
 
+class _Phase:
+    """Batches of one kind, which may be written side by side; the next kind waits for the end of this one."""
+
+    def __init__(self, first: _Batch, found: Iterator[_Batch]) -> None:
+        self._first = first
+        self._found = found
+        #: The batch behind this phase, once it has ended.
+        self.behind: _Batch | None = first
+
+    async def batches(self) -> AsyncIterator[_Batch]:
+        while self.behind is not None and self.behind.kind == self._first.kind:
+            yield self.behind
+            self.behind = await _next(self._found)
+
+
+async def _next(found: Iterator[_Batch]) -> _Batch | None:
+    return await asyncio.to_thread(next, found, None)
+
+
 def batches(lines: Iterator[Numbered]) -> Iterator[_Batch]:
-    """Lines put together to at most `reploc.client.batches.ITEMS` mappings, and never a line taken apart."""
-    batch, items = _Batch([], [], 0), 0
+    """Lines of one kind put together to at most `reploc.client.batches.ITEMS` mappings or values, and never a line
+    taken apart."""
+    batch, items, kind = _Batch([], [], 0, []), 0, None
     for number, said, size in lines:
         more = len(said.pfns) if isinstance(said, Line) else 1
-        if items and (items + more > ITEMS or batch.bytes + size > BATCH_BYTES_MAX):
+        before, kind = kind, _kind(said) or kind
+        if items and (kind != before is not None or items + more > ITEMS or batch.bytes + size > BATCH_BYTES_MAX):
             yield batch
-            batch, items = _Batch([], [], 0), 0
+            batch, items = _Batch([], [], 0, []), 0
         if isinstance(said, Line):
             batch.lines.append((number, said))
+        elif isinstance(said, ValueLine):
+            batch.values.append((number, said))
         else:
             batch.faults.append((number, said))
         batch, items = batch._replace(bytes=batch.bytes + size), items + more
     if items:
         yield batch
+
+
+def _kind(said: Line | ValueLine | ReplocError) -> str | None:
+    """What a line is about; None of one that is wrong."""
+    return said.of if isinstance(said, ValueLine) else "mappings" if isinstance(said, Line) else None
 
 
 def _all(lines: Sequence[tuple[int, Line]], first: int = 0) -> list[_Item]:

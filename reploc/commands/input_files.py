@@ -1,4 +1,4 @@
-"""What commands read: names or mappings, one a line, as tab-separated text or as NDJSON.
+"""What commands read: names, mappings or values, one a line, as tab-separated text or as NDJSON.
 
 Tab-separated columns are, in this order, LFN, PFN, size, checksum, collection; later ones may be left out, and empty
 ones are unknown. Names hold no tab, so nothing is quoted. An NDJSON line is an object with those names as keys. Empty
@@ -7,7 +7,7 @@ lines are skipped. Files are read line by line, however long they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO, Generic, Literal, TypeAlias, TypeVar
@@ -15,7 +15,8 @@ from typing import BinaryIO, Generic, Literal, TypeAlias, TypeVar
 import msgspec
 
 from reploc import names
-from reploc.errors import InputInvalid
+from reploc.attributes import AttributeType, RemoveItem, SetItem, from_text
+from reploc.errors import InputInvalid, ValueInvalid
 from reploc.wire import DeleteItem, MappingItem
 
 T = TypeVar("T")
@@ -57,6 +58,21 @@ def mappings_in(file: BinaryIO, form: Form | None = None) -> Iterator[Line[Mappi
 def deletions_in(file: BinaryIO, form: Form | None = None) -> Iterator[Line[DeleteItem]]:
     """The mappings of a file, to delete: LFN and PFN, or an LFN alone. Raises InputInvalid with file and line."""
     return _items(file, form, DeleteItem, _deletion, lambda item: item)
+
+
+def set_values_in(
+    file: BinaryIO, kinds: Mapping[str, AttributeType], form: Form | None = None
+) -> Iterator[Line[SetItem]]:
+    """The values of a file, to set: name, attribute and value, which as text is of that attribute's type in `kinds`.
+
+    Raises InputInvalid with file and line.
+    """
+    return _items(file, form, SetItem, lambda columns: _set_item(columns, kinds), lambda item: item)
+
+
+def removed_values_in(file: BinaryIO, form: Form | None = None) -> Iterator[Line[RemoveItem]]:
+    """The values of a file, to remove: name and attribute, or a name alone. Raises InputInvalid with file and line."""
+    return _items(file, form, RemoveItem, _remove_item, lambda item: item)
 
 
 def chunks(lines: Iterator[Line[T]], size: int = CHUNK_ITEMS) -> Iterator[list[Line[T]]]:
@@ -113,6 +129,22 @@ def _deletion(columns: Sequence[str]) -> DeleteItem:
     if len(columns) > len(COLUMNS):
         raise ValueError(f"has {len(columns)} columns; expected lfn and pfn, or lfn alone")
     return DeleteItem(columns[0], columns[1] if len(columns) > 1 and columns[1] else None)
+
+
+def _set_item(columns: Sequence[str], kinds: Mapping[str, AttributeType]) -> SetItem:
+    if len(columns) != 3:
+        raise ValueError(f"has {len(columns)} columns; expected name, attribute, value")
+    name, attribute, text = columns
+    try:
+        return SetItem(name, attribute, from_text(kinds.get(attribute, "text"), text))
+    except ValueInvalid as wrong:
+        raise ValueError(wrong.detail) from None
+
+
+def _remove_item(columns: Sequence[str]) -> RemoveItem:
+    if len(columns) > 2:
+        raise ValueError(f"has {len(columns)} columns; expected name and attribute, or name alone")
+    return RemoveItem(columns[0], columns[1] if len(columns) > 1 and columns[1] else None)
 
 
 def named(lfns: Sequence[str]) -> Iterator[Line[str]]:

@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import BinaryIO, TypeVar
+from collections.abc import Sequence
+from typing import BinaryIO
 
 import click
 
 from reploc import names
 from reploc.client import LrcClient
-from reploc.commands import discovery, input_files, terminal
+from reploc.commands import input_files, writing
 from reploc.commands.input_files import Form, Line
 from reploc.commands.options import file_option, format_option, json_option, lrc_option
-from reploc.commands.terminal import EXIT_STATUSES, REFUSALS_SHOWN_MAX, Exit
-from reploc.wire import SIZE_MAX, Answer, DeleteItem, ItemError, MappingItem, Mode, Written
-
-T = TypeVar("T")
-
-
-class Refused(Answer, frozen=True):
-    """An item that the catalog refused, as `--json` prints it."""
-
-    where: str
-    code: str
-    message: str
-
-
-class Done(Answer, frozen=True):
-    """The end of a command that writes, as `--json` prints it."""
-
-    done: int
-    refused: int
-    position: int
+from reploc.commands.terminal import EXIT_STATUSES
+from reploc.wire import SIZE_MAX, DeleteItem, MappingItem, Mode, Written
 
 
 @click.command(epilog=EXIT_STATUSES)
@@ -84,7 +66,7 @@ def register(
     async def send(client: LrcClient, items: Sequence[MappingItem]) -> Written:
         return await client.write(items, mode, update=update)
 
-    asyncio.run(_write(_client(lrcs), "registered", lines, send, as_json))
+    asyncio.run(writing.write(writing.connector(lrcs), "registered", lines, send, as_json))
 
 
 @click.command(epilog=EXIT_STATUSES)
@@ -120,49 +102,4 @@ def unregister(
     async def send(client: LrcClient, items: Sequence[DeleteItem]) -> Written:
         return await client.delete(items)
 
-    asyncio.run(_write(_client(lrcs), "unregistered", lines, send, as_json))
-
-
-def _client(lrcs: tuple[str, ...]) -> Callable[[], LrcClient]:
-    url = discovery.find(lrcs=lrcs).lrc
-    return lambda: LrcClient(url)
-
-
-async def _write(
-    connect: Callable[[], LrcClient],
-    what: str,
-    lines: Iterator[Line[T]],
-    send: Callable[[LrcClient, Sequence[T]], Awaitable[Written]],
-    as_json: bool,
-) -> None:
-    """Sends the items chunk by chunk, names the refused ones, and ends the command with its status."""
-    done = refused = position = 0
-    with terminal.progress(what) as bar:
-        async with connect() as client:
-            for chunk in input_files.chunks(lines):
-                written = await send(client, [line.item for line in chunk])
-                for error in written.errors:
-                    _show_refusal(chunk[error.index].where, error, refused, as_json)
-                    refused += 1
-                done += written.done
-                position = max(position, written.position)
-                bar.advance(len(chunk))
-    _end(what, Done(done, refused, position), as_json)
-
-
-def _show_refusal(where: str, error: ItemError, earlier: int, as_json: bool) -> None:
-    if as_json:
-        terminal.say_json(Refused(where, error.code, error.message))
-    elif earlier < REFUSALS_SHOWN_MAX:
-        terminal.note(f"{where}: {error.code}: {error.message}")
-    elif earlier == REFUSALS_SHOWN_MAX:
-        terminal.note("more items were refused; they are only counted (--json names all)")
-
-
-def _end(what: str, done: Done, as_json: bool) -> None:
-    if as_json:
-        terminal.say_json(done)
-    else:
-        refused = f", {done.refused:,} refused" if done.refused else ""
-        terminal.say(f"{what} {done.done:,}{refused}; the catalog is at position {done.position}")
-    click.get_current_context().exit(Exit.REFUSED if done.refused else Exit.DONE)
+    asyncio.run(writing.write(writing.connector(lrcs), "unregistered", lines, send, as_json))

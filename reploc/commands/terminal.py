@@ -80,11 +80,16 @@ def say_json(message: msgspec.Struct) -> None:
     click.echo(msgspec.json.encode(message))
 
 
+def say_row(cells: Sequence[str]) -> None:
+    """One row, tab-separated: of a result that is printed as it comes."""
+    click.echo("\t".join(map(printable, cells)))
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints rows under their columns; a column whose name begins with `>` is aligned to the right."""
     if not sys.stdout.isatty():
         for row in rows:
-            click.echo("\t".join(map(printable, row)))
+            say_row(row)
         return
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:

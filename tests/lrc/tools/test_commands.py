@@ -98,7 +98,7 @@ async def test_a_scan_through_a_daemon_and_one_into_a_store_give_the_same_dump(
         "pfns": [tree.as_uri() + "/%C3%A9/50%25"],
     }
     assert json.loads(over_http.stdout.splitlines()[0]) == {
-        "format": "reploc-lrc-dump", "version": 2, "site": "SITE", "position": 1,
+        "format": "reploc-lrc-dump", "version": 2, "site": "SITE", "position": 1, "attributes": [],
     }  # fmt: skip
 
 

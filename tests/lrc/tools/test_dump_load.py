@@ -29,9 +29,10 @@ HEADER = {"format": "reploc-lrc-dump", "version": 1, "site": "OTHER", "position"
 def dumped(catalog: Catalog) -> bytes:
     async def run() -> bytes:
         async with of_catalog(catalog) as access:
-            lines = [dump.header_line(await access.origin())]
+            attributes = await access.attributes()
+            lines = [dump.header_line(await access.origin(), attributes)]
             lfns = 0
-            async for piece, count in dump.pieces(access):
+            async for piece, count in dump.pieces(access, attributes):
                 lines.append(piece)
                 lfns += count
             lines.append(dump.end_line(lfns))
@@ -265,14 +266,14 @@ def test_a_dump_that_is_cut_anywhere_is_not_taken_for_whole(catalog: Catalog) ->
         assert loaded(whole, copy).refused == 0
         lines = whole.splitlines(keepends=True)
         assert loaded(b"".join(lines[:4]), copy).refusals == [
-            "line 5: input-invalid: is not there: the dump was cut short after 3 LFNs"
+            "line 5: input-invalid: is not there: the dump was cut short after 3 lines"
         ]
 
 
 @pytest.mark.parametrize(
     ("end", "said"),
     [
-        ('{"end":2}', "line 3: input-invalid: says that the dump has 2 LFNs, but there are 1"),
+        ('{"end":2}', "line 3: input-invalid: says that the dump has 2 lines, but there are 1"),
         (
             '{"end":1}\n{"lfn":"/b","pfns":["b:1"]}',
             "line 4: input-invalid: says that the dump ends, but 1 lines follow",
