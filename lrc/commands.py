@@ -15,6 +15,7 @@ from lrc.tools.attribute_commands import attribute
 from lrc.tools.backup_command import backup
 from lrc.tools.dump_commands import dump, load
 from lrc.tools.scan_command import scan
+from lrc.tools.upgrade_command import upgrade_command
 from reploc import config, service
 from reploc.commands import terminal
 from reploc.commands.options import CommandGroup, json_option
@@ -53,7 +54,7 @@ def lrc() -> None:
     """A site's local replica catalog: the daemon, and its tools."""
 
 
-for command in (attribute, scan, dump, load, backup):
+for command in (attribute, scan, dump, load, backup, upgrade_command):
     lrc.add_command(command)
 
 

@@ -47,6 +47,8 @@ from reploc.errors import (
 MAP_BYTES = 1 << 40
 #: Read transactions at one time, over all processes: a daemon has a few, each reading command one.
 READERS_MAX = 126
+#: Tables of one store, those that an upgrade meets on its way included.
+TABLES_MAX = 32
 #: Read transactions that are kept for reuse: the event loop's and a few of long reads.
 SPARE_READS = 8
 
@@ -155,16 +157,25 @@ class Store:
     @classmethod
     def open(cls, path: Path, read_only: bool = False, map_bytes: int = MAP_BYTES) -> Store:
         """A store that is there, for its one writer or beside it for reading."""
-        with _errors(str(path)):
-            if not (path / layout.DATA_FILE).exists():
-                raise StoreForeign(f"store {path}: there is no {layout.DATA_FILE}; expected a directory with a store")
-        store = cls._opened(path, map_bytes, writable=not read_only)
+        store = cls._open_file(path, map_bytes, writable=not read_only)
         try:
             store._require_ours()
         except BaseException:
             store.close()
             raise
         return store
+
+    @classmethod
+    def open_of_any_version(cls, path: Path, map_bytes: int = MAP_BYTES) -> Store:
+        """A store that is to be upgraded, for its one writer; none of its tables is open."""
+        return cls._open_file(path, map_bytes, writable=True)
+
+    @classmethod
+    def _open_file(cls, path: Path, map_bytes: int, writable: bool) -> Store:
+        with _errors(str(path)):
+            if not (path / layout.DATA_FILE).exists():
+                raise StoreForeign(f"store {path}: there is no {layout.DATA_FILE}; expected a directory with a store")
+        return cls._opened(path, map_bytes, writable)
 
     @classmethod
     def _opened(cls, path: Path, map_bytes: int, writable: bool) -> Store:
@@ -185,26 +196,33 @@ class Store:
             if txn.stat()["entries"]:
                 raise StoreForeign(f"store {self.path}: there is a store already; expected an empty directory")
             for table in layout.TABLES:
-                self._open_table(table, txn)
-            txn.put(layout.FORMAT_KEY, layout.format_value(), db=self.tables["meta"])
+                self.open_table(table, txn)
+            self.put_layout_version(txn, layout.LAYOUT_VERSION)
             self.put_state(txn, state)
+
+    def layout_version(self) -> int:
+        """The layout version of the store; StoreForeign where it is not of reploc."""
+        version = None
+        if self.open_table(layout.META):
+            with self.reading() as txn:
+                version = layout.format_version(bytes(txn.get(layout.FORMAT_KEY, b"", self.tables["meta"])))
+        if version is None:
+            raise StoreForeign(f"store {self.path}: an LMDB environment, but not of reploc")
+        return version
+
+    def put_layout_version(self, txn: Transaction, version: int) -> None:
+        txn.put(layout.FORMAT_KEY, layout.format_value(version), db=self.tables["meta"])
 
     def _require_ours(self) -> None:
         """Open the tables, or say whose store this is."""
-        foreign = StoreForeign(f"store {self.path}: an LMDB environment, but not of reploc")
-        if not self._open_table(layout.META):
-            raise foreign
-        with self.reading() as txn:
-            version = layout.format_version(bytes(txn.get(layout.FORMAT_KEY, b"", self.tables["meta"])))
-        if version is None:
-            raise foreign
+        version = self.layout_version()
         if version != layout.LAYOUT_VERSION:
-            raise _other_version(self.path, version)
+            raise other_version(self.path, version)
         for table in layout.TABLES[1:]:
-            if not self._open_table(table):
+            if not self.open_table(table):
                 raise StoreDamaged(f"store {self.path}: table {table.name!r} is not there")
 
-    def _open_table(self, table: layout.Table, txn: Transaction | None = None) -> bool:
+    def open_table(self, table: layout.Table, txn: Transaction | None = None) -> bool:
         """Open a table, and create it where a transaction is given; whether it is there.
 
         Without one py-lmdb uses its own: a handle opened in a read transaction would not outlive it.
@@ -350,7 +368,7 @@ def _environment(path: Path, map_bytes: int, writable: bool) -> lmdb.Environment
             readonly=not writable,
             readahead=False,
             create=writable,
-            max_dbs=len(layout.TABLES),
+            max_dbs=TABLES_MAX,
             max_readers=READERS_MAX,
             max_spare_txns=SPARE_READS,
         )
@@ -388,13 +406,13 @@ def _locked(path: Path) -> int:
         return lock
 
 
-def _other_version(path: str, version: int) -> StoreVersion:
+def other_version(path: str, version: int) -> StoreVersion:
+    """What is said of a store of a layout version that is not of today."""
     ours = layout.LAYOUT_VERSION
     if version > ours:
-        return StoreVersion(
-            f"store {path}: layout version {version}; this reploc reads {ours}", hint="use a newer reploc"
-        )
-    return StoreVersion(
-        f"store {path}: layout version {version}; this reploc reads {ours}",
-        hint="dump it with the reploc that made it, and load the dump here",
-    )
+        hint = "use a newer reploc"
+    elif version < 1:
+        hint = "dump it with the reploc that made it, and load the dump here"
+    else:
+        hint = f"stop its daemon, and say: reploc lrc upgrade --store {path}"
+    return StoreVersion(f"store {path}: layout version {version}; this reploc reads {ours}", hint=hint)

@@ -148,7 +148,14 @@ def test_a_full_map_is_a_clear_error_and_nothing_is_lost(tmp_path: Path) -> None
         assert check(catalog).findings == []
 
 
-@pytest.mark.parametrize(("version", "hint"), [(layout.LAYOUT_VERSION + 1, "newer reploc"), (0, "load the dump here")])
+@pytest.mark.parametrize(
+    ("version", "hint"),
+    [
+        (layout.LAYOUT_VERSION + 1, "newer reploc"),
+        (layout.LAYOUT_VERSION - 1, "reploc lrc upgrade --store"),
+        (0, "load the dump here"),
+    ],
+)
 def test_a_store_of_another_version_is_refused_with_what_to_do(store: Path, version: int, hint: str) -> None:
     _put_meta(store, layout.FORMAT_KEY, layout.format_value(version))
     with pytest.raises(
