@@ -254,7 +254,7 @@ async def compose(settings: FileopsSettings) -> AsyncIterator[Daemon]:
     """File operations: the journal, the movers, clients of catalogs and of placement, and the parts that are wanted."""
     metrics, transport = Metrics(), Retrying(HttpTransport(settings.shown))
     sites = {site.name: site for site in settings.sites}
-    movers = shelf.made()
+    movers = shelf.made(settings.shown)
     ledger = Ledger(settings.journal, settings.runner_name, settings.lease_s)
     try:
         catalogs = Catalogs(sites, transport)

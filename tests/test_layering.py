@@ -117,6 +117,7 @@ SEAMS = {
         "reploc.routes",
         "reploc.service",
         "reploc.client.transport",
+        "fileops.movers.web",
     },
     "lmdb": {"lrc.layout", "lrc.catalog", "lrc.store", "lrc.whole"},
     "pybloom_live": {"reploc.bloom"},

@@ -55,11 +55,11 @@ class MemoryMover:
         path = _path(url)
         if path not in self.directories:
             raise Absent("source", f"{url} is no directory")
-        if await self.list(url):
+        if await self.listing(url):
             raise NotEmpty("destination", f"{url} is not empty")
         self.directories.discard(path)
 
-    async def list(self, url: str) -> list[Entry]:
+    async def listing(self, url: str) -> list[Entry]:
         path = _path(url)
         if path not in self.directories:
             raise Absent("source", f"{url} is no directory")

@@ -89,7 +89,7 @@ class Mover(Protocol):
         """Removes an empty directory. Raises NotEmpty, Absent."""
         ...
 
-    async def list(self, url: str) -> list[Entry]:
+    async def listing(self, url: str) -> list[Entry]:
         """What a directory holds, by name. Raises Absent."""
         ...
 

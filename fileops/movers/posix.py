@@ -73,7 +73,7 @@ class PosixMover:
     async def remove_directory(self, url: str) -> None:
         await _done(url, Path.rmdir)
 
-    async def list(self, url: str) -> list[Entry]:
+    async def listing(self, url: str) -> list[Entry]:
         def entries(path: Path) -> list[Entry]:
             with os.scandir(path) as found:
                 return sorted(

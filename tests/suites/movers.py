@@ -37,6 +37,9 @@ def checksum(data: bytes, algorithm: str = "adler32") -> str:
 class MoverSuite:
     """Inherited by the tests of each mover, which give the fixtures `mover` and `storage`."""
 
+    #: Files that are written and copied side by side.
+    many = 20
+
     async def put(self, mover: Mover, url: str, data: bytes) -> None:
         await mover.make_directory(url.rpartition("/")[0])
         await mover.write(url, pieces(data), len(data))
@@ -102,7 +105,7 @@ class MoverSuite:
         await mover.make_directory(f"{storage}/a/b/c")
         await self.put(mover, f"{storage}/a/f", b"xyz")
         await self.put(mover, f"{storage}/a/b/c/g", b"")
-        assert [(each.name, each.stat.size, each.stat.directory) for each in await mover.list(f"{storage}/a")] == [
+        assert [(each.name, each.stat.size, each.stat.directory) for each in await mover.listing(f"{storage}/a")] == [
             ("b", 0, True),
             ("f", 3, False),
         ]
@@ -114,7 +117,7 @@ class MoverSuite:
         await mover.remove(f"{storage}/a/b/c/g")
         await mover.remove_directory(f"{storage}/a/b/c")
         with pytest.raises(Absent):
-            await mover.list(f"{storage}/a/b/c")
+            await mover.listing(f"{storage}/a/b/c")
 
     async def test_names_that_need_care_name_one_file(self, mover: Mover, storage: str) -> None:
         for number, name in enumerate(("a%20b", "%C3%BC", "plus%2Bplus", "under_score~x", "a%3Bb,c")):
@@ -122,7 +125,7 @@ class MoverSuite:
             url = f"{storage}/names/{unquote(name) if plain else name}"
             await self.put(mover, url, b"%d" % number)
             assert await content(mover, url) == b"%d" % number
-        assert len(await mover.list(f"{storage}/names")) == 5
+        assert len(await mover.listing(f"{storage}/names")) == 5
 
     async def test_a_copy_that_is_cancelled_ends(self, mover: Mover, storage: str) -> None:
         await self.put(mover, f"{storage}/f", DATA)
@@ -138,7 +141,7 @@ class MoverSuite:
 
     async def test_many_files_at_once(self, mover: Mover, storage: str) -> None:
         await mover.make_directory(f"{storage}/many")
-        names = [f"{storage}/many/f{number}" for number in range(20)]
+        names = [f"{storage}/many/f{number}" for number in range(self.many)]
         await asyncio.gather(*(mover.write(name, pieces(name.encode()), len(name)) for name in names))
         copies = [mover.copy(Transfer(name, f"{name}.copy", len(name)), lambda _: None) for name in names]
         await asyncio.gather(*copies)
