@@ -37,7 +37,7 @@ class Catalog:
 
     def __init__(self, site: Site, transport: Transport) -> None:
         self.site = site.name
-        self.client = LrcClient(site.lrc, transport=transport)
+        self.client = LrcClient(site.lrc, transport=transport, site=site.name)
         self._puts: Gathered[MappingItem, _Told] = Gathered(self._put, ITEMS_MAX)
         self._deletes: Gathered[str, _Told] = Gathered(self._delete, ITEMS_MAX)
         self._finds: Gathered[str, Replica | None] = Gathered(self._find, ITEMS_MAX)

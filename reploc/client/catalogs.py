@@ -77,7 +77,8 @@ async def _ask_catalog(
             return part, broken[0]
         try:
             left = max(until - asyncio.get_running_loop().time(), 0.0)
-            return part, await question(LrcClient(ask.lrc, request_s=left, transport=Retrying(transport)), lfns)
+            lrc = LrcClient(ask.lrc, request_s=left, transport=Retrying(transport), site=ask.site)
+            return part, await question(lrc, lfns)
         except ReplocError as wrong:
             broken.append(f"{wrong.code}: {wrong.detail}")
             return part, broken[0]

@@ -47,7 +47,7 @@ class LrcClient(Calls):
     @property
     def attributes(self) -> AttributesClient:
         """The attributes of the catalog's names, over the same connections."""
-        return AttributesClient(self.url, request_s=self._request_s, transport=self._transport)
+        return AttributesClient(self.url, request_s=self._request_s, transport=self._transport, site=self.site)
 
     # ---- writing
 
@@ -179,7 +179,7 @@ class LrcClient(Calls):
     def collection_files(self, name: str) -> AsyncIterator[LfnReplica]:
         """The files of one collection as the catalog streams them. Raises CollectionUnknown."""
         query = {"name": names.require(name, "collection")}
-        request = Request("GET", self.url, "/v1/collection/files", LfnReplica, query)
+        request = Request("GET", self.url, "/v1/collection/files", LfnReplica, query, site=self.site)
         return self._transport.stream(request, self._request_s)
 
     async def collection_files_page(self, name: str, *, limit: int = PAGE_ITEMS, after: str | None = None) -> Files:
@@ -193,7 +193,8 @@ class LrcClient(Calls):
 
     def dump(self) -> AsyncIterator[LfnReplica]:
         """Everything that the catalog holds, streamed."""
-        return self._transport.stream(Request("GET", self.url, "/v1/dump", LfnReplica), self._request_s)
+        request = Request("GET", self.url, "/v1/dump", LfnReplica, site=self.site)
+        return self._transport.stream(request, self._request_s)
 
     # ---- the service itself
 
