@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from placement.inventory import Inventory
-from placement.policy.bits import Coded, Column, of_block_replicas
+from placement.policy.bits import Coded, Column, Columns, of_block_replicas
 from placement.policy.partitions import partition_condition
 from placement.policy.variables import Level, Variable
 from reploc.errors import InventoryInvalid
@@ -64,17 +64,44 @@ def partition_rows(inventory: Inventory, name: str) -> Array:
 
     Raises InventoryInvalid: there is no such partition. PolicyInvalid: its condition is none.
     """
-    columns = InventoryColumns(inventory)
+    return _members(inventory, name, InventoryColumns(inventory), inventory.block_replicas.height)
+
+
+def _members(inventory: Inventory, name: str, columns: Columns, size: int) -> Array:
     key = int(inventory.partition_keys([name])[0])
     if key < 0:
         known = ", ".join(inventory.partitions["name"]) or "there are none"
         raise InventoryInvalid(f"partition {name!r} is not defined; known: {known}")
     parts = inventory.partitions.item(key, "parts")
-    found = np.zeros(inventory.block_replicas.height, dtype=np.bool_)
+    found = np.zeros(size, dtype=np.bool_)
     for part in [key] if parts is None else list(parts):
         told = inventory.partitions.row(part, named=True)
         found |= of_block_replicas(partition_condition(told["condition"], told["name"]), columns)
     return found
+
+
+def rows_in_partition(inventory: Inventory, name: str, rows: Array, groups: Array) -> Array:
+    """Whether block replicas would be in a partition if these groups owned them, shape (len(rows),)."""
+    columns = _Reowned(InventoryColumns(inventory), rows, groups)
+    return _members(inventory, name, columns, len(rows))
+
+
+class _Reowned:
+    """The columns of some block replicas, with other owners."""
+
+    def __init__(self, columns: InventoryColumns, rows: Array, groups: Array) -> None:
+        self._columns, self._rows, self._groups = columns, rows, groups
+
+    def column(self, variable: Variable) -> Column:
+        if variable.name == "blockreplica.owner":
+            return Coded(self._columns.inventory.groups["name"], self._groups)
+        found = self._columns.column(variable)
+        if variable.level is not Level.BLOCK:
+            return found
+        return found.taken(self._rows) if isinstance(found, Coded) else found[self._rows]
+
+    def above(self, rows: Array | None, level: Level) -> Array | None:
+        return None if level is Level.BLOCK else self._columns.above(self._rows if rows is None else rows, level)
 
 
 def _enum(series: pl.Series) -> Coded:
@@ -132,6 +159,7 @@ _COLUMNS: dict[str, Callable[[InventoryColumns], Column]] = {
     "blockreplica.name": lambda columns: Coded(columns.inventory.block_names(), columns.rows("block")),
     "blockreplica.owner": lambda columns: Coded(columns.inventory.groups["name"], columns.rows("group")),
     "blockreplica.size": _row("bytes"),
+    "blockreplica.is_locked": _row("locked"),
     "blockreplica.complete": _row("complete"),
     "blockreplica.is_custodial": _row("custodial"),
     "blockreplica.last_update": _row("last_update"),

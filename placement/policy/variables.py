@@ -103,7 +103,7 @@ _TABLE = (
     _variable("dataset.num_full_disk_copy", _N, "Full copies at READY disk sites.", volatile=True),
     _variable("dataset.tape_copy_requested", _B, "A copy to tape awaits approval.", "tape_requests"),
     _variable("dataset.is_latest_production_release", _B, "Made with the latest release of its kind.", "releases"),
-    _variable("dataset.on_protected_site", _B, "A copy is at a protected site.", "protected_sites", volatile=True),
+    _variable("dataset.on_protected_site", _B, "A copy is at a protected site.", "protected_sites"),
     _variable("dataset.unhandled_copy_exists", _B, "A copy of it is asked for or ordered.", "unhandled_copies"),
     _variable("dataset.unknown_in_all_dbs", _B, "No bookkeeping knows the dataset.", "bookkeeping"),
     _variable("replica.size", _S, "Bytes present, of the blocks in view.", volatile=True, in_view=True),
