@@ -27,6 +27,7 @@ class InventoryColumns:
     def __init__(self, inventory: Inventory, attributes: Mapping[str, Column] | None = None) -> None:
         self.inventory = inventory
         self._kept: dict[str, Column] = dict(attributes or {})
+        self._rows: dict[str, Array] = {}
 
     def column(self, variable: Variable) -> Column:
         """All values of a variable at its own level. Raises KeyError for one that a snapshot alone does not give."""
@@ -56,7 +57,9 @@ class InventoryColumns:
 
     def rows(self, name: str) -> Array:
         """A column of block replicas."""
-        return self.inventory.block_replicas[name].to_numpy()
+        if name not in self._rows:
+            self._rows[name] = self.inventory.block_replicas[name].to_numpy()
+        return self._rows[name]
 
 
 def partition_rows(inventory: Inventory, name: str) -> Array:

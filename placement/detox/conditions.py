@@ -158,7 +158,7 @@ def _partial(world: World, batch: Batch) -> Bits:
 
 def _is_last_copy(world: World, batch: Batch) -> Bits:
     """Whether some whole block of the replica, in the partition or not, has no survivor elsewhere."""
-    every = world.batch(batch.replicas, ~world.gone)
+    every = world.batch(batch.replicas, world.held)
     others = world.survivors[world.row_block[every.rows]] - world.survivor[every.rows]
     return every.any(world.complete[every.rows] & (others == 0))
 

@@ -2,7 +2,7 @@
 
 Each pass first lets go what `Delete` lines decided, site by site; then, of the triggered site whose protected fraction
 is largest, candidates leave in their order until the site is released or a slice of its quota is gone; then everything
-that this could have changed is decided anew. The work of a pass is proportional to what goes in it, not to the inventory.
+that this could have changed is decided anew. The work of a pass is proportional to what goes, not to the inventory.
 """
 
 from __future__ import annotations
@@ -198,10 +198,15 @@ class Cycle:
         waiting = np.flatnonzero(self._has_candidates & self.triggered[self.world.replica_site])
         ordered = self._ordered(waiting)
         sites = self.world.replica_site[ordered]
-        for run in np.split(np.arange(len(ordered)), np.flatnonzero(np.diff(sites)) + 1):
-            if len(run) and not self._released(int(sites[run[0]])):
-                self._let_go(int(sites[run[0]]), ordered[run], decisions.DISMISS, anew=False)
-                self._released(int(sites[run[0]]))
+        closed: dict[int, Veto] = {}
+        for run in np.split(ordered, np.flatnonzero(np.diff(sites)) + 1) if len(ordered) else ():
+            site = int(self.world.replica_site[run[0]])
+            if site in closed:
+                self._close(site, run, decisions.DISMISS, closed[site])
+            elif not self._released(site):
+                why = self._let_go(site, run, decisions.DISMISS, anew=False)
+                closed |= {site: why} if why is not Veto.NONE else {}
+                self._released(site)
 
     # ---- going -------------------------------------------------------------------------------------------------------
 
@@ -214,14 +219,15 @@ class Cycle:
         enough: float = np.inf,
         until_change: bool = False,
         anew: bool = True,
-    ) -> None:
+    ) -> Veto:
         """What a decision would have go of replicas of one site goes, in their order.
 
         It ends when `Until` releases the site (of candidates), with the first replica that makes `enough` bytes, at the
         first for which there is no room in the cycle, or (`until_change`) when a predicate on the site has changed.
+        Where there was no room, those that are left are vetoed, and the reason comes back.
         """
         begin, chunk, before = 0, _FIRST_CANDIDATES, self._site_bits(site)
-        going = 0
+        going, closed = 0, Veto.NONE
         while begin < len(replicas):
             leaving = self._leaving(replicas[begin : begin + chunk], decision)
             over, why = self.budget.first_over(site, leaving.size, leaving.files)
@@ -231,13 +237,16 @@ class Cycle:
             going += int(leaving.size[:done].sum())
             begin += done
             if over <= last and why is not Veto.NONE:
-                self._close(replicas[begin:], decision, why)
+                self._close(site, replicas[begin:], decision, why)
+                closed = why
                 break
             if last < len(leaving.batch):
                 break
             chunk *= _MORE
         if anew:
-            self._decide_after(replicas[:begin], site, before)
+            untouched = replicas[begin:] if closed is not Veto.NONE else replicas[:0]
+            self._decide_after(np.append(replicas[:begin], untouched), site, before)
+        return closed
 
     def _leaving(self, replicas: Keys, decision: int) -> Leaving:
         batch = self._chosen(replicas, decision)
@@ -283,10 +292,11 @@ class Cycle:
             self.world.remove(rows[goes], site)
         self.budget.spend(site, int(leaving.size[:done].sum()), int(leaving.files[:done].sum()))
 
-    def _close(self, replicas: Keys, decision: int, why: Veto) -> None:
+    def _close(self, site: int, replicas: Keys, decision: int, why: Veto) -> None:
         """There is no room for these: they stay."""
         self.row_veto[self._chosen(replicas, decision).rows] = why
-        self._decide(replicas)
+        if why is Veto.SITE_CAP:
+            self.budget.over.add(site)
 
     # ---- what decisions saw ------------------------------------------------------------------------------------------
 

@@ -45,7 +45,8 @@ class Leaving:
         handed, heir = _handed_over(world, batch, free)
         goes = free & ~handed
         left = np.zeros(len(batch.rows), dtype=np.bool_)
-        left[handed] = ~rows_in_partition(world.inventory, world.partition, batch.rows[handed], heir[handed])
+        if handed.any():
+            left[handed] = ~rows_in_partition(world.inventory, world.partition, batch.rows[handed], heir[handed])
         freed = (goes | left) & world.member[batch.rows]
         size, files = world.row_bytes[batch.rows], world.row_files[batch.rows]
         return cls(
@@ -77,7 +78,7 @@ def _handed_over(world: World, batch: Batch, free: Bits) -> tuple[Bits, Array]:
     heir = np.zeros(len(batch.rows), dtype=world.row_group.dtype)
     if not of_datasets.any():
         return np.zeros(len(batch.rows), dtype=np.bool_), heir
-    there = world.batch(batch.replicas, ~world.gone & (world.row_files > 0))
+    there = world.batch(batch.replicas, world.there)
     leaving = batch.counted(free)
     some = (leaving > 0) & (leaving < there.counted(np.ones(len(there.rows), dtype=np.bool_)))
     by_name = groups["name"].rank("ordinal").to_numpy().astype(np.int64)

@@ -22,8 +22,8 @@ class DetoxSettings(Settings, frozen=True):
         CountScope, Meta(description="Copies count in the whole inventory, or only at target sites in the partition.")
     ] = "inventory"
     allow_last_copy: Annotated[
-        list[str], Meta(description="Statuses of datasets whose last copy may go; the plan lists what went so.")
-    ] = ["deleted", "invalid", "deprecated"]
+        tuple[str, ...], Meta(description="Statuses of datasets whose last copy may go; the plan lists what went so.")
+    ] = ("deleted", "invalid", "deprecated")
     max_volume: Annotated[int, Meta(description="Bytes that one cycle deletes at most.", ge=0)] = 1_000_000_000_000_000
     max_fraction_of_site: Annotated[
         float,

@@ -69,7 +69,7 @@ def _has_most(world: World, rows: Keys) -> Bits:
     near, place = expanded(world.replica_first[replicas], world.replica_count[replicas])
     asked = owner[place]
     same = (world.row_block[near] == world.row_block[rows][asked]) & (near != rows[asked])
-    same &= ~world.gone[near] & world.known[world.row_site[near]]
+    same &= world.held[near] & world.known[world.row_site[near]]
     near, asked = near[same], asked[same]
     enough = (world.row_files[near] >= world.row_files[rows][asked]) & (
         world.row_bytes[near] >= world.row_bytes[rows][asked]
@@ -110,8 +110,6 @@ class Budget:
         ):
             first = int(np.argmax(over)) if over.any() else len(size)
             found = min(found, (first, reason), key=lambda each: each[0])
-        if found[1] is Veto.SITE_CAP:
-            self.over.add(site)
         return found
 
     def spend(self, site: int, size: int, files: int) -> None:

@@ -48,7 +48,9 @@ class World:
         self.complete: Bits = rows["complete"].to_numpy()
         self.locked: Bits = np.asarray(scene.columns.column(VARIABLES["blockreplica.is_locked"]))
         self.source: Bits = rows["source"].to_numpy()
-        self.gone: Bits = rows["deleting"].to_numpy().copy()
+        #: Rows that are not under a deletion, and of those the ones with something there.
+        self.held: Bits = ~rows["deleting"].to_numpy()
+        self.there: Bits = self.held & (self.row_files > 0)
         self.replica_dataset: Keys = replicas["dataset"].to_numpy().astype(np.int64)
         self.replica_site: Keys = replicas["site"].to_numpy().astype(np.int64)
         self.replica_first: Array = replicas["first"].to_numpy()
@@ -74,26 +76,25 @@ class World:
 
     def _take_partition(self, scene: Scene) -> None:
         member = partition_rows(self.inventory, scene.partition)
-        self.member: Bits = member & ~self.gone
-        there = self.row_files > 0
+        self.member: Bits = member & self.held
         sites = self.inventory.sites.height
         self.site_bytes = _sums(self.row_site, np.where(self.member, self.row_bytes, 0), sites)
         self.site_projected = _sums(self.row_site, np.where(self.member, self.row_projected, 0), sites)
         #: Rows that lines decide on: in the partition, at a target site of which there is news, with something to go.
-        self.pool: Bits = self.member & there & (scene.targets & self.known)[self.row_site]
-        self.counts_here: Bits = there & ~self.gone & self.known[self.row_site]
+        self.pool: Bits = self.member & self.there & (scene.targets & self.known)[self.row_site]
+        self.counts_here: Bits = self.there & self.known[self.row_site]
         if scene.targets_only:
             self.counts_here = self.counts_here & self.member & scene.targets[self.row_site]
 
     def _count(self, scene: Scene) -> None:
         blocks, datasets = self.inventory.blocks.height, self.inventory.datasets.height
-        self.survivor: Bits = self.complete & ~self.gone & self.ready[self.row_site]
+        self.survivor: Bits = self.complete & self.held & self.ready[self.row_site]
         self.survivors = _tally(self.row_block, self.survivor, blocks)
         self.whole: Bits = self.complete & self.counts_here
         self.on_disk: Bits = self.whole & self.ready_disk[self.row_site]
         self.at_ready: Bits = self.whole & self.ready[self.row_site]
         self.on_mss: Bits = self.whole & self.tape[self.row_site]
-        self.broken: Bits = ~self.complete & ~self.gone & self.known[self.row_site]
+        self.broken: Bits = ~self.complete & self.held & self.known[self.row_site]
         if scene.targets_only:
             self.broken &= self.member & scene.targets[self.row_site]
         self.block_disk = _tally(self.row_block, self.on_disk, blocks)
@@ -110,7 +111,7 @@ class World:
         self.full_disk_copies = _tally(dataset, self.full & self.ready_disk[site], datasets)
         self.full_on_tape = _tally(dataset, self.full & self.tape[site], datasets)
         self.some_on_tape = _tally(dataset, (self.replica_there > 0) & self.tape[site], datasets)
-        self.owners = _owner_sets(self.row_group, ~self.gone, self.replica_first, self.inventory.groups.height)
+        self.owners = _owner_sets(self.row_group, self.held, self.replica_first, self.inventory.groups.height)
 
     # ---- reading -----------------------------------------------------------------------------------------------------
 
@@ -143,9 +144,8 @@ class World:
         member = rows[self.member[rows]]
         self.site_bytes[site] -= int(self.row_bytes[member].sum())
         self.site_projected[site] -= int(self.row_projected[member].sum())
-        for flags in (self.whole, self.counts_here, self.member, self.pool):
+        for flags in (self.whole, self.counts_here, self.member, self.pool, self.held, self.there):
             flags[rows] = False
-        self.gone[rows] = True
         self._owned_anew(np.unique(self.row_replica[rows]))
 
     def _uncount(self, rows: Keys, site: int) -> None:
@@ -177,9 +177,7 @@ class World:
     def _owned_anew(self, replicas: Keys) -> None:
         rows, owner = expanded(self.replica_first[replicas], self.replica_count[replicas])
         begins = np.flatnonzero(np.diff(owner, prepend=-1))
-        self.owners[replicas] = _owner_sets(
-            self.row_group[rows], ~self.gone[rows], begins, self.inventory.groups.height
-        )
+        self.owners[replicas] = _owner_sets(self.row_group[rows], self.held[rows], begins, self.inventory.groups.height)
 
 
 def _sums(keys: Array, values: Array, size: int) -> Keys:
