@@ -76,6 +76,7 @@ class Cycle:
         self.site_protected: Keys = np.zeros(sites, dtype=np.int64)
         self._candidates_at: Keys = np.zeros(sites, dtype=np.int64)
         self.triggered: Bits = np.zeros(sites, dtype=np.bool_)
+        self.triggered_at_start: Bits = self.triggered
         self._exempt: Bits = np.isin(world.inventory.datasets["status"].cast(str).to_numpy(), settings.allow_last_copy)
         self._dataset_rank: Keys = world.inventory.datasets["name"].rank("ordinal").to_numpy().astype(np.int64)
         self._sites_by_name: Keys = world.inventory.sites["name"].arg_sort().to_numpy().astype(np.int64)
@@ -95,6 +96,7 @@ class Cycle:
         self._decide(pool)
         targets = np.bincount(world.replica_site[pool], minlength=len(self.triggered)) > 0
         self.triggered = self.conditions.any_of_sites([line.condition for line in self.policy.when]) & targets
+        self.triggered_at_start = self.triggered.copy()
         by_site = pool[np.lexsort((self._dataset_rank[world.replica_dataset[pool]], world.replica_site[pool]))]
         cuts = np.searchsorted(world.replica_site[by_site], np.arange(len(self.triggered) + 1))
         self._at_site = [by_site[begin:end] for begin, end in pairwise(cuts)]

@@ -1,0 +1,145 @@
+"""From an inventory, a policy and a clock to a plan; nothing is changed (`placement.md` section 3).
+
+A cycle starts only where there is news: every READY site's must be complete and recent, or the run says which are not
+and stops; told to, it leaves them out instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from placement.columns import InventoryColumns
+from placement.detox.conditions import Conditions
+from placement.detox.cycle import Cycle
+from placement.detox.plan import Plan, PlanHeader
+from placement.detox.record import Record
+from placement.detox.runs import Bits
+from placement.detox.settings import DetoxSettings
+from placement.detox.world import Scene, World
+from placement.inventory import Inventory
+from placement.policy.bits import Column
+from placement.policy.syntax import Policy, Test, leaves
+from placement.policy.variables import Level
+from reploc.errors import ObservationsOld
+
+#: Names that a note or error counts out.
+NAMES_TOLD_MAX = 10
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run is given beside the inventory. `attributes` are columns by the names of variables.
+
+    `partial`: READY sites without fresh news are left out instead of stopping the run. `yes_really`: a site may lose
+    more than `max_fraction_of_site`.
+    """
+
+    policy: Policy
+    text: str
+    file: str
+    settings: DetoxSettings
+    now_s: float
+    attributes: Mapping[str, Column]
+    partial: bool = False
+    yes_really: bool = False
+
+
+def make(inventory: Inventory, run: Run) -> Plan:
+    """The plan of a run. Raises ObservationsOld, InventoryInvalid (its partition), PolicyInvalid (its condition)."""
+    cycle, targets = begun(inventory, run)
+    cycle.run()
+    triggered = cycle.triggered_at_start
+    record = Record(cycle)
+    blocks = record.blocks()
+    names = inventory.sites["name"]
+    header = PlanHeader(
+        run.text,
+        run.file,
+        run.policy.partition,
+        inventory.version,
+        run.now_s,
+        run.settings,
+        run.yes_really,
+        cycle.passes,
+        watermarks(run.policy),
+        tuple(names.filter(_silent(inventory, run)).sort()),
+        tuple(sorted(names[site] for site in cycle.budget.over)),
+        tuple(_notes(cycle, targets, int(blocks["last_copy"].sum()))),
+        record.sites(targets, triggered),
+    )
+    return Plan(header, record.decisions(), blocks)
+
+
+def begun(inventory: Inventory, run: Run) -> tuple[Cycle, Bits]:
+    """A cycle before its first pass, and its target sites. Raises as `make`."""
+    fresh = inventory.fresh_sites(run.now_s, run.settings.max_observation_age_s)
+    require_news(inventory, run)
+    columns = InventoryColumns(inventory, run.attributes)
+    nothing = np.zeros(inventory.sites.height, dtype=np.bool_)
+    targets_only = run.settings.count_scope == "targets"
+    asked = Conditions(World(Scene(inventory, columns, run.policy.partition, nothing, fresh)), run.now_s)
+    targets = asked.any_of_sites([line.condition for line in run.policy.on])
+    world = World(Scene(inventory, columns, run.policy.partition, targets, fresh, targets_only))
+    return Cycle(run.policy, world, run.settings, run.now_s, yes_really=run.yes_really), targets
+
+
+def _silent(inventory: Inventory, run: Run) -> Bits:
+    """READY sites without complete and recent news."""
+    fresh = inventory.fresh_sites(run.now_s, run.settings.max_observation_age_s)
+    return np.asarray(inventory.ready_sites & ~fresh)
+
+
+def require_news(inventory: Inventory, run: Run) -> None:
+    """Raises ObservationsOld where a READY site's news is missing, incomplete or old, unless those may be left out."""
+    silent = inventory.sites.filter(_silent(inventory, run))
+    if run.partial or silent.is_empty():
+        return
+    told = []
+    for row in silent.sort("name").head(NAMES_TOLD_MAX).iter_rows(named=True):
+        age = None if row["news_at"] is None else run.now_s - row["news_at"]
+        why = "no news" if age is None else "news incomplete" if not row["news_complete"] else f"news of {age:.0f} s ago"
+        told.append(f"{row['name']} ({why})")
+    more = f" and {silent.height - NAMES_TOLD_MAX} more" if silent.height > NAMES_TOLD_MAX else ""
+    raise ObservationsOld(f"no news, which is not no copies, from {', '.join(told)}{more}")
+
+
+def watermarks(policy: Policy) -> tuple[float, ...]:
+    """The occupancies that `When` and `Until` compare with, from the highest."""
+    conditions = [line.condition for line in (*policy.when, *policy.until)]
+    found = {
+        float(value)
+        for condition in conditions
+        for leaf in leaves(condition)
+        if isinstance(leaf, Test) and leaf.variable.name in ("site.occupancy", "site.projected_occupancy")
+        for value in leaf.values
+        if isinstance(value, int | float)
+    }
+    return tuple(sorted(found, reverse=True))
+
+
+def _notes(cycle: Cycle, targets: Bits, last_copies: int) -> list[str]:
+    world, policy = cycle.world, cycle.policy
+    names, found = world.inventory.sites["name"], []
+    if not targets.any():
+        found.append("no site matches On: nothing can happen")
+    without = sorted(names.filter(targets & np.isnan(world.quota)))
+    asked = any(each.level is Level.SITE and each.volatile for each in policy.variables())
+    if without and asked:
+        found.append(f"no quota, so that no predicate on occupancy holds: {_counted(without)}")
+    matched = set(np.unique(cycle.row_line).tolist()) | {
+        int(line) for part in cycle.gone.lines + cycle.reowned.lines for line in np.unique(part)
+    }
+    idle = [str(line.place.line) for n, line in enumerate(policy.lines) if line.place and n not in matched]
+    if idle:
+        found.append(f"lines that decided nothing: {_counted(idle)}")
+    if last_copies:
+        found.append(f"{last_copies} last copies of blocks go, by the status of their datasets")
+    return found
+
+
+def _counted(names: list[str]) -> str:
+    more = f" and {len(names) - NAMES_TOLD_MAX} more" if len(names) > NAMES_TOLD_MAX else ""
+    return ", ".join(names[:NAMES_TOLD_MAX]) + more
