@@ -34,12 +34,16 @@
     │   ├── NewsMissing            a cycle lacks news of sites that is complete and young enough
     │   ├── InventoryMoved         what a plan takes for granted does not hold any more
     │   ├── SiteClaimed            another sender speaks for this site
+    │   ├── PlanOutdated           a plan is too old, or speaks of what is not so any more
+    │   ├── PlanExcessive          more would go than a cycle may take, and nobody said that it is meant
     │   ├── SitesFull              an index node knows as many sites as it may
     │   └── IndexMismatch          sender and node disagree on slots, rate or protocol
     ├── StoreError            500  the catalog's store cannot be used
     │   ├── StoreForeign · StoreVersion · StoreLocked · StoreReadOnly · StoreDamaged
     │   └── StoreFull         507
     ├── Unavailable           503  not now; try again
+    │   ├── ObservationsOld        a site's news is not fresh enough to decide on
+    │   ├── ProducerFailed         what a policy asks for could not be had
     │   ├── MemoryFull        507  an index node has no room for another filter
     │   └── Unreachable            a peer did not answer
     │       ├── NotConnected       there was no connection to it, so that nothing was asked
@@ -297,6 +301,16 @@ class SiteClaimed(Conflict):
     hint = "stop the other catalog, or wait until its news has expired"
 
 
+class PlanOutdated(Conflict):
+    code, title = "plan-outdated", "the plan does not fit what is there now"
+    hint = "make a new plan, or do what still holds with --holding"
+
+
+class PlanExcessive(Conflict):
+    code, title = "plan-excessive", "more would go than one cycle may take from a site"
+    hint = "look at the plan; --yes-really says that it is meant"
+
+
 class SitesFull(Conflict):
     code, title = "sites-full", "the index node knows as many sites as it may"
 
@@ -348,6 +362,16 @@ class NotConnected(Unreachable):
 
 class SiteUnproven(Unreachable):
     code, title, retryable = "site-unproven", "a catalog does not prove which site it is", False
+
+
+class ObservationsOld(Unavailable):
+    code, title = "observations-old", "the news of a site is not fresh enough to decide on"
+    hint = "see why the site's catalog is not heard, or leave such sites out with --partial"
+
+
+class ProducerFailed(Unavailable):
+    code, title = "producer-failed", "an attribute producer gave nothing"
+    hint = "nothing was decided or ordered"
 
 
 class MemoryFull(Unavailable):

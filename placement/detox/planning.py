@@ -78,11 +78,9 @@ def begun(inventory: Inventory, run: Run) -> tuple[Cycle, Bits]:
     fresh = inventory.fresh_sites(run.now_s, run.settings.max_observation_age_s)
     require_news(inventory, run)
     columns = InventoryColumns(inventory, run.attributes)
-    nothing = np.zeros(inventory.sites.height, dtype=np.bool_)
-    targets_only = run.settings.count_scope == "targets"
-    asked = Conditions(World(Scene(inventory, columns, run.policy.partition, nothing, fresh)), run.now_s)
-    targets = asked.any_of_sites([line.condition for line in run.policy.on])
-    world = World(Scene(inventory, columns, run.policy.partition, targets, fresh, targets_only))
+    world = World(Scene(inventory, columns, run.policy.partition, fresh))
+    targets = Conditions(world, run.now_s).any_of_sites([line.condition for line in run.policy.on])
+    world.aim(targets, targets_only=run.settings.count_scope == "targets")
     return Cycle(run.policy, world, run.settings, run.now_s, yes_really=run.yes_really), targets
 
 
@@ -100,7 +98,9 @@ def require_news(inventory: Inventory, run: Run) -> None:
     told = []
     for row in silent.sort("name").head(NAMES_TOLD_MAX).iter_rows(named=True):
         age = None if row["news_at"] is None else run.now_s - row["news_at"]
-        why = "no news" if age is None else "news incomplete" if not row["news_complete"] else f"news of {age:.0f} s ago"
+        why = (
+            "no news" if age is None else "news incomplete" if not row["news_complete"] else f"news of {age:.0f} s ago"
+        )
         told.append(f"{row['name']} ({why})")
     more = f" and {silent.height - NAMES_TOLD_MAX} more" if silent.height > NAMES_TOLD_MAX else ""
     raise ObservationsOld(f"no news, which is not no copies, from {', '.join(told)}{more}")

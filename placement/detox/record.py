@@ -45,8 +45,15 @@ class Record:
         world, cycle = self._world, self._cycle
         rows = np.flatnonzero(self._fate >= 0)
         line = cycle.row_line[rows].astype(np.int64)
-        keys = [world.row_replica[rows], line, self._fate[rows], cycle.row_veto[rows], self._pass[rows]]
-        told = pl.DataFrame(dict(zip(("replica", "line", "fate", "veto", "pass"), map(pl.Series, keys), strict=True)))
+        told = pl.DataFrame(
+            {
+                "replica": world.row_replica[rows],
+                "line": line,
+                "fate": self._fate[rows],
+                "veto": cycle.row_veto[rows],
+                "pass": self._pass[rows],
+            }
+        )
         told = told.with_columns(pl.Series("files", world.row_files[rows]), pl.Series("bytes", world.row_bytes[rows]))
         parts = told.group_by("replica", "line", "fate", "veto", "pass").agg(
             pl.len().cast(pl.UInt32).alias("blocks"), pl.col("files").sum(), pl.col("bytes").sum()
@@ -82,7 +89,9 @@ class Record:
         return pl.Series(said.tolist(), dtype=pl.String)
 
     def _seen(self, condition: Condition, number: int, replicas: Keys, fates: Array) -> Array:
-        asked = sorted((each for each in variables_of(condition) if each.level is not Level.BLOCK), key=str)
+        told = ("dataset.name", "site.name")
+        named = (each for each in variables_of(condition) if each.level is not Level.BLOCK and each.name not in told)
+        asked = sorted(named, key=str)
         if not asked:
             return np.full(len(replicas), "", dtype=object)
         changing = self._cycle.seen_by(replicas, np.full(len(replicas), number))
@@ -90,12 +99,12 @@ class Record:
         texts = []
         for variable in asked:
             if variable.volatile:
-                text = _shown(variable, changing[variable]).to_numpy().copy()
+                text = shown_values(variable, changing[variable]).to_numpy().copy()
                 text[earlier] = self._as_it_went(variable, number, replicas[earlier])
                 texts.append(pl.Series(text, dtype=pl.String))
             else:
                 batch = self._world.batch(replicas)
-                texts.append(_shown(variable, self._cycle.conditions.values(variable, batch)))
+                texts.append(shown_values(variable, self._cycle.conditions.values(variable, batch)))
         labels = [pl.lit(f"{variable}=") + text for variable, text in zip(asked, texts, strict=True)]
         return pl.select(pl.concat_str(labels, separator=" ")).to_series().to_numpy()
 
@@ -105,7 +114,7 @@ class Record:
         for departures in (self._cycle.gone, self._cycle.reowned):
             for seen in departures.seen:
                 mine = seen.lines == number
-                shown = _shown(variable, seen.values[variable]).to_list()
+                shown = shown_values(variable, seen.values[variable]).to_list()
                 found |= {int(seen.replicas[at]): shown[at] for at in np.flatnonzero(mine)}
         return np.array([found[int(replica)] for replica in replicas], dtype=object)
 
@@ -193,7 +202,7 @@ def _joined(departures: Departures) -> Keys:
     return np.concatenate(departures.rows) if departures.rows else np.zeros(0, dtype=np.int64)
 
 
-def _shown(variable: Variable, column: Column) -> pl.Series:
+def shown_values(variable: Variable, column: Column) -> pl.Series:
     """The values of a variable as texts."""
     if isinstance(column, Coded):
         return column.words if column.codes is None else column.words.gather(column.codes)

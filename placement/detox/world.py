@@ -18,21 +18,19 @@ from placement.policy.variables import VARIABLES
 
 @dataclass(frozen=True)
 class Scene:
-    """What a cycle begins with: `targets` and `fresh` are bits per site, `partition` its name.
-
-    `targets_only`: copies count only at target sites inside the partition, as in the ancestor.
-    """
+    """What a cycle begins with: `partition` is its name, `fresh` whether each site's news is complete and recent."""
 
     inventory: Inventory
     columns: InventoryColumns
     partition: str
-    targets: Bits
     fresh: Bits
-    targets_only: bool = False
 
 
 class World:
-    """Rows are block replicas, keys are rows of the inventory's frames. Arrays are as of now."""
+    """Rows are block replicas, keys are rows of the inventory's frames. Arrays are as of now.
+
+    A world is aimed at target sites before anything is asked of dataset replicas.
+    """
 
     def __init__(self, scene: Scene) -> None:
         inventory = scene.inventory
@@ -59,7 +57,6 @@ class World:
         self.dataset_first: Keys = np.searchsorted(self.replica_dataset, datasets)
         self._take_sites(scene)
         self._take_partition(scene)
-        self._count(scene)
 
     def _take_sites(self, scene: Scene) -> None:
         sites = self.inventory.sites
@@ -80,13 +77,16 @@ class World:
         sites = self.inventory.sites.height
         self.site_bytes = _sums(self.row_site, np.where(self.member, self.row_bytes, 0), sites)
         self.site_projected = _sums(self.row_site, np.where(self.member, self.row_projected, 0), sites)
-        #: Rows that lines decide on: in the partition, at a target site of which there is news, with something to go.
-        self.pool: Bits = self.member & self.there & (scene.targets & self.known)[self.row_site]
-        self.counts_here: Bits = self.there & self.known[self.row_site]
-        if scene.targets_only:
-            self.counts_here = self.counts_here & self.member & scene.targets[self.row_site]
 
-    def _count(self, scene: Scene) -> None:
+    def aim(self, targets: Bits, *, targets_only: bool = False) -> None:
+        """Lines decide on what is at these sites; `targets_only`: copies count there and in the partition alone."""
+        #: Rows that lines decide on: in the partition, at a target site of which there is news, with something to go.
+        self.pool: Bits = self.member & self.there & (targets & self.known)[self.row_site]
+        counted: Bits = self.member & targets[self.row_site] if targets_only else self.held
+        self.counts_here: Bits = self.there & self.known[self.row_site] & counted
+        self._count(counted)
+
+    def _count(self, counted: Bits) -> None:
         blocks, datasets = self.inventory.blocks.height, self.inventory.datasets.height
         self.survivor: Bits = self.complete & self.held & self.ready[self.row_site]
         self.survivors = _tally(self.row_block, self.survivor, blocks)
@@ -94,9 +94,7 @@ class World:
         self.on_disk: Bits = self.whole & self.ready_disk[self.row_site]
         self.at_ready: Bits = self.whole & self.ready[self.row_site]
         self.on_mss: Bits = self.whole & self.tape[self.row_site]
-        self.broken: Bits = ~self.complete & self.held & self.known[self.row_site]
-        if scene.targets_only:
-            self.broken &= self.member & scene.targets[self.row_site]
+        self.broken: Bits = ~self.complete & self.held & self.known[self.row_site] & counted
         self.block_disk = _tally(self.row_block, self.on_disk, blocks)
         self.block_ready = _tally(self.row_block, self.at_ready, blocks)
         self.block_mss = _tally(self.row_block, self.on_mss, blocks)

@@ -30,7 +30,7 @@ from placement.policy.syntax import (
     Validity,
     Value,
 )
-from placement.policy.values import OPERATORS, ValueInvalid, value_of
+from placement.policy.values import OPERATORS, ValueUnfit, value_of
 from placement.policy.variables import FORMER_NAMES, VARIABLES, Kind, Level, Variable
 from reploc.errors import PolicyInvalid
 
@@ -363,7 +363,7 @@ class _LineReader:
             return []
         try:
             return [value_of(variable, operator.text, token.text)]
-        except ValueInvalid as wrong:
+        except ValueUnfit as wrong:
             self.problems.append(self.line.problem(token, wrong.said, wrong.expected))
             return []
 

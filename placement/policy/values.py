@@ -27,7 +27,7 @@ OPERATORS: dict[Kind, tuple[str, ...]] = {
 }
 
 
-class ValueInvalid(ValueError):
+class ValueUnfit(ValueError):
     """A value does not fit its variable: what is wrong, and what was expected."""
 
     def __init__(self, said: str, expected: str) -> None:
@@ -36,16 +36,16 @@ class ValueInvalid(ValueError):
 
 
 def value_of(variable: Variable, operator: str, text: str) -> Value:
-    """The value that a text is for a variable. Raises ValueInvalid."""
+    """The value that a text is for a variable. Raises ValueUnfit."""
     if variable.kind is Kind.TIME:
         try:
             return dates.moment(text)
         except dates.DateInvalid as wrong:
-            raise ValueInvalid(str(wrong), dates.FORMS) from wrong
+            raise ValueUnfit(str(wrong), dates.FORMS) from wrong
     if variable.kind is Kind.WORD:
         if text not in variable.words:
             near = nearest(text.upper(), variable.words)
-            raise ValueInvalid(f"{text!r} is no value of {variable}{near}", " or ".join(variable.words))
+            raise ValueUnfit(f"{text!r} is no value of {variable}{near}", " or ".join(variable.words))
         return text
     if variable.kind is Kind.TEXT:
         return _text(operator, text)
@@ -59,14 +59,14 @@ def _text(operator: str, text: str) -> str:
         elif is_glob(text):
             re.compile(fnmatch.translate(text))
     except (re.error, RecursionError, OverflowError) as wrong:
-        raise ValueInvalid(f"{text!r} is no pattern: {wrong}", "a regular expression") from wrong
+        raise ValueUnfit(f"{text!r} is no pattern: {wrong}", "a regular expression") from wrong
     return text
 
 
 def _number(kind: Kind, text: str) -> float:
     found = _NUMBER.fullmatch(text)
     if found is None:
-        raise ValueInvalid(f"{text!r} is no number", _expected(kind))
+        raise ValueUnfit(f"{text!r} is no number", _expected(kind))
     number, unit = float(found[1]), found[2]
     if unit is None:
         return number
@@ -74,7 +74,7 @@ def _number(kind: Kind, text: str) -> float:
         return number / 100
     if unit in _UNITS and kind is Kind.BYTES:
         return number * _UNITS[unit]
-    raise ValueInvalid(f"{text!r} has a unit that does not fit a {kind.value}", _expected(kind))
+    raise ValueUnfit(f"{text!r} has a unit that does not fit a {kind.value}", _expected(kind))
 
 
 def _expected(kind: Kind) -> str:

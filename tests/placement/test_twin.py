@@ -39,10 +39,9 @@ def decided(seed: int) -> tuple[dict, dict, str]:
         max_fraction_of_site=bounds.max_fraction,
     )
     columns = InventoryColumns(held, as_columns(attributes, held))
-    every = np.ones(held.sites.height, dtype=np.bool_)
-    seen = World(Scene(held, columns, partition, every, fresh))
-    targets = Conditions(seen, NOW).any_of_sites([line.condition for line in policy.on])
-    cycle = Cycle(policy, World(Scene(held, columns, partition, targets, fresh)), settings, NOW)
+    world = World(Scene(held, columns, partition, fresh))
+    world.aim(Conditions(world, NOW).any_of_sites([line.condition for line in policy.on]))
+    cycle = Cycle(policy, world, settings, NOW)
     cycle.run()
     return of_cycle(cycle), of_twin(twin), text
 

@@ -1,0 +1,1 @@
+"""Attribute producers: what policies ask that an inventory alone does not tell, each behind one small interface."""

@@ -1,0 +1,147 @@
+"""Whether a plan still holds, and the orders that it comes to.
+
+Between planning and doing the world moves. Each deletion says what must be so still: that what goes is there as it was,
+that nothing protects it now, and that its witness is a survivor now, by the inventory that the orders are written on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from placement.detox.plan import Plan
+from placement.detox.runs import Array, Bits
+from placement.inventory import Inventory
+from placement.orders import Handover, Wish
+from reploc.errors import PlanExcessive, PlanOutdated
+from reploc.orders import BlockOrder
+
+#: What must be so of a block replica that goes, and what is said where it is not; the first that fails is told.
+_CONDITIONS = (
+    ("known", "site or block is not defined any more"),
+    ("there", "it is not there any more, or an order deletes it already"),
+    ("same", "files or bytes there have changed"),
+    ("unlocked", "it is locked now"),
+    ("unread", "an open copy reads it now"),
+    ("survives", "its witness is no survivor any more"),
+    ("exempt", "it is the last copy, and the dataset's status does not allow that any more"),
+)
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A plan beside the inventory of now: for each row of its blocks why it does not hold, empty where it does."""
+
+    plan: Plan
+    reasons: pl.Series
+
+    def failed(self) -> pl.DataFrame:
+        """The blocks that do not hold, with reasons."""
+        return self.plan.blocks.with_columns(self.reasons.alias("reason")).filter(pl.col("reason") != "")
+
+    def held(self) -> pl.DataFrame:
+        """The blocks of dataset replicas all of whose blocks hold."""
+        key = ["site", "dataset"]
+        return self.plan.blocks.join(self.failed().select(key).unique(), on=key, how="anti", maintain_order="left")
+
+
+def checked(plan: Plan, inventory: Inventory, now_s: float) -> Holding:
+    """Compares a plan with what is there. Raises PlanOutdated: it is older than it may be."""
+    age = now_s - plan.header.at
+    if age > plan.header.settings.max_plan_age_s:
+        most = plan.header.settings.max_plan_age_s
+        raise PlanOutdated(f"the plan is {age:.0f} s old; at most {most:.0f} s are allowed (max_plan_age_s)")
+    return Holding(plan, pl.Series(_reasons(plan, inventory, now_s), dtype=pl.String))
+
+
+def require_meant(plan: Plan, *, yes_really: bool) -> None:
+    """Raises PlanExcessive where a policy would have emptied sites by more than the cap, and nobody says it is meant."""
+    if plan.header.over and not yes_really and not plan.header.yes_really:
+        most = plan.header.settings.max_fraction_of_site
+        raise PlanExcessive(
+            f"the policy would take more than {most:.0%} from {', '.join(plan.header.over)} in one cycle"
+        )
+
+
+def _reasons(plan: Plan, inventory: Inventory, now_s: float) -> list[str]:
+    blocks = plan.blocks
+    site = inventory.site_keys(blocks["site"].to_list())
+    block = inventory.block_keys(blocks["block"].to_list())
+    row = _rows(inventory, block, site)
+    there = row >= 0
+    at = np.where(there, row, 0)
+    frame = inventory.block_replicas
+
+    def now(name: str) -> Array:
+        return frame[name].gather(at).to_numpy() if frame.height else np.zeros(len(at))
+
+    goes = (blocks["heir"] == "").to_numpy()
+    complete = now("complete").astype(np.bool_)
+    status = inventory.datasets["status"].gather(
+        np.maximum(inventory.dataset_keys(blocks["dataset"].to_list()), 0)
+    )
+    exempt = status.cast(pl.String).is_in(plan.header.settings.allow_last_copy).to_numpy()
+    witnessed = (blocks["witness"] != "").to_numpy()
+    survives = _survives(plan, inventory, block, now_s)
+    holds = {
+        "known": (site >= 0) & (block >= 0),
+        "there": there & (now("files") > 0) & ~now("deleting").astype(np.bool_),
+        "same": (now("files") == blocks["files"].to_numpy()) & (now("bytes") == blocks["bytes"].to_numpy()),
+        "unlocked": ~goes | ~now("locked").astype(np.bool_),
+        "unread": ~goes | ~now("source").astype(np.bool_),
+        "survives": ~goes | ~witnessed | survives,
+        "exempt": ~goes | witnessed | ~complete | exempt,
+    }
+    said = np.full(blocks.height, "", dtype=object)
+    for name, reason in reversed(_CONDITIONS):
+        said[~holds[name]] = reason
+    return list(said)
+
+
+def _survives(plan: Plan, inventory: Inventory, block: Array, now_s: float) -> Bits:
+    """Whether each block is whole at its witness, a READY site with fresh news that nothing is deleted at."""
+    site = inventory.site_keys(plan.blocks["witness"].to_list())
+    row = _rows(inventory, block, site)
+    fresh = inventory.ready_sites & inventory.fresh_sites(now_s, plan.header.settings.max_observation_age_s)
+    good = (inventory.block_replicas["complete"] & ~inventory.block_replicas["deleting"]).to_numpy()
+    found = np.zeros(len(row), dtype=np.bool_)
+    known = row >= 0
+    found[known] = good[row[known]] & fresh[site[known]]
+    return found
+
+
+def _rows(inventory: Inventory, block: Array, site: Array) -> Array:
+    """The row of each (block, site), -1 where there is none."""
+    asked = pl.DataFrame({"block": block, "site": site}).with_row_index("place").filter(pl.col("block") >= 0)
+    asked = asked.filter(pl.col("site") >= 0)
+    held = inventory.block_replicas.lazy().select(pl.col("block", "site").cast(pl.Int64)).with_row_index("row")
+    found = held.join(asked.lazy(), on=["block", "site"], how="inner").select("place", "row").collect()
+    rows = np.full(len(block), -1, dtype=np.int64)
+    rows[found["place"].to_numpy()] = found["row"].to_numpy()
+    return rows
+
+
+def wishes(blocks: pl.DataFrame) -> Iterator[Wish]:
+    """One deletion for each dataset replica of which blocks go, in the order of names."""
+    for (site, dataset), part in _by_replica(blocks.filter(pl.col("heir") == "")):
+        orders = tuple(
+            BlockOrder(row["block"], row["files"], row["bytes"], (), row["witness"])
+            for row in part.iter_rows(named=True)
+        )
+        yield Wish("delete", dataset, site, part.item(0, "owner"), orders)
+
+
+def handovers(blocks: pl.DataFrame) -> Iterator[Handover]:
+    """One change of owner for each dataset replica and heir."""
+    for (site, dataset), part in _by_replica(blocks.filter(pl.col("heir") != "")):
+        for heir in part["heir"].unique().sort():
+            mine = part.filter(pl.col("heir") == heir)
+            yield Handover(dataset, site, heir, tuple(mine["block"]))
+
+
+def _by_replica(blocks: pl.DataFrame) -> Iterator[tuple[tuple[str, str], pl.DataFrame]]:
+    for key, part in blocks.group_by(["site", "dataset"], maintain_order=True):
+        yield (str(key[0]), str(key[1])), part
