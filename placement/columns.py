@@ -16,7 +16,7 @@ from placement.inventory import Inventory
 from placement.policy.bits import Coded, Column, Columns, of_block_replicas
 from placement.policy.partitions import partition_condition
 from placement.policy.variables import Level, Variable
-from reploc.errors import InventoryInvalid
+from reploc.errors import DefinitionUnknown
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -65,7 +65,7 @@ class InventoryColumns:
 def partition_rows(inventory: Inventory, name: str) -> Array:
     """Which block replicas are in a partition, shape (block replicas,).
 
-    Raises InventoryInvalid: there is no such partition. PolicyInvalid: its condition is none.
+    Raises DefinitionUnknown: there is no such partition. PolicyInvalid: its condition is none.
     """
     return _members(inventory, name, InventoryColumns(inventory), inventory.block_replicas.height)
 
@@ -74,7 +74,7 @@ def _members(inventory: Inventory, name: str, columns: Columns, size: int) -> Ar
     key = int(inventory.partition_keys([name])[0])
     if key < 0:
         known = ", ".join(inventory.partitions["name"]) or "there are none"
-        raise InventoryInvalid(f"partition {name!r} is not defined; known: {known}")
+        raise DefinitionUnknown(f"partition {name!r} is not defined; known: {known}")
     parts = inventory.partitions.item(key, "parts")
     found = np.zeros(size, dtype=np.bool_)
     for part in [key] if parts is None else list(parts):

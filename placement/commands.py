@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from placement.detox_commands import detox
 from placement.policy_commands import policy
 from reploc.commands.options import CommandGroup
 
@@ -13,4 +14,5 @@ def placement() -> None:
     """The placement service: inventory, policies, and the orders that they lead to."""
 
 
+placement.add_command(detox)
 placement.add_command(policy)

@@ -24,7 +24,7 @@ from placement.policy.bits import Column
 from placement.policy.parser import parse_condition
 from placement.policy.syntax import Condition, Either, variables_of
 from placement.policy.variables import INVENTORY, Level
-from reploc import config
+from reploc import expected
 from reploc.config import Settings
 from reploc.errors import ConfigInvalid
 
@@ -33,13 +33,9 @@ class EnforcerRule(Settings, frozen=True):
     """So many copies of what the conditions match, at these sites."""
 
     num_copies: Annotated[int, Meta(description="How many copies there are to be.", ge=1)]
-    destinations: Annotated[
-        tuple[str, ...], Meta(description="Conditions on sites that get them.", min_length=1)
-    ]
+    destinations: Annotated[tuple[str, ...], Meta(description="Conditions on sites that get them.", min_length=1)]
     sources: Annotated[tuple[str, ...], Meta(description="Conditions on the sites of those that are looked at.")] = ()
-    replicas: Annotated[tuple[str, ...], Meta(description="Conditions on replicas.", min_length=1)] = (
-        "always",
-    )
+    replicas: Annotated[tuple[str, ...], Meta(description="Conditions on replicas.", min_length=1)] = ("always",)
     destination_group: Annotated[str, Meta(description="Who is to own the copies.")] = ""
     protect: Annotated[bool, Meta(description="Copies that the rule needs are not to be deleted.")] = False
 
@@ -86,9 +82,10 @@ def read_rules(path: Path) -> EnforcerRules:
         table: Any = tomllib.loads(content) if path.suffix == ".toml" else msgspec.json.decode(content)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.DecodeError) as wrong:
         raise ConfigInvalid(f"{path}: {wrong}") from wrong
-    if not isinstance(table, dict):
-        raise ConfigInvalid(f"{path}: expected a table of rules")
-    return config.parse(EnforcerRules, table, str(path))
+    try:
+        return msgspec.convert(table, EnforcerRules)
+    except msgspec.ValidationError as wrong:
+        raise ConfigInvalid(f"{path}: {expected.in_words(wrong, EnforcerRules)}") from wrong
 
 
 def protected(held: EnforcerRules, asked: Asked, where: str) -> Array:

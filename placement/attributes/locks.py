@@ -25,9 +25,7 @@ class LockSettings(Settings, frozen=True):
 
     files: Annotated[
         tuple[str, ...],
-        Meta(
-            description="CSV, NDJSON or Parquet files of locks: item and site, names or globs, and until."
-        ),
+        Meta(description="CSV, NDJSON or Parquet files of locks: item and site, names or globs, and until."),
     ] = ()
 
 

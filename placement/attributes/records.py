@@ -9,7 +9,6 @@ import polars as pl
 
 from reploc.errors import InputInvalid
 
-
 _READERS: dict[str, Callable[[str], pl.DataFrame]] = {
     ".csv": pl.read_csv,
     ".parquet": pl.read_parquet,

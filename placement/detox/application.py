@@ -58,7 +58,7 @@ def checked(plan: Plan, inventory: Inventory, now_s: float) -> Holding:
 
 
 def require_meant(plan: Plan, *, yes_really: bool) -> None:
-    """Raises PlanExcessive where a policy would have emptied sites by more than the cap, and nobody says it is meant."""
+    """Raises PlanExcessive where a policy would empty sites by more than the cap, and nobody says it is meant."""
     if plan.header.over and not yes_really and not plan.header.yes_really:
         most = plan.header.settings.max_fraction_of_site
         raise PlanExcessive(
@@ -80,9 +80,7 @@ def _reasons(plan: Plan, inventory: Inventory, now_s: float) -> list[str]:
 
     goes = (blocks["heir"] == "").to_numpy()
     complete = now("complete").astype(np.bool_)
-    status = inventory.datasets["status"].gather(
-        np.maximum(inventory.dataset_keys(blocks["dataset"].to_list()), 0)
-    )
+    status = inventory.datasets["status"].gather(np.maximum(inventory.dataset_keys(blocks["dataset"].to_list()), 0))
     exempt = status.cast(pl.String).is_in(plan.header.settings.allow_last_copy).to_numpy()
     witnessed = (blocks["witness"] != "").to_numpy()
     survives = _survives(plan, inventory, block, now_s)

@@ -48,7 +48,7 @@ class Run:
 
 
 def make(inventory: Inventory, run: Run) -> Plan:
-    """The plan of a run. Raises ObservationsOld, InventoryInvalid (its partition), PolicyInvalid (its condition)."""
+    """The plan of a run. Raises ObservationsOld, DefinitionUnknown (its partition), PolicyInvalid (its condition)."""
     cycle, targets = begun(inventory, run)
     cycle.run()
     triggered = cycle.triggered_at_start

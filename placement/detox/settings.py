@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta
 
@@ -40,3 +40,15 @@ class DetoxSettings(Settings, frozen=True):
         for status in self.allow_last_copy:
             if status not in known:
                 raise ValueError(f"allow_last_copy has {status!r}; expected one of {', '.join(known)}")
+
+
+class DetoxConfig(Settings, frozen=True):
+    """What a detox run goes by beside its policy: its bounds, and the attribute producers with their settings.
+
+    Each producer has a table `[attributes.NAME]`; `locks` and `unhandled_copies` need none.
+    """
+
+    detox: DetoxSettings = DetoxSettings()
+    attributes: Annotated[
+        dict[str, dict[str, Any]], Meta(description="[attributes.NAME]: the settings of an attribute producer.")
+    ] = {}

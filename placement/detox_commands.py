@@ -1,0 +1,435 @@
+"""`reploc placement detox`: plans deletions, explains and compares them, tries policies over time, and orders."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from msgspec import Struct
+
+from placement import parquet
+from placement.attributes.producer import Asked, collected, configured
+from placement.database import Database
+from placement.detox import explanation, ordering, planning, plots, simulation
+from placement.detox import plan as plans
+from placement.detox.explanation import Explanation
+from placement.detox.plan import Plan, PlanHeader
+from placement.detox.planning import Run
+from placement.detox.settings import DetoxConfig
+from placement.detox.simulation import Course, Step
+from placement.inventory import Inventory
+from placement.keeper import Keeper
+from placement.policy import dates, parser
+from placement.policy.bits import Column
+from placement.policy.values import ValueUnfit, value_of
+from placement.policy.variables import VARIABLES
+from reploc import config
+from reploc.commands import terminal
+from reploc.commands.options import CommandGroup, json_option
+from reploc.commands.terminal import shown_bytes
+from reploc.errors import ConfigInvalid
+
+F = TypeVar("F", bound=Callable[..., Any])
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+STATUSES = """\b
+Exit status:
+  0  done
+  1  refused: a plan that does not hold or asks for too much, or what was asked about is not there
+  2  the command line, the settings, the policy or a file are wrong
+  4  there is no fresh news of a site, a producer failed, or the database cannot be used
+"""
+
+
+# ---- options ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a command gets its inventory from."""
+
+    folder: Path | None
+    url: str | None
+
+    @contextmanager
+    def keeper(self) -> Iterator[Keeper]:
+        """The inventory's keeper, over the database. Raises ConfigInvalid: none was named."""
+        if self.url is None:
+            raise ConfigInvalid("no database: say --database URL")
+        store = Database(self.url)
+        try:
+            yield Keeper(store)
+        finally:
+            store.close()
+
+    def inventory(self) -> Inventory:
+        """The inventory as it is now, or as it was when it was exported."""
+        if self.folder is not None:
+            return parquet.read(self.folder)
+        with self.keeper() as keeper:
+            return keeper.inventory()
+
+
+def _source_options(function: F) -> F:
+    decorate = click.option(
+        "--inventory",
+        "folder",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="An exported inventory (Parquet) instead of the database.",
+    )
+    return decorate(_database_option(function))
+
+
+_database_option: Callable[[F], F] = click.option(
+    "--database",
+    "url",
+    envvar="REPLOC_PLACEMENT_DATABASE",
+    metavar="URL",
+    help="The service's database, such as sqlite:////var/lib/reploc/placement.db.",
+)
+
+
+def _run_options(function: F) -> F:
+    for option in (
+        click.option("--policy", "policy", required=True, type=_FILE, metavar="FILE", help="The policy to go by."),
+        click.option("--config", "path", type=_FILE, metavar="FILE", help="TOML file with [detox] and [attributes.…]."),
+        click.option("--at", "at", metavar="TIME", help="The run's clock instead of now, such as '2026-01-31 12:00'."),
+        click.option("--partial", is_flag=True, help="Leave READY sites without fresh news out instead of stopping."),
+        click.option(
+            "--yes-really", is_flag=True, help="A site may lose more in a cycle than max_fraction_of_site allows."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+_plot_option: Callable[[F], F] = click.option(
+    "--plot", "plot", type=_FILE, metavar="FILE", help="Draw a picture: .html, .svg or .png."
+)
+
+
+class _Prepared:
+    """A policy, settings and producers, ready for any inventory."""
+
+    def __init__(self, policy: Path, path: Path | None, at: str | None, *, partial: bool, yes_really: bool) -> None:
+        held = config.load(DetoxConfig, path)
+        self._text_file = policy
+        parsed = parser.parse_file(policy)
+        self._policy = parsed.checked()
+        self._settings = held.detox
+        self._producers = configured(held.attributes, str(path or "the settings"))
+        self._partial, self._yes_really = partial, yes_really
+        self._at = at
+
+    def attributes(self, inventory: Inventory, now_s: float) -> Mapping[str, Column]:
+        """What producers give; whether a block is locked is always asked, since what is locked never goes."""
+        needed = self._policy.variables() | {VARIABLES["blockreplica.is_locked"]}
+        return collected(needed, self._producers, Asked(inventory, now_s))
+
+    def run(self, inventory: Inventory) -> Run:
+        """The run on an inventory."""
+        now_s = _clock(self._at)
+        return Run(
+            self._policy,
+            self._text_file.read_text(encoding="utf-8"),
+            str(self._text_file),
+            self._settings,
+            now_s,
+            self.attributes(inventory, now_s),
+            self._partial,
+            self._yes_really,
+        )
+
+
+def _clock(at: str | None) -> float:
+    now = time.time()
+    if at is None:
+        return now
+    try:
+        return dates.moment(at).at(now)
+    except dates.DateInvalid as wrong:
+        raise ConfigInvalid(f"--at: {wrong}; expected {dates.FORMS}") from wrong
+
+
+@click.group("detox", cls=CommandGroup)
+def detox() -> None:
+    """Deletion by policy: what would go and why, and the orders that make it go."""
+
+
+# ---- plans -----------------------------------------------------------------------------------------------------------
+
+
+@detox.command("plan", epilog=STATUSES)
+@_run_options
+@_source_options
+@click.option("-o", "out", type=_FILE, metavar="PLAN", help="Write the plan to a file, for apply, diff and explain.")
+@_plot_option
+@json_option
+def plan_command(
+    policy: Path,
+    path: Path | None,
+    at: str | None,
+    partial: bool,
+    yes_really: bool,
+    folder: Path | None,
+    url: str | None,
+    out: Path | None,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Decides what would go, and changes nothing."""
+    prepared = _Prepared(policy, path, at, partial=partial, yes_really=yes_really)
+    inventory = Source(folder, url).inventory()
+    made = planning.make(inventory, prepared.run(inventory))
+    _show(made, out, plot, as_json=as_json)
+
+
+@detox.command("run", epilog=STATUSES)
+@_run_options
+@_database_option
+@click.option("-o", "out", type=_FILE, metavar="PLAN", help="Write the plan to a file too.")
+@_plot_option
+@json_option
+def run_command(
+    policy: Path,
+    path: Path | None,
+    at: str | None,
+    partial: bool,
+    yes_really: bool,
+    url: str | None,
+    out: Path | None,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Plans and orders: decides what goes, and writes the orders for it."""
+    prepared = _Prepared(policy, path, at, partial=partial, yes_really=yes_really)
+    with Source(None, url).keeper() as keeper:
+        inventory = keeper.inventory()
+        made = planning.make(inventory, prepared.run(inventory))
+        _show(made, out, plot, as_json=as_json)
+        _say_ordered(ordering.order(keeper, made, yes_really=yes_really), as_json=as_json)
+
+
+@detox.command("apply", epilog=STATUSES)
+@click.argument("file", type=_FILE, metavar="PLAN")
+@_database_option
+@click.option("--holding", is_flag=True, help="Do what still holds, and leave what does not.")
+@click.option("--yes-really", is_flag=True, help="Do a plan that max_fraction_of_site cut short.")
+@json_option
+def apply_command(file: Path, url: str | None, holding: bool, yes_really: bool, as_json: bool) -> None:
+    """Writes the orders of a plan, if everything is still as the plan has it."""
+    made = plans.read(file)
+    with Source(None, url).keeper() as keeper:
+        _say_ordered(ordering.order(keeper, made, holding=holding, yes_really=yes_really), as_json=as_json)
+
+
+class OrdersReport(Struct, frozen=True):
+    """What was ordered, as `--json` prints it; `left` are blocks that do not hold any more, with reasons."""
+
+    cycle: int
+    orders: list[int]
+    joined: list[int]
+    cancelled: list[int]
+    handed_over: int
+    left: list[dict[str, Any]]
+
+
+def _say_ordered(ordered: ordering.Ordered, *, as_json: bool) -> None:
+    written = ordered.written
+    left = ordered.left.select("site", "block", "reason").to_dicts()
+    if as_json:
+        terminal.say_json(
+            OrdersReport(ordered.cycle, written.written, written.joined, written.cancelled, written.handed_over, left)
+        )
+        return
+    for each in left:
+        terminal.say(f"left: {each['block']} at {each['site']}: {each['reason']}")
+    terminal.say(f"cycle {ordered.cycle}: {len(written.written)} orders written, {len(written.joined)} joined")
+
+
+class PlanReport(Struct, frozen=True):
+    """A plan, as `--json` prints it: its header, and every deletion and change of owner, block by block."""
+
+    header: PlanHeader
+    blocks: list[dict[str, Any]]
+
+
+def _show(made: Plan, out: Path | None, plot: Path | None, *, as_json: bool) -> None:
+    if out is not None:
+        out.write_bytes(made.encoded())
+    if plot is not None:
+        plots.draw(plots.of_plan(made), plot)
+    if as_json:
+        terminal.say_json(PlanReport(made.header, made.blocks.to_dicts()))
+        return
+    terminal.table(_COLUMNS, _site_rows(made))
+    for note in made.header.notes:
+        terminal.note(note)
+    if made.header.left_out:
+        terminal.note(f"left out, without fresh news: {', '.join(made.header.left_out)}")
+    if made.header.over:
+        terminal.note(f"cut short by max_fraction_of_site: {', '.join(made.header.over)}")
+
+
+_COLUMNS = ("site", "", ">quota", ">before", ">protected", ">kept", ">candidates", ">deleted", ">vetoed", ">after")
+
+
+def _site_rows(made: Plan) -> list[tuple[str, ...]]:
+    rows = []
+    for site in made.header.sites:
+        state = "unreleased" if site.unreleased else "triggered" if site.triggered else ""
+        sizes = (site.protected, site.kept, site.candidates, site.deleted, site.vetoed)
+        before, after = _share(site.before, site.quota), _share(site.after, site.quota)
+        quota = "-" if site.quota is None else "unlimited" if site.quota < 0 else shown_bytes(site.quota)
+        rows.append((site.site, state, quota, before, *map(shown_bytes, sizes), after))
+    return rows
+
+
+def _share(size: int, quota: int | None) -> str:
+    return f"{size / quota:.1%}" if quota is not None and quota > 0 else shown_bytes(size)
+
+
+@detox.command("diff", epilog=STATUSES)
+@click.argument("old", type=_FILE, metavar="PLAN")
+@click.argument("new", type=_FILE, metavar="PLAN")
+@json_option
+def diff_command(old: Path, new: Path, as_json: bool) -> None:
+    """Shows where two plans decide otherwise, such as those of an old policy and a new one."""
+    found = plans.differing(plans.read(old), plans.read(new))
+    if as_json:
+        for row in found.iter_rows(named=True):
+            terminal.say_json(DiffReport(**row))
+        return
+    rows = [(r["site"], r["dataset"], r["old"], r["new"], shown_bytes(r["bytes"])) for r in found.iter_rows(named=True)]
+    terminal.table(("site", "dataset", "first plan", "second plan", ">bytes"), rows)
+
+
+class DiffReport(Struct, frozen=True):
+    """A dataset replica on which two plans decide otherwise, as `--json` prints it."""
+
+    site: str
+    dataset: str
+    old: str
+    new: str
+    bytes: int
+
+
+# ---- explanations ----------------------------------------------------------------------------------------------------
+
+
+@detox.command("explain", epilog=STATUSES)
+@click.argument("replica", metavar="SITE:DATASET")
+@_run_options
+@_source_options
+@json_option
+def explain_command(
+    replica: str,
+    policy: Path,
+    path: Path | None,
+    at: str | None,
+    partial: bool,
+    yes_really: bool,
+    folder: Path | None,
+    url: str | None,
+    as_json: bool,
+) -> None:
+    """Shows line by line how a policy looks at one dataset replica, with values, and what becomes of it."""
+    site, _, dataset = replica.partition(":")
+    if not site or not dataset:
+        raise ConfigInvalid(f"{replica!r} is no dataset replica; expected SITE:DATASET")
+    prepared = _Prepared(policy, path, at, partial=partial, yes_really=yes_really)
+    inventory = Source(folder, url).inventory()
+    run = prepared.run(inventory)
+    cycle, _ = planning.begun(inventory, run)
+    told = explanation.explain(cycle, site, dataset, run.now_s)
+    if as_json:
+        terminal.say_json(told)
+    else:
+        _say_explanation(told)
+
+
+def _say_explanation(told: Explanation) -> None:
+    state = "triggered" if told.triggered else "not triggered"
+    terminal.say(f"{told.dataset} at {told.site} ({state}): {told.blocks} blocks, {shown_bytes(told.bytes)}")
+    for line in told.lines:
+        terminal.say(f"{line.line:>5}  {line.text}")
+        terminal.say(f"       {line.outcome}")
+        for each in line.predicates:
+            terminal.say(f"         {'yes' if each.holds else 'no '}  {each.predicate}  ({each.saw})")
+    for sentence in told.outcome:
+        terminal.say(sentence)
+
+
+# ---- simulations -----------------------------------------------------------------------------------------------------
+
+
+@detox.command("simulate", epilog=STATUSES)
+@_run_options
+@_source_options
+@click.option("--cycles", type=click.IntRange(1, 10_000), default=30, show_default=True, help="How many cycles.")
+@click.option("--every", "every_h", type=click.FloatRange(0, min_open=True), default=24.0, show_default=True,
+              metavar="HOURS", help="Hours between cycles.")  # fmt: skip
+@click.option("--growth", default="0", show_default=True, metavar="SIZE", help="What arrives in a day, such as 50TB.")
+@click.option("--seed", type=int, default=1, show_default=True, help="What chance begins with.")
+@_plot_option
+@json_option
+def simulate_command(
+    policy: Path,
+    path: Path | None,
+    at: str | None,
+    partial: bool,
+    yes_really: bool,
+    folder: Path | None,
+    url: str | None,
+    cycles: int,
+    every_h: float,
+    growth: str,
+    seed: int,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Runs many cycles in memory against growing data, and shows how full the sites become."""
+    prepared = _Prepared(policy, path, at, partial=partial, yes_really=yes_really)
+    course = Course(cycles, every_h * 3_600, _size(growth), seed)
+    inventory = Source(folder, url).inventory()
+    run = prepared.run(inventory)
+    steps: list[Step] = []
+    with terminal.progress("cycles", cycles) as bar:
+        for step in simulation.simulate(inventory, run, course, prepared.attributes):
+            steps.append(step)
+            bar.advance(1)
+    if plot is not None:
+        plots.draw(plots.of_simulation(steps, planning.watermarks(run.policy)), plot)
+    if as_json:
+        for step in steps:
+            terminal.say_json(step)
+        return
+    terminal.table(_STEPS, [_step_row(step) for step in steps])
+
+
+_STEPS = (">cycle", "at", ">datasets", ">arrived", ">before", ">deleted", ">after", ">protected", ">fullest")
+
+
+def _step_row(step: Step) -> tuple[str, ...]:
+    sites = [site for site in step.sites if site.quota is not None and site.quota > 0]
+    quota = sum(site.quota or 0 for site in sites)
+    before, after, protected = (sum(getattr(s, name) for s in sites) for name in ("before", "after", "protected"))
+    fullest = max((site.after / (site.quota or 1) for site in sites), default=0.0)
+    when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(step.at))
+    shares = (_share(before, quota), shown_bytes(step.deleted), _share(after, quota), _share(protected, quota))
+    return (str(step.cycle), when, f"{step.datasets:,}", shown_bytes(step.arrived), *shares, f"{fullest:.1%}")
+
+
+def _size(text: str) -> int:
+    try:
+        found = value_of(VARIABLES["dataset.size"], "==", text)
+    except ValueUnfit as wrong:
+        raise ConfigInvalid(f"--growth: {wrong.said}; expected {wrong.expected}") from wrong
+    assert isinstance(found, float)
+    return int(found)
