@@ -139,8 +139,7 @@ class Runner:
         except CancelAsked:
             return Ended(operation, Event.CANCELLED, "cancelled before anything was done")
         except asyncio.CancelledError:
-            why = "stopped to be cancelled" if operation.id in self._to_cancel else "the runner was stopped"
-            return Ended(operation, Event.RETURNED, why)
+            return await self._stopped(operation)
         except StorageFault as fault:
             return await self._failed(operation, fault, loop.time() - began)
         except Exception as wrong:
@@ -149,6 +148,15 @@ class Runner:
             return await self._failed(operation, own, loop.time() - began)
         event = Event.CANCELLED if operation.cancel else Event.SUCCEEDED
         return Ended(operation, event, done.words, seconds=done.seconds, moved=done.moved, position=done.position)
+
+    async def _stopped(self, operation: Claimed) -> Ended | None:
+        """What becomes of an operation that was ended on its way: cancelled, or given back, to be undone or done."""
+        if operation.id not in self._to_cancel:
+            return Ended(operation, Event.RETURNED, "the runner was stopped")
+        held = await self._ledger.hold(operation)
+        if held is None:
+            return Ended(operation, Event.CANCELLED, "cancelled on its way; nothing is left of it")
+        return Ended(operation, Event.RETURNED, "to be undone, for it was cancelled") if held else None
 
     async def _failed(self, operation: Claimed, fault: StorageFault, seconds: float) -> Ended:
         now, order = self._ledger.now(), operation.lane.order
@@ -160,9 +168,11 @@ class Runner:
         if operation.lane.kind == "delete":
             return await Deleting(self._carrier, operation).run()
         copying = Copying(self._carrier, operation)
-        if operation.cancel and operation.step == PLACING:
-            return await copying.undo()
-        return await copying.run()
+        if not operation.cancel:
+            return await copying.run()
+        if operation.step != PLACING:
+            raise CancelAsked
+        return await copying.undo()
 
     async def _account(self, ended: Ended) -> None:
         operation = ended.operation

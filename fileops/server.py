@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +38,7 @@ from fileops.messages import (
     submitted_names,
 )
 from fileops.movers import shelf
+from fileops.movers.mover import Mover
 from fileops.runner import Runner
 from fileops.schedule import Schedule
 from fileops.settings import FileopsSettings
@@ -250,11 +251,14 @@ class _Keeping:
 
 
 @asynccontextmanager
-async def compose(settings: FileopsSettings) -> AsyncIterator[Daemon]:
-    """File operations: the journal, the movers, clients of catalogs and of placement, and the parts that are wanted."""
+async def compose(settings: FileopsSettings, others: Mapping[str, Mover] | None = None) -> AsyncIterator[Daemon]:
+    """File operations: the journal, the movers, clients of catalogs and of placement, and the parts that are wanted.
+
+    `others` are movers in the place of those of the same protocols.
+    """
     metrics, transport = Metrics(), Retrying(HttpTransport(settings.shown))
     sites = {site.name: site for site in settings.sites}
-    movers = shelf.made(settings.shown)
+    movers = shelf.made(settings.shown) | dict(others or {})
     ledger = Ledger(settings.journal, settings.runner_name, settings.lease_s)
     try:
         catalogs = Catalogs(sites, transport)

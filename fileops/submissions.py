@@ -205,7 +205,7 @@ def lane(row: Row[tuple[object, ...]]) -> Lane:
 def waiting(connection: Connection) -> dict[str, int]:
     """How many operations are in each open state."""
     counted = select(_c.state, func.count()).where(_c.state.in_(OPEN)).group_by(_c.state)
-    return dict(connection.execute(counted).tuples().all())
+    return {row[0]: row[1] for row in connection.execute(counted)}
 
 
 def drain(connection: Connection, site: str, now: float, *, on: bool) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import fileops.server
 import lrc.server
 from fileops.carrying import TransferSettings
 from fileops.messages import OperationSaid, OperationsSaid, StorySaid, SubmitBody, Submitted
+from fileops.movers.mover import Mover
 from fileops.retries import RetrySettings
 from fileops.settings import FileopsSettings
 from lrc.settings import LrcSettings
@@ -109,10 +111,10 @@ class World:
         }
         return FileopsSettings(**told | changes)
 
-    async def start(self, **changes: Any) -> None:
+    async def start(self, others: Mapping[str, Mover] | None = None, **changes: Any) -> None:
         settings = self.settings(**changes)
         self.url = f"http://{settings.listen}"
-        self.fileops = Service(fileops.server.compose, settings, self.url)
+        self.fileops = Service(partial(fileops.server.compose, others=others), settings, self.url)
         await self.fileops.start()
 
     async def stop(self) -> None:
