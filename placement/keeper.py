@@ -30,14 +30,25 @@ from reploc.orders import Order
 from reploc.sites import Site
 
 
+def carried_by_fileops(_: str) -> str:
+    """The back-end of every site where nothing else is said."""
+    return orders.FILEOPS
+
+
 class Keeper:
     """Keeps the inventory. Its methods may be called from any thread, one of them works at a time.
 
-    `clock` gives seconds since the epoch of POSIX in UTC.
+    `clock` gives seconds since the epoch of POSIX in UTC, `backend_of` the name of who carries a site's orders.
     """
 
-    def __init__(self, store: Database, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: Database,
+        clock: Callable[[], float] = time.time,
+        backend_of: Callable[[str], str] = carried_by_fileops,
+    ) -> None:
         self.database = store
+        self.backend_of = backend_of
         self.clock = clock
         self._alone = threading.RLock()
         self._counts: dict[str, int] = {}
@@ -74,6 +85,11 @@ class Keeper:
                 self._inventory = self._inventory.having(version, sites=sites)
             return self._inventory
 
+    def inventory_with_counts(self) -> tuple[Inventory, dict[str, int]]:
+        """The inventory, and the counters of the database as they were when it was made."""
+        with self._alone:
+            return self.inventory(), dict(self._counts)
+
     def definitions(self) -> Definitions:
         """What is defined, but for datasets."""
         with self._alone:
@@ -83,6 +99,10 @@ class Keeper:
     def observation(self, site: str) -> Observation:
         """What was heard of a site; nothing where nothing was."""
         return self._observations.get(site, Observation())
+
+    def heard(self) -> dict[str, float]:
+        """When each site's news was true, of those that anything was heard of."""
+        return {site: seen.news_at for site, seen in self._observations.items() if seen.news_at is not None}
 
     def _refresh(self) -> None:
         """Reads what was written since the last time."""

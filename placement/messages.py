@@ -332,6 +332,12 @@ class Written(Answer, frozen=True):
     handed_over: int
 
 
+class Numbers(Answer, frozen=True):
+    """The numbers of the locks or orders that something was done about."""
+
+    ids: list[int]
+
+
 class OrderHistoryQuery(Body, frozen=True):
     """Orders from the newest back, of one state, site or cycle."""
 

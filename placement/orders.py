@@ -12,7 +12,7 @@ the one write at a time, so that numbers become visible in their order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ from placement.messages import OrderHistoryQuery, Written
 from reploc.errors import DefinitionUnknown, InventoryInvalid, OrderEnded
 from reploc.orders import BlockOrder, Order, OrderKind, OrderReport, Orders, OrderState
 
+#: The back-end that reads the feed by itself.
+FILEOPS = "fileops"
 OPEN: tuple[OrderState, ...] = ("new", "active")
 #: What a carrier may say after which state: what has ended stays as it ended, and what is active is not new again.
 FOLLOWS: Mapping[str, frozenset[str]] = {
@@ -75,14 +77,14 @@ def write(
     asked_by: str,
     now: float,
     cycle: int | None = None,
-    backend: str = "fileops",
+    backend_of: Callable[[str], str] = lambda _: FILEOPS,
 ) -> Written:
     """Writes orders and changes of owners, all in the transaction of who calls.
 
     Raises DefinitionUnknown: a site, group, dataset or block that is not defined; InventoryInvalid: wishes that
     contradict each other.
     """
-    writing = _Writing(connection, asked_by, now, cycle, backend)
+    writing = _Writing(connection, asked_by, now, cycle, backend_of)
     for wish in wishes:
         writing.wish(wish)
     for handover in handovers:
@@ -93,12 +95,20 @@ def write(
 class _Writing:
     """One writing of orders: what is open at each site that it meets, and what it has decided."""
 
-    def __init__(self, connection: Connection, asked_by: str, now: float, cycle: int | None, backend: str) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        asked_by: str,
+        now: float,
+        cycle: int | None,
+        backend_of: Callable[[str], str],
+    ) -> None:
         self.joined: set[int] = set()
         self.cancelled: set[int] = set()
         self.handed_over = 0
         self._connection = connection
-        self._told = {"asked_by": asked_by, "created_s": now, "cycle_id": cycle, "backend": backend}
+        self._told = {"asked_by": asked_by, "created_s": now, "cycle_id": cycle}
+        self._backend_of = backend_of
         self._sites = intents.ids(connection, tables.sites)
         self._open: dict[str, dict[str, Order]] = {}
         self._kinds: dict[tuple[str, str], str] = {}
@@ -151,6 +161,7 @@ class _Writing:
         self._rows.append(
             {
                 **told,
+                "backend": self._backend_of(wish.site),
                 "kind": wish.kind,
                 "item": wish.item,
                 "site": wish.site,
@@ -318,7 +329,7 @@ def _settled(positions: Mapping[str, int], now: float) -> ColumnElement[bool]:
 # ---- reading ---------------------------------------------------------------------------------------------------------
 
 
-def feed(connection: Connection, after: int, limit: int, backend: str = "fileops") -> Orders:
+def feed(connection: Connection, after: int, limit: int, backend: str = FILEOPS) -> Orders:
     """Orders that changed behind a place of the feed."""
     table = tables.orders
     later = (table.c.change > after) & (table.c.backend == backend)

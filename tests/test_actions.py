@@ -10,10 +10,12 @@ import pytest
 
 import fileops.server
 import lrc.server
+import placement.server
 import rli.server
 from fileops.settings import FileopsSettings
 from lrc.reading import DumpQuery, NamesQuery
 from lrc.settings import LrcSettings
+from placement.settings import PlacementSettings
 from reploc.actions import Action
 from reploc.routes import Route
 from reploc.wire import DeleteBody, DeleteItem, MappingItem, MappingsBody, RenameBody, RenameItem
@@ -34,8 +36,9 @@ async def routes(tmp_path: Path) -> AsyncIterator[list[Route[Any]]]:
         lrc.server.compose(catalog) as one,
         rli.server.compose(RliSettings()) as other,
         fileops.server.compose(carriers) as third,
+        placement.server.compose(PlacementSettings(database=f"sqlite:///{tmp_path / 'placement.db'}")) as fourth,
     ):
-        yield [*one.routes, *other.routes, *third.routes]
+        yield [*one.routes, *other.routes, *third.routes, *fourth.routes]
 
 
 def calls(tree: ast.AST, *names: str) -> Iterable[ast.Call]:

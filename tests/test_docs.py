@@ -10,6 +10,7 @@ import pytest
 
 from fileops.settings import FileopsSettings
 from lrc.settings import LrcSettings
+from placement.settings import PlacementSettings
 from reploc import config, errors
 from reploc.cli import cli
 from reploc.config import Settings
@@ -74,7 +75,10 @@ def test_every_command_says_what_it_does_and_its_exit_statuses() -> None:
         assert "Exit status" in said, name
 
 
-@pytest.mark.parametrize(("name", "kind"), [("lrc", LrcSettings), ("rli", RliSettings), ("fileops", FileopsSettings)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("lrc", LrcSettings), ("rli", RliSettings), ("fileops", FileopsSettings), ("placement", PlacementSettings)],
+)
 def test_the_files_under_configs_are_the_defaults(name: str, kind: type[Settings]) -> None:
     path = ROOT / "configs" / f"{name}.toml"
     assert path.read_text(encoding="utf-8") == config.example(kind)

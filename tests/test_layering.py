@@ -107,6 +107,7 @@ PLACEMENT_SQL = {
     f"placement.{name}"
     for name in (
         "tables",
+        "bulk",
         "database",
         "definitions",
         "datasets",
@@ -117,6 +118,7 @@ PLACEMENT_SQL = {
         "history",
         "injection",
         "keeper",
+        "server",
         "observed",
     )
 }

@@ -1,0 +1,119 @@
+"""What a person asks for, made into orders: the blocks of an item, their sources, and who keeps what goes.
+
+Nothing that a person says may lose data: a copy needs a source for each block, and a deletion another survivor. A
+survivor is a complete replica at a READY site with fresh news, not under deletion (`placement.md` section 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec.structs import replace
+
+from placement import database, orders
+from placement.inventory import Inventory
+from placement.keeper import Keeper
+from placement.known import UNKNOWN, Array
+from placement.messages import WishBody, WishItem, Written
+from placement.orders import Wish
+from reploc import names
+from reploc.errors import DefinitionUnknown, InventoryInvalid, InventoryMoved
+from reploc.orders import BlockOrder
+
+_NOTHING = {"copy": "all of it is there already", "delete": "nothing of it is there"}
+
+
+def wished(inventory: Inventory, items: Sequence[WishItem], now: float, max_age_s: float) -> list[Wish]:
+    """The orders for what is asked. Raises DefinitionUnknown and InventoryInvalid, saying what cannot be and why."""
+    asked = _Asked(inventory, survivors(inventory, now, max_age_s))
+    return [asked.wish(item) for item in items]
+
+
+def ordered(keeper: Keeper, body: WishBody, max_age_s: float) -> Written:
+    """Writes what is asked for. Raises what `wished` does, and InventoryMoved."""
+    inventory, counts = keeper.inventory_with_counts()
+    wanted = wished(inventory, body.orders, keeper.clock(), max_age_s)
+    with keeper.writing() as connection:
+        if database.counts(connection) != counts:
+            raise InventoryMoved("somebody else has written meanwhile", hint="ask again")
+        by = body.asked_by or "a person"
+        now = keeper.clock()
+        return orders.write(connection, wanted, asked_by=by, now=now, backend_of=keeper.backend_of)
+
+
+def survivors(inventory: Inventory, now: float, max_age_s: float) -> Array:
+    """Which block replicas survive: complete, at a READY site with fresh news, not under deletion."""
+    good = inventory.ready_sites & inventory.fresh_sites(now, max_age_s)
+    replicas = inventory.block_replicas
+    kept: Array = replicas["complete"].to_numpy() & ~replicas["deleting"].to_numpy() & good[replicas["site"].to_numpy()]
+    return kept
+
+
+class _Asked:
+    """What is asked for together: a copy that one deletion counts on may not go by another."""
+
+    def __init__(self, inventory: Inventory, survives: Array) -> None:
+        self._inventory = inventory
+        self._survives = survives
+        self._sites = inventory.sites["name"].to_list()
+        self._block = inventory.block_replicas["block"].to_numpy()
+        self._site = inventory.block_replicas["site"].to_numpy()
+        self._going: set[int] = set()
+
+    def wish(self, item: WishItem) -> Wish:
+        site = int(self._inventory.site_keys([item.site])[0])
+        if site == UNKNOWN:
+            raise DefinitionUnknown(f"site {item.site!r} is not defined")
+        if item.group and self._inventory.group_keys([item.group])[0] == UNKNOWN:
+            raise DefinitionUnknown(f"group {item.group!r} is not defined")
+        make = self._copy if item.kind == "copy" else self._deletion
+        made = (make(int(block), site) for block in _blocks(self._inventory, item.item))
+        if not (blocks := tuple(order for order in made if order is not None)):
+            raise InventoryInvalid(f"{item.kind} of {item.item!r} at {item.site}: {_NOTHING[item.kind]}")
+        return Wish(item.kind, item.item, item.site, item.group, blocks)
+
+    def _copy(self, block: int, site: int) -> BlockOrder | None:
+        rows = np.flatnonzero(self._block == block)
+        replicas = self._inventory.block_replicas[rows]
+        whole = replicas["complete"].to_numpy() & ~replicas["deleting"].to_numpy()
+        if (whole & (self._site[rows] == site)).any():
+            return None
+        order = self._order(block)
+        if not (sources := self._names(rows[self._survives[rows]])):
+            raise InventoryInvalid(f"{order.name!r}: no READY site with fresh news has all of it to copy from")
+        return replace(order, sources=sources)
+
+    def _deletion(self, block: int, site: int) -> BlockOrder | None:
+        rows = np.flatnonzero(self._block == block)
+        here = rows[self._site[rows] == site]
+        if not len(here):
+            return None
+        order, row = self._order(block), int(here[0])
+        for flag, why in (("locked", "it is locked"), ("source", "an open copy reads from it")):
+            if self._inventory.block_replicas[flag][row]:
+                raise InventoryInvalid(f"{order.name!r} at {self._sites[site]}: {why}")
+        self._going.add(row)
+        left = [int(other) for other in rows[self._survives[rows]] if int(other) not in self._going]
+        if not left:
+            raise InventoryInvalid(f"{order.name!r} at {self._sites[site]}: no other copy of it would survive")
+        return replace(order, witness=self._names(left)[0])
+
+    def _order(self, block: int) -> BlockOrder:
+        told = self._inventory.blocks.row(block, named=True)
+        return BlockOrder(self._inventory.block_names(np.array([block])).item(), told["files"], told["size"])
+
+    def _names(self, rows: Sequence[int] | Array) -> tuple[str, ...]:
+        return tuple(sorted(self._sites[int(self._site[row])] for row in rows))
+
+
+def _blocks(inventory: Inventory, item: str) -> Array:
+    """The blocks of a dataset, or one block."""
+    if names.split_block(item)[1] is not None:
+        keys = inventory.block_keys([item])
+    else:
+        dataset = inventory.dataset_keys([item])[0]
+        keys = np.flatnonzero(inventory.blocks["dataset"].to_numpy() == dataset)
+    if not len(keys) or keys[0] == UNKNOWN:
+        raise DefinitionUnknown(f"{item!r} is not defined, or has no blocks")
+    return keys
