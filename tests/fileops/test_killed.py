@@ -1,0 +1,126 @@
+"""Real processes that are killed with SIGKILL: the runner, the manager of orders, and both again and again."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from carried import Storage, World, world
+from grid import until
+from placement_double import placement
+from processes.daemon import process, settings_file
+
+from fileops.settings import FileopsSettings
+from reploc.demo.processes import Process, free_port
+from reploc.errors import Unreachable
+from reploc.orders import BlockOrder, OrderReport
+
+FILES = {f"/store/{number % 5}/f{number:04}": os.urandom(20_000) for number in range(200)}
+BYTES = sum(map(len, FILES.values()))
+
+
+def daemon(grid: World, name: str, **changes: Any) -> Process:
+    """File operations as a process of its own, not started yet."""
+    settings: FileopsSettings = grid.settings(listen=f"127.0.0.1:{free_port()}", runner=name, **changes)
+    return process("fileops", settings_file(grid.path / f"{name}.toml", settings), f"http://{settings.listen}")
+
+
+@asynccontextmanager
+async def ending(*daemons: Process) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        for each in daemons:
+            each.stop()
+
+
+async def started(*daemons: Process) -> None:
+    for each in daemons:
+        each.start()
+    for each in daemons:
+        await each.answering()
+
+
+async def test_orders_are_carried_out_whatever_is_killed_meanwhile(tmp_path: Path) -> None:
+    """A copy order and then a deletion order, with manager and runner killed in the middle of each."""
+    seed = random.randrange(1 << 30)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    one, two = Storage("a", tmp_path), Storage("b", tmp_path)
+    async with world(tmp_path, one, two) as grid, placement() as (service, url):
+        await one.hold(FILES, "/d#1")
+        manager = daemon(grid, "manager", parts=["fom"], placement=url)
+        runner = daemon(grid, "runner", parts=["runner"], lease_s=1.0)
+        async with ending(manager, runner):
+            block = BlockOrder("/d#1", len(FILES), BYTES, ("a",), "b")
+            for kind, site in (("copy", "b"), ("delete", "a")):
+                number = service.order(kind, site, block)
+                await started(manager, runner)
+                count = rng.randrange(10, 150)
+
+                async def far(number: int = number) -> OrderReport | None:
+                    return service.reports.get(number)
+
+                await until(far, lambda said, count=count: said is not None and said.files_done >= count, "further")
+                for each in (manager, runner):
+                    each.kill()
+                await started(manager, runner)
+                said = await until(far, lambda said: said is not None and said.state == "done", "the order is done")
+                assert said is not None and (said.files, said.files_done) == (200, 200)
+                for each in (manager, runner):
+                    each.kill()
+        assert {lfn: two.path(lfn).read_bytes() for lfn in FILES} == FILES
+        assert not list(one.root.iterdir()) and not two.debris()
+
+
+async def test_a_runner_that_is_not_heard_of_is_replaced_by_another_and_harms_nothing_when_it_wakes(
+    database: str, tmp_path: Path
+) -> None:
+    """SIGSTOP beyond the lease, another runner does the work, SIGCONT: on SQLite and on PostgreSQL."""
+    one, two = Storage("a", tmp_path), Storage("b", tmp_path)
+    async with world(tmp_path, one, two) as grid, placement() as (service, url):
+        await one.hold(FILES, "/d#1")
+        first = daemon(grid, "first", journal=database, lease_s=1.0, placement=url)
+        other = daemon(grid, "other", journal=database, lease_s=1.0, parts=["runner"])
+        async with ending(first, other):
+            first.start()
+            await first.answering()
+            number = service.order("copy", "b", BlockOrder("/d#1", len(FILES), BYTES, ("a",)))
+
+            async def far() -> OrderReport | None:
+                return service.reports.get(number)
+
+            await until(far, lambda said: said is not None and said.files_done > 10, "the first has begun")
+            assert first.running is not None
+            first.running.send_signal(signal.SIGSTOP)
+            other.start()
+            await other.answering()
+
+            async def copied() -> int:
+                return sum(1 for path in two.root.rglob("f*"))
+
+            await until(copied, lambda count: count == len(FILES), "the other has done the rest")
+            first.running.send_signal(signal.SIGCONT)
+            said = await until(far, lambda said: said is not None and said.state == "done", "the order is done")
+            assert said is not None and said.files_done == 200
+        assert {lfn: two.path(lfn).read_bytes() for lfn in FILES} == FILES
+        assert not two.debris()
+
+
+async def test_a_journal_that_cannot_be_opened_is_said_in_words(tmp_path: Path) -> None:
+    async with world(tmp_path) as grid:
+        broken = daemon(grid, "broken", journal=f"sqlite:///{tmp_path}/none/journal.db")
+        broken.start()
+        try:
+            await broken.answering()
+        except Unreachable as wrong:
+            assert "unable to open database file" in wrong.detail
+        else:
+            raise AssertionError("it answers")
+        finally:
+            broken.stop()
