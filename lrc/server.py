@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from lrc import named
 from lrc.attribute_routes import AttributeRoutes
 from lrc.catalog import Catalog
@@ -18,7 +20,8 @@ from lrc.updater import Updater
 from lrc.writer import Writer
 from reploc import __version__, service, telemetry
 from reploc.actions import Action
-from reploc.errors import ConfigInvalid, StoreForeign
+from reploc.errors import ConfigInvalid, StoreForeign, Unreachable
+from reploc.membership import Membership, described
 from reploc.reload import Reloadable
 from reploc.rls_port import RlsPort
 from reploc.routes import Call, Done, NoQuery, Route, get, post
@@ -48,6 +51,7 @@ class LrcServer:
         threads: Threads,
         writer: Writer,
         updater: Updater,
+        membership: Membership,
         rls: RlsPort,
         settings: LrcSettings,
         metrics: Metrics,
@@ -56,8 +60,10 @@ class LrcServer:
         self._threads = threads
         self._writer = writer
         self._updater = updater
+        self._membership = membership
         self._rls = rls
         self.reloadable = Reloadable(settings, RELOADABLE, self.take, metrics)
+        membership.on_change = lambda: self.take(self.reloadable.settings)
         self._started = service.now()
 
     def routes(self) -> list[Route[Any]]:
@@ -145,7 +151,7 @@ class LrcServer:
     def take(self, settings: LrcSettings) -> None:
         """Takes over what may change while the catalog is served."""
         telemetry.set_up(settings.log_level, settings.log_format)
-        self._updater.change_ring(settings.index)
+        self._updater.change_ring(self._membership.over(settings.index))
 
 
 def open_catalog(settings: LrcSettings) -> Catalog:
@@ -169,26 +175,39 @@ def open_catalog(settings: LrcSettings) -> Catalog:
     return catalog
 
 
+async def _membership(catalog: Catalog, settings: LrcSettings, metrics: Metrics) -> Membership:
+    """Who the index nodes are, as far as that is known: a catalog serves its site without them too."""
+    me = described("lrc", catalog.site, settings.url, settings.index.parameters)
+    membership = Membership(settings.membership, settings.index, me, metrics)
+    try:
+        await membership.first()
+    except Unreachable as wrong:
+        telemetry.event("membership.lost", detail=wrong.detail)
+    return membership
+
+
 @asynccontextmanager
 async def compose(settings: LrcSettings) -> AsyncIterator[Daemon]:
     """An LRC: the catalog, those who read, write and send from it, and the routes over them."""
     metrics = Metrics()
     with open_catalog(settings) as catalog:
+        membership = await _membership(catalog, settings, metrics)
+        over = replace(settings, index=membership.over(settings.index))
         async with (
             Threads() as threads,
-            Updater.running(catalog, threads, settings, metrics) as updater,
+            Updater.running(catalog, threads, over, metrics) as updater,
             Writer(catalog, updater.changed) as writer,
         ):
             rls = RlsPort(LrcMethods(catalog, threads, writer, updater, settings).methods(), settings.rls, metrics)
             telemetry.event("lrc.open", site=catalog.site, store=settings.store, epoch=catalog.state().epoch)
-            server = LrcServer(catalog, threads, writer, updater, rls, settings, metrics)
+            server = LrcServer(catalog, threads, writer, updater, membership, rls, settings, metrics)
             yield Daemon(
                 name=f"lrc {catalog.site}",
                 routes=server.routes(),
                 metrics=metrics,
-                duties=updater.duties(),
+                duties=[*updater.duties(), *membership.duties()],
                 not_ready=updater.not_ready,
-                on_listening=updater.listening,
+                on_listening=lambda url: membership.announce(updater.listening(url)),
                 ports=[rls.listening(insecure=settings.insecure)] if settings.rls.listen else [],
                 reloadable=server.reloadable,
                 workers=Workers("lrc.worker", settings.workers - 1, ended=catalog.store.forget_dead_readers)

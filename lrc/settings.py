@@ -7,6 +7,7 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from reploc.members import IndexSettings
+from reploc.membership import MembershipSettings
 from reploc.names import require_site, require_url
 from reploc.rls_port import RlsSettings
 from reploc.service import SharedDaemonSettings, is_everywhere
@@ -28,6 +29,7 @@ class LrcSettings(SharedDaemonSettings, frozen=True):
     ] = ""
     index: IndexSettings = field(default_factory=IndexSettings)
     rls: RlsSettings = field(default_factory=RlsSettings)
+    membership: MembershipSettings = field(default_factory=MembershipSettings)
 
     def __post_init__(self) -> None:
         if self.site:

@@ -77,8 +77,8 @@ class Updater:
                 await stream.close()
             await transport.close()
 
-    def listening(self, url: str) -> None:
-        """Begins this start's epoch, now that the address is known that the index will give to clients."""
+    def listening(self, url: str) -> str:
+        """Begins this start's epoch, now that it is known where the daemon listens; the address for clients."""
         self.url = self._settings.url or url
         identity = Identity(self._catalog.site, self.url, self._catalog.sender, secrets.randbits(64))
         epoch = self._catalog.raise_epoch()
@@ -99,6 +99,7 @@ class Updater:
             )
             stream = Stream("collections", collections, self._read_totals, self._outside, self._index)
             self._streams["collections"] = stream
+        return self.url
 
     def duties(self) -> list[Duty]:
         """What the catalog does unasked."""

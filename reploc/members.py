@@ -112,3 +112,13 @@ class IndexSettings(Settings, frozen=True):
     def urls(self) -> dict[str, str]:
         """Node name → base URL."""
         return {node.name: require_url(node.url) for node in self.nodes}
+
+    @property
+    def parameters(self) -> dict[str, str | int | float]:
+        """What a service says of the index in its description of itself."""
+        return {
+            "slots": self.slots,
+            "redundancy": self.redundancy,
+            "error_rate": self.error_rate,
+            "expiry_s": self.expiry_s,
+        }

@@ -427,6 +427,18 @@ class Member(Answer, frozen=True):
     age_s: float | None = None
 
 
+class Service(Answer, frozen=True):
+    """A service's description of itself: what it is, where, of which version and since when it runs (RFC 3339, UTC),
+    and those of its parameters that others should know."""
+
+    kind: str
+    name: str
+    url: str
+    version: str
+    since: str
+    parameters: dict[str, str | int | float]
+
+
 class FormerRing(Answer, frozen=True):
     """The nodes and the redundancy of an index before its ring changed."""
 
@@ -438,7 +450,8 @@ class Members(Answer, frozen=True):
     """`GET /v1/members`: what a client or another node needs to find the owners of a slot.
 
     `listed` holds the slots whose list of senders this node vouches for, as runs [first, last]. While the ring has
-    changed less than `expiry_s` ago, `former` are the owners that catalogs still tell their news.
+    changed less than `expiry_s` ago, `former` are the owners that catalogs still tell their news. `services` are those
+    that describe themselves: this node, and with a registry all that are in it.
     """
 
     node: str
@@ -450,3 +463,4 @@ class Members(Answer, frozen=True):
     members: list[Member]
     expiry_s: float = 90.0
     former: FormerRing | None = None
+    services: list[Service] = []

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
+from msgspec.structs import replace
 
 from reploc import __version__, digest, metalink, names, service, telemetry
 from reploc.actions import Action, all_lfns, one_lfn
@@ -20,6 +21,7 @@ from reploc.client.locations import Located, View
 from reploc.client.nearness import Nearness
 from reploc.client.transport import HttpTransport, Transport
 from reploc.errors import ReplocError
+from reploc.membership import Membership, described
 from reploc.questions import Demand, LocateBody, LocateQuery, ResolveBody, ResolveQuery
 from reploc.reload import Reloadable
 from reploc.rls_port import RlsPort
@@ -70,8 +72,13 @@ REDIRECT = Also(
 class RliServer:
     """The handlers of an index node's routes, and its duties."""
 
-    def __init__(self, index: Index, settings: RliSettings, transport: Transport, metrics: Metrics) -> None:
+    def __init__(
+        self, index: Index, settings: RliSettings, membership: Membership, transport: Transport, metrics: Metrics
+    ) -> None:
         self._index = index
+        self._membership = membership
+        self.reloadable = Reloadable(settings, RELOADABLE, self.take, metrics)
+        settings = replace(settings, index=membership.over(settings.index))
         self._foreign = ForeignCatalogs(settings.rls.stale_s)
         self.rls = RlsPort(RliMethods(index, self._foreign, self.locate, settings.rls).methods(), settings.rls, metrics)
         self._settings = settings
@@ -82,7 +89,7 @@ class RliServer:
         self._collections = CollectionRoutes(index, self._forward, settings.node)
         self._nearness = Nearness(settings.distance)
         self._started = service.now()
-        self.reloadable = Reloadable(settings, RELOADABLE, self.take, metrics)
+        membership.on_change = lambda: self.take(self.reloadable.settings)
         self._taken = metrics.counter("reploc_softstate_summaries", "Summaries that senders sent, by site", "site")
         self._asked_again = metrics.counter("reploc_softstate_refused_summaries", "Summaries that are asked for again")
         self._forwarded = metrics.counter("reploc_forwarded_lfns", "LFNs that another owner was asked about")
@@ -148,7 +155,7 @@ class RliServer:
 
     def duties(self) -> list[Duty]:
         """What a node does unasked."""
-        return [Duty("expire", self.expire), Duty("learn", self.learn)]
+        return [Duty("expire", self.expire), Duty("learn", self.learn), *self._membership.duties()]
 
     # ---- questions -----------------------------------------------------------------------------------------------
 
@@ -270,6 +277,7 @@ class RliServer:
 
     def take(self, settings: RliSettings) -> None:
         """Takes over what may change while the node runs."""
+        settings = replace(settings, index=self._membership.over(settings.index))
         telemetry.set_up(settings.log_level, settings.log_format)
         now = service.now()
         if settings.index.ring != self._settings.index.ring or settings.index.urls != self._settings.index.urls:
@@ -293,6 +301,7 @@ class RliServer:
             members=[*nodes, *self._index.members(service.now())],
             expiry_s=index.expiry_s,
             former=_former(self._forward.former(service.now())),
+            services=self._membership.services(),
         )
 
     async def status(self, _: Call[NoQuery]) -> RliStatus:
@@ -359,8 +368,12 @@ async def compose(settings: RliSettings) -> AsyncIterator[Daemon]:
     """An index node: the index in memory, its connections to catalogs and other nodes, and the routes over them."""
     metrics = Metrics()
     transport = HttpTransport(settings.shown)
-    index = Index(settings.index, settings.node, settings.matrix_bytes_max, service.now())
-    server = RliServer(index, settings, transport, metrics)
+    me = described("rli", settings.node, settings.own_url, settings.index.parameters)
+    membership = Membership(settings.membership, settings.index, me, metrics)
+    await membership.first()
+    over = membership.over(settings.index)
+    index = Index(over, settings.node, settings.matrix_bytes_max, service.now())
+    server = RliServer(index, settings, membership, transport, metrics)
     try:
         yield Daemon(
             name=f"rli {settings.node}",

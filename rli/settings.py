@@ -8,6 +8,8 @@ from msgspec import Meta, field
 
 from reploc.client.nearness import Distances
 from reploc.members import IndexSettings
+from reploc.membership import MembershipSettings
+from reploc.names import require_site, require_url
 from reploc.rls_port import RlsSettings
 from reploc.service import DaemonSettings
 
@@ -27,6 +29,9 @@ class RliSettings(DaemonSettings, frozen=True):
     """
 
     node: Annotated[str, Meta(description="The name of this node in index.nodes.")] = "rli-1"
+    url: Annotated[
+        str, Meta(description="With a registry: the address that others reach this node at, unless index.nodes has it.")
+    ] = ""
     listen: Annotated[str, Meta(description="HOST:PORT to listen on; port 0 takes a free one.")] = "127.0.0.1:39290"
     matrix_bytes_max: Annotated[
         int, Meta(description="Bytes that filters may take; beyond it a sender's new filters are refused.", ge=1 << 20)
@@ -37,10 +42,19 @@ class RliSettings(DaemonSettings, frozen=True):
     ] = {}
     index: IndexSettings = field(default_factory=IndexSettings)
     rls: RliRlsSettings = field(default_factory=RliRlsSettings)
+    membership: MembershipSettings = field(default_factory=MembershipSettings)
 
     def __post_init__(self) -> None:
         names = [node.name for node in self.index.nodes]
-        if self.node not in names:
+        if self.membership.kind == "etcd" and self.url:
+            require_site(self.node)
+            require_url(self.url)
+        elif self.node not in names:
             raise ValueError(
                 f"node is {self.node!r}; expected one of index.nodes: {', '.join(names) or 'there are none'}"
             )
+
+    @property
+    def own_url(self) -> str:
+        """The address that others reach this node at."""
+        return require_url(self.url) if self.url else self.index.urls[self.node]

@@ -21,6 +21,7 @@ from reploc.client.resolve import Lookup
 from reploc.demo.processes import free_port
 from reploc.errors import ReplocError
 from reploc.members import IndexSettings, Node
+from reploc.membership import MembershipSettings
 from reploc.service import Daemon, DaemonSettings
 from reploc.wire import DeleteItem, MappingItem
 from rli.settings import RliSettings
@@ -64,6 +65,10 @@ def index_settings(nodes: int, **changes: Any) -> IndexSettings:
     return IndexSettings(**told | changes)
 
 
+#: The index nodes are those of the settings.
+STATIC = MembershipSettings()
+
+
 class Service:
     """One daemon, which keeps its settings, and so its port and its store, from start to start."""
 
@@ -102,9 +107,10 @@ class Service:
 class Site(Service):
     """A site's catalog, with the client of who writes there and a record of what must be there."""
 
-    def __init__(self, name: str, path: Path, index: IndexSettings) -> None:
+    def __init__(self, name: str, path: Path, index: IndexSettings, membership: MembershipSettings = STATIC) -> None:
         port = free_port()
-        told = LrcSettings(site=name, store=str(path), listen=f"127.0.0.1:{port}", index=index)
+        listen = f"127.0.0.1:{port}"
+        told = LrcSettings(site=name, store=str(path), listen=listen, index=index, membership=membership)
         super().__init__(lrc.server.compose, told, f"http://127.0.0.1:{port}")
         self.name = name
         self.path = path

@@ -32,6 +32,7 @@ PURE = {
     "reploc.client.resolve",
     "reploc.questions",
     "reploc.ring",
+    "reploc.roster",
     "reploc.security.foreign",
     "reploc.security.identity",
     "reploc.security.limits",
@@ -138,6 +139,7 @@ SEAMS = {
     "matplotlib": {"placement.detox.plots"},
     "lmdb": {"lrc.layout", "lrc.catalog", "lrc.store", "lrc.whole"},
     "pybloom_live": {"reploc.bloom"},
+    "aetcd": {"reploc.etcd"},
     "uhashring": {"reploc.ring"},
     "mmh3": {"reploc.digest"},
     "prometheus_client": {"reploc.telemetry"},
@@ -223,7 +225,14 @@ def test_no_module_imports_itself_in_a_circle() -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_imports_stand_at_the_top(name: str) -> None:
     """Save for optional extras, which are imported where they are used."""
-    optional = {"matplotlib", "matplotlib.rc_context", "matplotlib.figure", "matplotlib.figure.Figure", "zstandard"}
+    optional = {
+        "aetcd",
+        "matplotlib",
+        "matplotlib.rc_context",
+        "matplotlib.figure",
+        "matplotlib.figure.Figure",
+        "zstandard",
+    }
     for function in ast.walk(MODULES[name]):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             assert set(imported(function)) <= optional, f"{name}.{function.name}"
@@ -231,9 +240,9 @@ def test_imports_stand_at_the_top(name: str) -> None:
 
 def test_only_declared_packages_are_imported() -> None:
     declared = {
-        "aiohttp", "bitarray", "click", "cryptography", "jwt", "lmdb", "matplotlib", "mmh3", "msgspec", "numpy",
-        "plotly", "polars", "prometheus_client", "pybloom_live", "rich", "sqlalchemy", "uhashring", "uvloop", "yarl",
-        "zstandard",
+        "aetcd", "aiohttp", "bitarray", "click", "cryptography", "jwt", "lmdb", "matplotlib", "mmh3", "msgspec",
+        "numpy", "plotly", "polars", "prometheus_client", "pybloom_live", "rich", "sqlalchemy", "uhashring", "uvloop",
+        "yarl", "zstandard",
     }  # fmt: skip
     outside = {module.partition(".")[0] for tree in MODULES.values() for module in imported(tree)}
     assert outside - set(PACKAGES) - {"configs"} - sys.stdlib_module_names <= declared

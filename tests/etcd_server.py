@@ -1,0 +1,50 @@
+"""A real etcd on free ports of the loopback, started, killed and started again on the same data."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+from pathlib import Path
+
+from needed import needs_command
+from plain_http import ask
+
+from reploc.demo.processes import free_port
+
+
+class EtcdServer:
+    """One etcd, which keeps its ports and its data from start to start."""
+
+    def __init__(self, path: Path) -> None:
+        needs_command("etcd", "etcd-server")
+        self._path = path
+        self._client, self._peer = free_port(), free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.endpoint = f"127.0.0.1:{self._client}"
+
+    async def start(self) -> None:
+        client, peer = f"http://{self.endpoint}", f"http://127.0.0.1:{self._peer}"
+        args = ["--data-dir", str(self._path / "etcd"), "--listen-client-urls", client]
+        args += ["--advertise-client-urls", client, "--listen-peer-urls", peer]
+        args += ["--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"]
+        with (self._path / "etcd.log").open("ab") as log:
+            self._process = subprocess.Popen(["etcd", *args], stdout=log, stderr=log)
+        for _ in range(600):
+            try:
+                if (await ask(client + "/health"))[0] == 200:
+                    return
+            except OSError:
+                pass
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"etcd does not answer: {(self._path / 'etcd.log').read_text()[-2_000:]}")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def forget(self) -> None:
+        """Everything that it ever knew, while it is down."""
+        shutil.rmtree(self._path / "etcd")

@@ -1,0 +1,208 @@
+"""Index nodes in a real etcd: they join and die under load, and the etcd goes away and comes back."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import pytest
+from etcd_server import EtcdServer
+from grid import Grid, Service, Site, index_settings, until
+from msgspec.structs import replace
+from plain_http import ask
+from test_ring_changes import EXPIRY_S, LFNS, NOWHERE, POOL, REDUNDANCY, Changing
+
+import rli.server
+from reploc.errors import Unreachable
+from reploc.members import IndexSettings
+from reploc.membership import MembershipSettings
+from rli.settings import RliSettings
+
+
+@pytest.fixture
+async def etcd(tmp_path: Path) -> AsyncIterator[EtcdServer]:
+    server = EtcdServer(tmp_path)
+    try:
+        await server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+def enlisted(name: str, pool: IndexSettings, membership: MembershipSettings) -> Service:
+    """An index node that knows itself and the etcd, and no other node."""
+    url = pool.urls[name]
+    told = RliSettings(
+        node=name,
+        url=url,
+        listen=url.removeprefix("http://"),
+        index=replace(pool, nodes=[]),
+        membership=membership,
+        matrix_bytes_max=1 << 30,
+    )
+    return Service(rli.server.compose, told, url)
+
+
+class Enlisting(Changing):
+    """A grid of which nobody is told anything: nodes come and go, and the etcd has it."""
+
+    def __init__(self, world: Grid, pool: IndexSettings, rng: Random, membership: MembershipSettings) -> None:
+        super().__init__(world, pool, rng)
+        self._membership = membership
+
+    async def change_to(self, names: list[str]) -> None:
+        print("ring", names)
+        self.world.index = replace(self.world.index, nodes=[self._pool[name] for name in names])
+
+    async def join(self) -> None:
+        name = self.rng.choice(sorted(self._pool.keys() - self.world.index.urls.keys()))
+        await self.start(name)
+        await self.change_to(sorted([*self.world.index.urls, name]))
+
+    async def start(self, name: str) -> None:
+        pool = replace(self.world.index, nodes=list(self._pool.values()))
+        self.world.nodes[name] = enlisted(name, pool, self._membership)
+        await self.world.nodes[name].start()
+
+    async def leave(self) -> None:
+        gone = self.rng.choice(sorted(self.world.index.urls))
+        print("die", gone)
+        await self.world.nodes.pop(gone).stop()
+        await self.change_to([name for name in self.world.index.urls if name != gone])
+
+
+@asynccontextmanager
+async def enlisting(path: Path, etcd: EtcdServer, seed: int) -> AsyncIterator[Enlisting]:
+    """Three of five nodes run, and three sites hold names that overlap."""
+    print(f"seed {seed}")
+    pool = index_settings(POOL, redundancy=REDUNDANCY, expiry_s=EXPIRY_S)
+    membership = MembershipSettings(kind="etcd", endpoints=[etcd.endpoint], lease_s=2, settle_s=0.5)
+    world = Grid(path, replace(pool, nodes=pool.nodes[:3]))
+    world.nodes = {}
+    ring = Enlisting(world, pool, Random(seed), membership)
+    try:
+        for each in pool.nodes[:3]:
+            await ring.start(each.name)
+        for name, part in (("A", LFNS), ("B", LFNS[::2]), ("C", LFNS[::3])):
+            world.sites[name] = Site(name, path / name, replace(pool, nodes=[]), membership)
+            await world.sites[name].start()
+            await world.sites[name].put(part)
+        await ring.settled()
+        await world.settled([*LFNS, *NOWHERE])
+        yield ring
+    finally:
+        await world.stop()
+
+
+# asyncio drops a connection that is accepted in the very turn in which its server closes, without closing its socket.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_no_lookup_becomes_wrong_while_nodes_join_and_die(tmp_path: Path, etcd: EtcdServer, seed: int) -> None:
+    async with enlisting(tmp_path, etcd, seed) as ring:
+        async with ring.verified():
+            for _ in range(3):
+                here = len(ring.world.index.nodes)
+                change = ring.rng.choice([*[ring.join] * (here < POOL), *[ring.leave] * (here > REDUNDANCY)])
+                await change()
+                await ring.settled()
+        print(dict(ring.seen))
+        assert ring.seen["old client, complete"] > 20
+        assert ring.seen["new client, complete"] > 10
+        await ring.world.settled([*LFNS, *NOWHERE])
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_everything_goes_on_while_the_etcd_is_away_and_when_it_comes_back_empty(
+    tmp_path: Path, etcd: EtcdServer
+) -> None:
+    async with enlisting(tmp_path, etcd, 7) as ring:
+        before = ring.world.index.ring.version
+        async with ring.verified():
+            etcd.kill()
+            await asyncio.sleep(5)
+            await ring.world.sites["A"].put(["/new/while/away"])
+            await ring.world.settled(["/new/while/away"])
+            etcd.forget()
+            await etcd.start()
+            for name, node in ring.world.nodes.items():
+                await until(
+                    lambda url=node.url: ask(url + "/v1/members"),
+                    lambda said: len([one for one in said[1]["services"] if one["kind"] == "rli"]) == 3,
+                    f"{name} sees all nodes in the etcd again",
+                )
+                assert (await ask(node.url + "/v1/members"))[1]["ring"] == before
+            await ring.join()
+            await ring.settled()
+        assert ring.seen["old client, complete"] > 20
+
+
+async def test_members_tells_every_service_as_it_describes_itself(tmp_path: Path, etcd: EtcdServer) -> None:
+    async with enlisting(tmp_path, etcd, 3) as ring:
+        name, node = next(iter(ring.world.nodes.items()))
+        kinds = [("lrc", "A"), ("lrc", "B"), ("lrc", "C"), ("rli", "n0"), ("rli", "n1"), ("rli", "n2")]
+        said = await until(
+            lambda: ask(node.url + "/v1/members"),
+            lambda said: sorted((one["kind"], one["name"]) for one in said[1]["services"]) == kinds,
+            "all services are told",
+        )
+        (own,) = [one for one in said[1]["services"] if one["name"] == name]
+        assert own["url"] == node.url
+        assert own["parameters"]["slots"] == 16
+        assert own["version"]
+        assert own["since"].endswith("Z")
+
+
+async def test_an_index_node_does_not_start_without_its_registry_and_says_so(tmp_path: Path) -> None:
+    pool = index_settings(1)
+    membership = MembershipSettings(kind="etcd", endpoints=["127.0.0.1:1"])
+    with pytest.raises(Unreachable, match=r"etcd 127\.0\.0\.1:1"):
+        await enlisted("n0", pool, membership).start()
+    site = Site("A", tmp_path / "A", replace(pool, nodes=[]), membership)
+    await site.start()
+    await site.put(["/a"])
+    assert (await ask(site.url + "/v1/replicas?lfn=/a"))[0] == 200, "a catalog serves its site all the same"
+    await site.stop()
+
+
+async def test_a_second_node_of_one_name_does_not_take_the_firsts_place(tmp_path: Path, etcd: EtcdServer) -> None:
+    pool = index_settings(1)
+    membership = MembershipSettings(kind="etcd", endpoints=[etcd.endpoint], lease_s=1, settle_s=0.1)
+    first = enlisted("n0", pool, membership)
+    await first.start()
+    site = Site("A", tmp_path / "A", replace(pool, nodes=[]), membership)
+    await site.start()
+    second = enlisted("n0", index_settings(1), membership)
+    await second.start()
+
+    async def believed() -> list[str]:
+        return [node["url"] for node in (await ask(site.url + "/v1/softstate"))[1]["nodes"]]
+
+    try:
+        await until(believed, lambda urls: urls == [first.url], "the catalog knows the first")
+        await asyncio.sleep(2.5)
+        assert await believed() == [first.url]
+        await first.stop()
+        await until(believed, lambda urls: urls == [second.url], "the second is known when the first's lease has ended")
+    finally:
+        for each in (site, first, second):
+            await each.stop()
+
+
+@pytest.mark.parametrize("endpoint", ["localhost", ":1", "a:b", "a:0", "a:70000"])
+def test_an_endpoint_that_is_none_is_refused(endpoint: str) -> None:
+    with pytest.raises(ValueError, match="is not HOST:PORT"):
+        MembershipSettings(endpoints=[endpoint])
+
+
+async def test_without_a_registry_each_node_describes_itself() -> None:
+    pool = index_settings(1)
+    node = Service(
+        rli.server.compose,
+        RliSettings(node="n0", listen=pool.urls["n0"].removeprefix("http://"), index=pool),
+        pool.urls["n0"],
+    )
+    await node.start()
+    _, said = await ask(node.url + "/v1/members")
+    assert [(one["kind"], one["name"], one["url"]) for one in said["services"]] == [("rli", "n0", node.url)]
+    await node.stop()
