@@ -8,15 +8,16 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 # The servers and tools of others that tests and figures run beside ours, from Debian: every test starts servers of its
 # own, on free ports and in folders of its own, whatever Debian started when it installed them.
-PACKAGES := wrk redis-server postgresql etcd-server etcd-client strace iproute2 faketime \
+PACKAGES := wrk openssl redis-server postgresql etcd-server etcd-client strace iproute2 faketime \
 	xrootd-server xrootd-server-plugins xrootd-plugins xrootd-client xrootd-client-plugins \
 	gfal2 gfal2-util-scripts gfal2-plugin-http gfal2-plugin-xrootd gfal2-plugin-file
 
-.PHONY: demo test lint soak loadtest figures packages clean help
+.PHONY: demo test lint audit soak loadtest figures packages clean help
 
 help:
 	@echo "make demo      the grid on this machine, on real files, in under three minutes"
 	@echo "make test      lint, types and every test"
+	@echo "make audit     known vulnerabilities of what is installed; needs the databases of PyPI or OSV"
 	@echo "make soak      KILLS kills of writers and scans (10,000), FAULTS of a simulated network (1,000,000); SEED repeats"
 	@echo "make loadtest  a locust scenario against real servers, headless"
 	@echo "make packages  installs what tests and figures need of Debian, as root; else says what is missing"
@@ -34,6 +35,13 @@ lint: $(VENV)/.tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml reploc lrc rli placement fileops $(wildcard consistency)
+
+# Known vulnerabilities of what is installed. It asks the databases of PyPI and OSV, which not every machine can reach, so
+# that it is no part of `make test`.
+audit: $(VENV)/.tested
+	$(BIN)/pip install --quiet --disable-pip-version-check 'pip-audit>=2.7'
+	$(BIN)/pip-audit --skip-editable --strict
 
 soak: $(VENV)/.tested
 	PYTHONPATH=tests:tests/lrc $(BIN)/python tests/soak.py $(if $(KILLS),--kills $(KILLS)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))

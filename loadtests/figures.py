@@ -39,6 +39,7 @@ PROGRAMS = (
     Program("filters"),
     Program("lrc_lookups"),
     Program("lrc_writes"),
+    Program("tls_and_tokens"),
     Program("full_update"),
     Program("freshness"),
     Program("catalog_peers"),

@@ -111,11 +111,13 @@ def _stat(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
 
 
-def catalog(folder: Path, site: str, store: Path, index: IndexSettings) -> Process:
-    """The command of a catalog on a free port, with its settings and log in the folder."""
+def catalog(
+    folder: Path, site: str, store: Path, index: IndexSettings, *, tables: str = "", scheme: str = "http"
+) -> Process:
+    """The command of a catalog on a free port, with its settings and log in the folder; `tables` are more settings."""
     port = free_port()
     head = {"site": site, "store": str(store), "listen": f"127.0.0.1:{port}"}
-    return _process("lrc", f"lrc-{site}", folder, head, index, f"http://127.0.0.1:{port}")
+    return _process("lrc", f"lrc-{site}", folder, head, index, f"{scheme}://127.0.0.1:{port}", tables)
 
 
 def node(folder: Path, name: str, index: IndexSettings) -> Process:
@@ -154,9 +156,11 @@ async def _answering(process: Process, ready: bool) -> None:
     raise Unreachable(f"{process.name} was not ready within {READY_S:.0f} s")
 
 
-def _process(kind: str, name: str, folder: Path, head: dict[str, str], index: IndexSettings, url: str) -> Process:
+def _process(
+    kind: str, name: str, folder: Path, head: dict[str, str], index: IndexSettings, url: str, tables: str = ""
+) -> Process:
     settings = folder / f"{name}.toml"
-    settings.write_text(_toml(head, index), encoding="utf-8")
+    settings.write_text(_toml(head, index) + tables, encoding="utf-8")
     return Process(name, [kind, "serve", "--config", str(settings)], url, folder / f"{name}.log")
 
 

@@ -6,6 +6,7 @@ import math
 import random
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,11 +38,13 @@ class Walked(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Walk:
-    """A path that is asked about one name after the other, of `names`."""
+    """A path that is asked about one name after the other, of `names`. `headers` are like `Accept: */*`."""
 
     port: int
     path: str
     names: int
+    scheme: str = "http"
+    headers: Sequence[str] = ()
 
     def run(self, seconds: float, rng: random.Random, connections: int = CONNECTIONS) -> Walked:
         """Asks for so long. Raises WrkMissing, and AssertionError where a request failed."""
@@ -49,7 +52,8 @@ class Walk:
         if wrk is None:
             raise WrkMissing("wrk is not installed; it is the Debian package wrk: apt-get install wrk")
         command = [wrk, "-t1", f"-c{connections}", f"-d{math.ceil(seconds)}s", "--latency", "-s", str(SCRIPT)]
-        command += [f"http://127.0.0.1:{self.port}", "--", self.path, *map(str, self._order(rng))]
+        command += [part for header in self.headers for part in ("-H", header)]
+        command += [f"{self.scheme}://127.0.0.1:{self.port}", "--", self.path, *map(str, self._order(rng))]
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=True)
         walked = msgspec.json.decode(done.stdout.strip().splitlines()[-1], type=Walked)
         assert not walked.failed, f"{walked.failed} of {walked.answers} requests failed:\n{done.stdout}"

@@ -103,11 +103,12 @@ def test_a_directory_that_is_there_is_not_used(tmp_path: Path) -> None:
     assert (result.exit_code, "is there already" in result.output) == (2, True)
 
 
-def test_the_story_is_told_to_its_end_and_every_lookup_is_right(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [[], ["--tls"]], ids=["plain", "tls"])
+def test_the_story_is_told_to_its_end_and_every_lookup_is_right(tmp_path: Path, options: list[str]) -> None:
     path = tmp_path / "list.tsv"
     path.write_text("".join(f"/store/run{n}/file {n}.root\t{n}\tadler32:{n:08x}\t/d#{n % 7}\n" for n in range(500)))
     told = subprocess.run(
-        [sys.executable, "-m", "reploc", "demo", "--data", str(path), "--directory", str(tmp_path / "grid")],
+        [sys.executable, "-m", "reploc", "demo", "--data", str(path), "--directory", str(tmp_path / "grid"), *options],
         check=False,
         capture_output=True,
         text=True,

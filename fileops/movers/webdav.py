@@ -189,7 +189,7 @@ class WebdavMover:
                 raise await refusal("PROPFIND", url, response)
             body = await self._web.body(response)
         try:
-            answers = ET.fromstring(body).findall(f"{_DAV}response")  # noqa: S314 - expat bounds what entities expand to
+            answers = ET.fromstring(body).findall(f"{_DAV}response")  # noqa: S314 - expat bounds what entities expand to  # nosec B314
             return [(_path(answer), _stat(answer)) for answer in answers]
         except (ET.ParseError, ValueError) as wrong:
             raise StorageFault("permanent", f"PROPFIND {url}: answered no properties: {wrong}") from wrong

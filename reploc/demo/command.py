@@ -45,7 +45,8 @@ Exit status:
     metavar="DIR",
     help="Where catalogs, storage and logs go; must be new.  [default: a temporary directory]",
 )
-def demo(keep: bool, data: Path | None, directory: Path | None) -> None:
+@click.option("--tls", is_flag=True, help="Over TLS, with an authority, certificates and rules made for it.")
+def demo(keep: bool, data: Path | None, directory: Path | None, tls: bool) -> None:
     """Shows the location service: three sites and four index nodes as processes of this machine, on real files.
 
     Files are registered, looked up, written, deleted; nodes and a site are killed; and after every act all lookups are
@@ -53,7 +54,7 @@ def demo(keep: bool, data: Path | None, directory: Path | None) -> None:
     """
     began = time.monotonic()
     with _directory(directory, keep) as home:
-        grid = Grid(home)
+        grid = Grid(home, tls=tls)
         try:
             story = asyncio.run(_told(grid, data))
             right, wrong = story.verdict.right, len(story.verdict.wrong)
@@ -118,7 +119,8 @@ async def _scanned(grid: Grid) -> dict[str, Expected]:
                 "--lfn-prefix",
                 files.LFN_PREFIX,
                 *blocks,
-            ]
+            ],
+            grid.safety.variables if grid.safety is not None else None,
         )
         async with grid.lrc(site) as catalog:
             status = await catalog.status()
@@ -163,6 +165,9 @@ def _kept(grid: Grid, story: Story) -> None:
     running = [str(each.running.pid) for each in grid.processes.values() if each.running is not None]
     say("")
     say("The grid is still running. Try:")
+    if grid.safety is not None:
+        said = " ".join(f"{name}={shlex.quote(value)}" for name, value in grid.safety.variables.items())
+        say(f"   export {said}")
     for command in (
         f"reploc lookup {nodes} {shlex.quote(lfn)}",
         f"reploc locate {nodes} {shlex.quote(lfn)}",

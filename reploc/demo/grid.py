@@ -7,6 +7,7 @@ from pathlib import Path
 
 from reploc.client import LrcClient, RliClient, RliNodeClient
 from reploc.demo.processes import LOOK_S, Process, free_port
+from reploc.demo.safety import HOST, Safety
 from reploc.errors import DeadlineExceeded, Unreachable
 
 SITES = ("site-a", "site-b", "site-c")
@@ -29,10 +30,15 @@ forget_after_s = 3600.0
 class Grid:
     """The grid in a directory: its settings files, its processes, and clients that talk to it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, tls: bool = False) -> None:
+        """With `tls` everyone has a certificate, and nobody may more than the rules say."""
         self.directory = directory
+        self.safety = Safety(directory, SITES, NODES) if tls else None
+        if self.safety is not None:
+            self.safety.show()
+        scheme = "https" if tls else "http"
         ports = {name: free_port() for name in (*SITES, *NODES)}
-        self.urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+        self.urls = {name: f"{scheme}://{HOST}:{port}" for name, port in ports.items()}
         self.storage = {site: directory / site / "storage" for site in SITES}
         nodes = "".join(f'\n[[index.nodes]]\nname = "{name}"\nurl = "{self.urls[name]}"\n' for name in NODES)
         self.processes = {name: self._process(name, nodes) for name in (*SITES, *NODES)}
@@ -49,7 +55,9 @@ class Grid:
             )
         )
         settings = home / f"{kind}.toml"
-        settings.write_text(f'listen = "{self.urls[name].removeprefix("http://")}"\n{own}\n{_INDEX}{nodes}')
+        listen = self.urls[name].partition("://")[2]
+        safety = self.safety.settings(name) if self.safety is not None else ""
+        settings.write_text(f'listen = "{listen}"\n{own}\n{_INDEX}{nodes}{safety}')
         return Process(name, [kind, "serve", "--config", str(settings)], self.urls[name], home / "log")
 
     async def start(self) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,10 +34,14 @@ def free_port() -> int:
         return port
 
 
-async def finished(command: list[str]) -> None:
-    """Runs a `reploc` command to its end. Raises Internal with what it said when it does not succeed."""
+async def finished(command: list[str], variables: Mapping[str, str] | None = None) -> None:
+    """Runs a `reploc` command to its end, with more variables. Raises Internal with what it said when it fails."""
     running = await asyncio.create_subprocess_exec(
-        *INTERPRETER, *command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        *INTERPRETER,
+        *command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **(variables or {})},
     )
     _, said = await running.communicate()
     if running.returncode:
