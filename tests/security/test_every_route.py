@@ -19,9 +19,11 @@ from parties import Parties
 
 import fileops.server
 import lrc.server
+import placement.server
 import rli.server
 from fileops.settings import FileopsSettings
 from lrc.settings import LrcSettings
+from placement.settings import PlacementSettings
 from reploc import service
 from reploc.actions import Action
 from reploc.security.settings import AuthorizationSettings
@@ -75,6 +77,25 @@ TABLE: dict[str, dict[str, str]] = {
         "GET /v1/collections/arrow": "read-index",
         "GET /v1/members": "read-index",
         "POST /v1/softstate": "send-soft-state",
+        "GET /v1/status": "monitor",
+    },
+    "placement": {
+        "GET /v1/inventory": "read-index",
+        "GET /v1/definitions": "read-index",
+        "GET /v1/datasets": "read-index",
+        "GET /v1/dataset": "read-index",
+        "GET /v1/locks": "read-index",
+        "GET /v1/cycles": "read-index",
+        "GET /v1/orders/history": "read-index",
+        "POST /v1/inject": "place",
+        "POST /v1/pull": "place",
+        "POST /v1/locks": "place",
+        "POST /v1/locks/release": "place",
+        "POST /v1/orders": "place",
+        "POST /v1/orders/cancel": "place",
+        "GET /v1/orders": "operate",
+        "POST /v1/orders/progress": "operate",
+        "GET /v1/block/files": "operate",
         "GET /v1/status": "monitor",
     },
     "fileops": {
@@ -159,6 +180,10 @@ async def test_who_gets_in_is_what_the_table_says(
     daemons: dict[str, tuple[Any, service.DaemonSettings]] = {
         "lrc": (lrc.server.compose, LrcSettings(site="site-a", store=str(tmp_path / "store"), **listen, **guarded)),
         "rli": (rli.server.compose, RliSettings(matrix_bytes_max=1 << 28, **listen, **guarded)),
+        "placement": (
+            placement.server.compose,
+            PlacementSettings(database=f"sqlite:///{tmp_path / 'placement.db'}", **listen, **guarded),
+        ),
         "fileops": (
             fileops.server.compose,
             FileopsSettings(journal=f"sqlite:///{tmp_path / 'journal.db'}", **listen, **guarded),
