@@ -9,8 +9,7 @@ order as JSON to a site's own tool, and `log` writes a line and lets the order e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Protocol
 
@@ -23,6 +22,8 @@ from reploc.errors import ConfigInvalid, ReplocError
 from reploc.orders import Order, OrderReport, Orders
 from reploc.wire import Answer
 
+#: The back-end that reads the feed by itself.
+FILEOPS = "fileops"
 ENTRY_POINTS = "reploc.placement.backends"
 #: Orders that are handed over before other back-ends have their turn.
 ORDERS_AT_ONCE = 100
@@ -66,76 +67,72 @@ class LogBackend:
         return OrderReport(order.id, "cancelled", reason="the back-end of this site only writes a log")
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """A table of the settings and the name that its orders carry, so that each table has a feed of its own."""
+class Backends:
+    """Who carries the orders of each site, and the back-ends that are handed them."""
 
-    settings: BackendSettings
-    name: str
+    def __init__(self, tables: Sequence[BackendSettings], transport: HttpTransport) -> None:
+        """Raises ConfigInvalid: a back-end is not installed."""
+        self._tables = tables
+        self.handed: dict[int, Backend] = {}
+        known = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+        for number, table in enumerate(tables):
+            if table.backend == FILEOPS:
+                continue
+            if table.backend not in known:
+                installed = ", ".join(sorted([*known, FILEOPS]))
+                raise ConfigInvalid(f"backends: {table.backend!r} is not installed; known: {installed}")
+            self.handed[number] = known[table.backend].load()(table, transport)
 
+    def of(self, site: str) -> int | None:
+        """The number of the table that decides for a site, None where file operations do or none fits."""
+        for number, table in enumerate(self._tables):
+            if names.pattern(table.sites).matches(site):
+                return number if number in self.handed else None
+        return None
 
-def chosen(tables: Sequence[BackendSettings]) -> Callable[[str], str]:
-    """From a site to the name of who carries its orders."""
-    named = _named(tables)
-
-    def backend_of(site: str) -> str:
-        fits = (each.name for each in named if names.pattern(each.settings.sites).matches(site))
-        return next(fits, orders.FILEOPS)
-
-    return backend_of
-
-
-def _named(tables: Sequence[BackendSettings]) -> list[Chosen]:
-    return [Chosen(each, f"{each.backend} {each.url}".rstrip()) for each in tables]
-
-
-def loaded(tables: Sequence[BackendSettings], transport: HttpTransport) -> dict[str, Backend]:
-    """Every back-end that is handed orders, by name. Raises ConfigInvalid: one is not installed."""
-    known = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-    found: dict[str, Backend] = {}
-    for each in _named(tables):
-        if each.settings.backend == orders.FILEOPS:
-            continue
-        if each.settings.backend not in known:
-            installed = ", ".join(sorted([*known, orders.FILEOPS]))
-            raise ConfigInvalid(f"backends: {each.settings.backend!r} is not installed; known: {installed}")
-        found[each.name] = known[each.settings.backend].load()(each.settings, transport)
-    return found
+    def reads_itself(self, site: str) -> bool:
+        """Whether who carries a site's orders reads the feed."""
+        return self.of(site) is None
 
 
 class Delivery:
     """Hands orders to the back-ends; how far each has come is in the database."""
 
-    def __init__(self, keeper: Keeper, backends: dict[str, Backend]) -> None:
+    def __init__(self, keeper: Keeper, backends: Backends) -> None:
         self._keeper = keeper
         self._backends = backends
 
     async def run_once(self) -> float:
         """Hands over what waits; seconds until the next look."""
-        for name, backend in self._backends.items():
+        for number, backend in self._backends.handed.items():
             try:
-                await self._deliver(name, backend)
+                await self._deliver(number, backend)
             except ReplocError as wrong:
-                telemetry.event("delivery.failed", backend=name, code=wrong.code, detail=wrong.detail)
+                telemetry.event("delivery.failed", backend=number, code=wrong.code, detail=wrong.detail)
         return DELIVER_S
 
-    async def _deliver(self, name: str, backend: Backend) -> None:
-        page = await asyncio.to_thread(self._page, name)
+    async def _deliver(self, number: int, backend: Backend) -> None:
+        page = await asyncio.to_thread(self._page, number)
         for order in page.orders:
             report = await backend.take(order) if order.state in ("new", "cancelled") else None
-            await asyncio.to_thread(self._delivered, name, order.change, report)
+            await asyncio.to_thread(self._delivered, number, order.change, report)
 
-    def _page(self, name: str) -> Orders:
+        if page.next and not page.orders:
+            await asyncio.to_thread(self._delivered, number, page.next, None)
+
+    def _page(self, number: int) -> Orders:
         with self._keeper.database.reading() as connection:
-            after = database.count(connection, _place(name))
-            return orders.feed(connection, after, ORDERS_AT_ONCE, name)
+            after = database.count(connection, _place(number))
+            return orders.feed(connection, after, ORDERS_AT_ONCE, lambda site: self._backends.of(site) == number)
 
-    def _delivered(self, name: str, change: int, report: OrderReport | None) -> None:
+    def _delivered(self, number: int, change: int, report: OrderReport | None) -> None:
         with self._keeper.writing() as connection:
-            database.advance(connection, _place(name), change - database.count(connection, _place(name)))
+            before = database.count(connection, _place(number))
+            if change > before:
+                database.advance(connection, _place(number), change - before)
             if report is not None:
                 orders.report(connection, [report], self._keeper.clock())
 
 
-def _place(name: str) -> str:
-    return f"delivered {name}"
+def _place(number: int) -> str:
+    return f"delivered {number}"

@@ -93,12 +93,12 @@ def run(keeper: Keeper, decider: Decider, max_age_s: float, *, partial: bool = F
     started = keeper.clock()
     version, decided = "", Decided()
     try:
-        inventory, counts = keeper.inventory_with_counts()
+        inventory, intended = keeper.inventory_with_intent()
         version = inventory.version
         absent = left_out(inventory, started, max_age_s, partial=partial)
         decided = decider.decide(inventory, started, absent)
         with keeper.writing() as connection:
-            if database.counts(connection) != counts:
+            if database.intended(connection) != intended:
                 raise InventoryMoved(f"somebody else has written since inventory {version} was made")
             number = history.keep(connection, _record(keeper, decider, decided, started, version))
             written = orders.write(
@@ -108,7 +108,6 @@ def run(keeper: Keeper, decider: Decider, max_age_s: float, *, partial: bool = F
                 asked_by=f"cycle {number}",
                 now=keeper.clock(),
                 cycle=number,
-                backend_of=keeper.backend_of,
             )
             history.amend(connection, number, _totals(decided, written, absent))
     except Exception as wrong:

@@ -13,7 +13,8 @@ from reploc import sql
 #: The key of PostgreSQL's advisory lock that a write holds until its commit: "placem" in ASCII.
 WRITE_LOCK = 0x706C6163656D
 #: The counters: writes of definitions, of intent (owners and locks), and changes of orders, which number their feed.
-DEFINITIONS, INTENT, ORDERS = "definitions", "intent", "orders"
+#: And copies of what was observed, which a service takes over where another one heard later.
+DEFINITIONS, INTENT, ORDERS, OBSERVED = "definitions", "intent", "orders", "observed"
 
 
 class Database:
@@ -50,7 +51,12 @@ def count(connection: Connection, name: str) -> int:
 def counts(connection: Connection) -> dict[str, int]:
     """How far every counter is."""
     held = dict(connection.execute(select(tables.counters.c.name, tables.counters.c.value)).all())
-    return {name: held.get(name, 0) for name in (DEFINITIONS, INTENT, ORDERS)}
+    return {name: held.get(name, 0) for name in (DEFINITIONS, INTENT, ORDERS, OBSERVED)}
+
+
+def intended(connection: Connection) -> tuple[int, int]:
+    """How far intent and orders are: where neither has moved, what was decided on them may be written."""
+    return count(connection, INTENT), count(connection, ORDERS)
 
 
 def advance(connection: Connection, name: str, by: int = 1) -> int:

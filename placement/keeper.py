@@ -29,26 +29,18 @@ from reploc import telemetry
 from reploc.orders import Order
 from reploc.sites import Site
 
-
-def carried_by_fileops(_: str) -> str:
-    """The back-end of every site where nothing else is said."""
-    return orders.FILEOPS
+#: The position of a site of which nothing was heard: below every one that there is.
+UNHEARD = -1
 
 
 class Keeper:
     """Keeps the inventory. Its methods may be called from any thread, one of them works at a time.
 
-    `clock` gives seconds since the epoch of POSIX in UTC, `backend_of` the name of who carries a site's orders.
+    `clock` gives seconds since the epoch of POSIX in UTC.
     """
 
-    def __init__(
-        self,
-        store: Database,
-        clock: Callable[[], float] = time.time,
-        backend_of: Callable[[str], str] = carried_by_fileops,
-    ) -> None:
+    def __init__(self, store: Database, clock: Callable[[], float] = time.time) -> None:
         self.database = store
-        self.backend_of = backend_of
         self.clock = clock
         self._alone = threading.RLock()
         self._counts: dict[str, int] = {}
@@ -61,8 +53,6 @@ class Keeper:
         self._inventory: Inventory | None = None
         with self._alone:
             self._refresh()
-            with self.database.reading() as connection:
-                self._observations = observed.read(connection, self._known)
 
     # ---- reading -------------------------------------------------------------------------------------------------
 
@@ -85,10 +75,11 @@ class Keeper:
                 self._inventory = self._inventory.having(version, sites=sites)
             return self._inventory
 
-    def inventory_with_counts(self) -> tuple[Inventory, dict[str, int]]:
-        """The inventory, and the counters of the database as they were when it was made."""
+    def inventory_with_intent(self) -> tuple[Inventory, tuple[int, int]]:
+        """The inventory, and up to which write of intent and of orders it goes (`database.intended`)."""
         with self._alone:
-            return self.inventory(), dict(self._counts)
+            made = self.inventory()
+            return made, (self._counts[database.INTENT], self._counts[database.ORDERS])
 
     def definitions(self) -> Definitions:
         """What is defined, but for datasets."""
@@ -120,7 +111,19 @@ class Keeper:
             if not self._counts or counts[database.ORDERS] != self._counts[database.ORDERS]:
                 self._orders = orders.pending(connection)
             self._locks = locks.holding(connection, now)
+            if not self._counts or counts[database.OBSERVED] != self._counts[database.OBSERVED]:
+                self._catch_up(connection)
         self._counts = counts
+
+    def _catch_up(self, connection: Connection) -> None:
+        """Takes over what another service heard later: the ends of orders may be settled by its news already."""
+        positions = observed.positions(connection)
+        later = [site for site, position in positions.items() if position > self._position(site)]
+        self._observations |= observed.read(connection, self._known, later)
+
+    def _position(self, site: str) -> int:
+        seen = self.observation(site)
+        return seen.position if seen.news_at is not None else UNHEARD
 
     def _version(self) -> str:
         """What differs wherever contents differ; ages of news are no contents."""
@@ -166,7 +169,10 @@ class Keeper:
             self._observations[told.site] = before.replaced(told, self.clock(), keys[there], files, size)
 
     def settle(self) -> int:
-        """Takes orders out of the pending ones whose ends the news includes now; how many."""
+        """Takes orders out of the pending ones whose ends the news includes now; how many.
+
+        With that, the news itself is in the database: who counts on it there must not find older news of the site.
+        """
         now = self.clock()
         with self._alone:
             positions = {site: seen.position for site, seen in self._observations.items() if seen.complete}
@@ -174,23 +180,27 @@ class Keeper:
                 if not orders.any_observed(connection, positions, now):
                     return 0
             with self.database.writing() as connection:
+                self._save(connection)
                 return orders.observed(connection, positions, now)
 
     def save(self) -> int:
-        """Copies what was observed since the last time into the database; of how many sites."""
+        """Copies what was observed since the last time into the database; of how many sites the contents changed."""
         with self._alone:
-            new = {site: seen for site, seen in self._observations.items() if not seen.saved}
-            if not new:
+            if all(seen.kept for seen in self._observations.values()):
                 return 0
-            self._refresh()
-            ids = {
-                self._definitions.sites.item(key, "name"): number for number, key in self._definitions.site_ids.items()
-            }
             with self.database.writing() as connection:
-                observed.save(connection, self._known, ids, new)
-            for site, seen in new.items():
-                self._observations[site] = seen.having(saved=True)
-            return len(new)
+                return self._save(connection)
+
+    def _save(self, connection: Connection) -> int:
+        names = self._definitions.sites["name"].to_list()
+        ids = {names[key]: number for number, key in self._definitions.site_ids.items()}
+        new = {site: seen for site, seen in self._observations.items() if not seen.saved}
+        observed.save(connection, self._known, ids, new)
+        observed.date(connection, ids, self._observations)
+        self._counts[database.OBSERVED] = database.advance(connection, database.OBSERVED) + 1
+        for site, seen in self._observations.items():
+            self._observations[site] = seen.having(saved=True, kept=True)
+        return len(new)
 
     def forget_observations(self) -> None:
         """Loses all that was observed, here and in the database; the index has it."""
@@ -198,6 +208,7 @@ class Keeper:
             self._observations = {}
             with self.database.writing() as connection:
                 observed.drop(connection)
+                self._counts[database.OBSERVED] = database.advance(connection, database.OBSERVED) + 1
 
     def _require_site(self, told: News) -> None:
         """A site that the index knows and nobody defined is defined by its name and catalog, and given no work."""

@@ -107,7 +107,8 @@ def _nothing(kind: type[np.generic]) -> Array:
 class Observation:
     """What one site holds: the news that told it, and block replicas by ascending key of the block.
 
-    `last_update` is when each replica was first seen to hold what it holds. `saved` says whether the database has it.
+    `last_update` is when each replica was first seen to hold what it holds. `saved` says whether the database has the
+    contents, `kept` whether it has how good the news is, too.
     """
 
     versions: tuple[tuple[str, str], ...] = ()
@@ -119,6 +120,7 @@ class Observation:
     bytes: Array = field(default_factory=lambda: _nothing(np.int64))
     last_update: Array = field(default_factory=lambda: _nothing(np.uint32))
     saved: bool = False
+    kept: bool = False
 
     def having(self, **changes: object) -> Observation:
         """The same with some fields changed."""
@@ -126,7 +128,7 @@ class Observation:
 
     def renewed(self, told: News, now: float) -> Observation:
         """The same contents, with the age and position of later news of them."""
-        return self.having(position=told.position, news_at=now - told.age_s, complete=told.complete)
+        return self.having(position=told.position, news_at=now - told.age_s, complete=told.complete, kept=False)
 
     def replaced(self, told: News, now: float, blocks: Array, files: Array, size: Array) -> Observation:
         """Other contents; what did not change keeps the moment at which it was first seen."""

@@ -6,13 +6,13 @@ places, as columns of an Arrow file for each site.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 
 import msgspec
 import numpy as np
 import polars as pl
-from sqlalchemy import Connection, RowMapping, delete, insert, select
+from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from placement import tables
 from placement.known import UNKNOWN, Known
@@ -21,10 +21,19 @@ from placement.observations import Observation
 _VERSIONS = msgspec.json.Decoder(tuple[tuple[str, str], ...])
 
 
-def read(connection: Connection, known: Known) -> dict[str, Observation]:
-    """What was saved of each site, by name."""
-    joined = tables.observations.join(tables.sites, tables.sites.c.id == tables.observations.c.site_id)
-    rows = connection.execute(select(tables.sites.c.name, tables.observations).select_from(joined))
+_JOINED = tables.observations.join(tables.sites, tables.sites.c.id == tables.observations.c.site_id)
+
+
+def positions(connection: Connection) -> dict[str, int]:
+    """The catalog position that is in what was saved of each site."""
+    wanted = select(tables.sites.c.name, tables.observations.c.position).select_from(_JOINED)
+    return dict(connection.execute(wanted).all())
+
+
+def read(connection: Connection, known: Known, sites: Sequence[str]) -> dict[str, Observation]:
+    """What was saved of some sites, by name."""
+    wanted = select(tables.sites.c.name, tables.observations).select_from(_JOINED)
+    rows = connection.execute(wanted.where(tables.sites.c.name.in_(sites)))
     return {row["name"]: _observation(row, known) for row in rows.mappings()}
 
 
@@ -40,6 +49,7 @@ def _observation(row: RowMapping, known: Known) -> Observation:
         versions=_VERSIONS.decode(row["versions"]) if len(there) == len(keys) else (),
         blocks=keys[order].astype(np.uint32),
         saved=True,
+        kept=True,
         **{name: columns[name][order] for name in ("files", "bytes", "last_update")},
     )
 
@@ -50,6 +60,15 @@ def save(connection: Connection, known: Known, site_ids: Mapping[str, int], told
         site = site_ids[name]
         connection.execute(delete(tables.observations).where(tables.observations.c.site_id == site))
         connection.execute(insert(tables.observations).values(_row(site, observation, known)))
+
+
+def date(connection: Connection, site_ids: Mapping[str, int], told: Mapping[str, Observation]) -> None:
+    """Keeps how good the news of sites is whose contents are kept."""
+    for name, seen in told.items():
+        if not seen.kept:
+            values = {"position": seen.position, "news_at": seen.news_at, "complete": seen.complete}
+            here = tables.observations.c.site_id == site_ids[name]
+            connection.execute(update(tables.observations).where(here).values(values))
 
 
 def drop(connection: Connection) -> None:

@@ -26,8 +26,6 @@ from placement.messages import OrderHistoryQuery, Written
 from reploc.errors import DefinitionUnknown, InventoryInvalid, OrderEnded
 from reploc.orders import BlockOrder, Order, OrderKind, OrderReport, Orders, OrderState
 
-#: The back-end that reads the feed by itself.
-FILEOPS = "fileops"
 OPEN: tuple[OrderState, ...] = ("new", "active")
 #: What a carrier may say after which state: what has ended stays as it ended, and what is active is not new again.
 FOLLOWS: Mapping[str, frozenset[str]] = {
@@ -77,14 +75,13 @@ def write(
     asked_by: str,
     now: float,
     cycle: int | None = None,
-    backend_of: Callable[[str], str] = lambda _: FILEOPS,
 ) -> Written:
     """Writes orders and changes of owners, all in the transaction of who calls.
 
     Raises DefinitionUnknown: a site, group, dataset or block that is not defined; InventoryInvalid: wishes that
     contradict each other.
     """
-    writing = _Writing(connection, asked_by, now, cycle, backend_of)
+    writing = _Writing(connection, asked_by, now, cycle)
     for wish in wishes:
         writing.wish(wish)
     for handover in handovers:
@@ -95,20 +92,12 @@ def write(
 class _Writing:
     """One writing of orders: what is open at each site that it meets, and what it has decided."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        asked_by: str,
-        now: float,
-        cycle: int | None,
-        backend_of: Callable[[str], str],
-    ) -> None:
+    def __init__(self, connection: Connection, asked_by: str, now: float, cycle: int | None) -> None:
         self.joined: set[int] = set()
         self.cancelled: set[int] = set()
         self.handed_over = 0
         self._connection = connection
         self._told = {"asked_by": asked_by, "created_s": now, "cycle_id": cycle}
-        self._backend_of = backend_of
         self._sites = intents.ids(connection, tables.sites)
         self._open: dict[str, dict[str, Order]] = {}
         self._kinds: dict[tuple[str, str], str] = {}
@@ -161,7 +150,6 @@ class _Writing:
         self._rows.append(
             {
                 **told,
-                "backend": self._backend_of(wish.site),
                 "kind": wish.kind,
                 "item": wish.item,
                 "site": wish.site,
@@ -329,14 +317,17 @@ def _settled(positions: Mapping[str, int], now: float) -> ColumnElement[bool]:
 # ---- reading ---------------------------------------------------------------------------------------------------------
 
 
-def feed(connection: Connection, after: int, limit: int, backend: str = FILEOPS) -> Orders:
-    """Orders that changed behind a place of the feed."""
+def feed(connection: Connection, after: int, limit: int, carries: Callable[[str], bool] = lambda _: True) -> Orders:
+    """Orders that changed behind a place of the feed, of the sites that `carries` says yes to."""
     table = tables.orders
-    later = (table.c.change > after) & (table.c.backend == backend)
-    rows = connection.execute(select(table).where(later).order_by(table.c.change).limit(limit)).mappings().all()
-    return Orders(
-        tuple(_order(row) for row in rows), rows[-1]["change"] if rows else max(after, count(connection, ORDERS))
-    )
+    while True:
+        later = select(table).where(table.c.change > after).order_by(table.c.change).limit(limit)
+        rows = connection.execute(later).mappings().all()
+        found = tuple(_order(row) for row in rows if carries(row["site"]))
+        last = rows[-1]["change"] if rows else max(after, count(connection, ORDERS))
+        if found or len(rows) < limit:
+            return Orders(found, last)
+        after = last
 
 
 def pending(connection: Connection) -> list[Order]:

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from placement import backends, history, injection, locks, orders, views, wishes
 from placement import files as listing
-from placement.backends import Delivery
+from placement import history, injection, locks, orders, views, wishes
+from placement.backends import Backends, Delivery
 from placement.database import Database
 from placement.datasets import places
 from placement.keeper import Keeper
@@ -64,11 +64,14 @@ def _items(asked: WishBody) -> Iterable[str]:
 class PlacementServer:
     """The handlers of placement's routes, and its duties; what meets the database or the inventory runs in a thread."""
 
-    def __init__(self, keeper: Keeper, settings: PlacementSettings, pull: Pull, delivery: Delivery) -> None:
+    def __init__(
+        self, keeper: Keeper, settings: PlacementSettings, pull: Pull, delivery: Delivery, backends: Backends
+    ) -> None:
         self._keeper = keeper
         self._settings = settings
         self._pull = pull
         self._delivery = delivery
+        self._backends = backends
         self._started = service.now()
         self._pulled = False
         self._pending = 0
@@ -181,7 +184,8 @@ class PlacementServer:
     # ---- orders --------------------------------------------------------------------------------------------------
 
     async def feed(self, call: Call[OrdersQuery]) -> Orders:
-        return await self._read(lambda connection: orders.feed(connection, call.what.after, call.what.limit))
+        carries, told = self._backends.reads_itself, call.what
+        return await self._read(lambda connection: orders.feed(connection, told.after, told.limit, carries))
 
     async def progress(self, call: Call[OrderReports]) -> Numbers:
         await self._write(lambda connection, now: orders.report(connection, call.what.reports, now))
@@ -249,12 +253,12 @@ async def compose(settings: PlacementSettings) -> AsyncIterator[Daemon]:
     metrics = Metrics()
     transport = HttpTransport(settings.shown)
     try:
-        carriers = backends.loaded(settings.backends, transport)
+        backends = Backends(settings.backends, transport)
         database = await asyncio.to_thread(Database, settings.database)
         try:
-            keeper = await asyncio.to_thread(lambda: Keeper(database, backend_of=backends.chosen(settings.backends)))
+            keeper = await asyncio.to_thread(Keeper, database)
             pull = Pull(keeper, settings.index.urls, transport)
-            server = PlacementServer(keeper, settings, pull, Delivery(keeper, carriers))
+            server = PlacementServer(keeper, settings, pull, Delivery(keeper, backends), backends)
             server.watch(metrics)
             yield Daemon(
                 name="placement",

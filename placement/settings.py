@@ -37,7 +37,7 @@ class PlacementSettings(DaemonSettings, frozen=True):
     pull_interval_s: Annotated[float, Meta(description="Seconds between two looks at the index.", gt=0)] = 30.0
     save_interval_s: Annotated[
         float, Meta(description="Seconds between two copies of what was observed into the database.", gt=0)
-    ] = 600.0
+    ] = 60.0
     max_observation_age: Annotated[
         float, Meta(description="Seconds that a READY site's news may be old when a cycle starts.", gt=0)
     ] = 900.0

@@ -163,7 +163,6 @@ orders = Table(
     Column("position", BigInteger, nullable=False),
     Column("reason", Text, nullable=False),
     Column("pending", Boolean, nullable=False, index=True),  # open, or its end is not observed yet
-    Column("backend", String, nullable=False),
 )
 requests = Table(
     "placement_requests",

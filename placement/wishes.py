@@ -32,14 +32,14 @@ def wished(inventory: Inventory, items: Sequence[WishItem], now: float, max_age_
 
 def ordered(keeper: Keeper, body: WishBody, max_age_s: float) -> Written:
     """Writes what is asked for. Raises what `wished` does, and InventoryMoved."""
-    inventory, counts = keeper.inventory_with_counts()
+    inventory, intended = keeper.inventory_with_intent()
     wanted = wished(inventory, body.orders, keeper.clock(), max_age_s)
     with keeper.writing() as connection:
-        if database.counts(connection) != counts:
+        if database.intended(connection) != intended:
             raise InventoryMoved("somebody else has written meanwhile", hint="ask again")
         by = body.asked_by or "a person"
         now = keeper.clock()
-        return orders.write(connection, wanted, asked_by=by, now=now, backend_of=keeper.backend_of)
+        return orders.write(connection, wanted, asked_by=by, now=now)
 
 
 def survivors(inventory: Inventory, now: float, max_age_s: float) -> Array:

@@ -27,9 +27,7 @@ class Ordered:
     left: pl.DataFrame
 
 
-def order(
-    keeper: Keeper, plan: Plan, *, holding: bool = False, yes_really: bool = False, backend: str = "fileops"
-) -> Ordered:
+def order(keeper: Keeper, plan: Plan, *, holding: bool = False, yes_really: bool = False) -> Ordered:
     """Writes the orders of a plan; `holding`: what does not hold any more is left and the rest is done.
 
     Raises PlanOutdated: the plan is too old, or a block of it is not as it was; PlanExcessive: it was cut short by
@@ -52,7 +50,6 @@ def order(
             asked_by=f"cycle {number}",
             now=now,
             cycle=number,
-            backend=backend,
         )
     return Ordered(number, written, failed)
 

@@ -66,6 +66,11 @@ class Told:
         """News of a site: blocks of /a by name as (files, bytes)."""
         self.hear_of(site, position, {f"/a#{name.removeprefix('b')}": told for name, told in held.items()}, age_s)
 
+    def renew(self, site: str, position: int) -> None:
+        """News of a site whose contents are as before."""
+        told = SiteHoldings(site, f"http://{site}:39280", "", position, 0.0, True, 0)
+        self.keeper.renew(News(site, told.lrc, (Part("n0", told, None),), position, 0.0, True, 16))
+
     def hear_of(self, site: str, position: int, held: dict[str, tuple[int, int]], age_s: float = 0.0) -> None:
         self._heard += 1
         told = SiteHoldings(site, f"http://{site}:39280", str(self._heard), position, age_s, True, len(held))
