@@ -17,7 +17,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Curve:
-    """Lines over one pair of logarithmic axes. `name` is that of its file; `note` says what a reader must know."""
+    """Lines over one pair of axes, logarithmic ones unless `linear`.
+
+    `name` is that of its file; `note` says what a reader must know.
+    """
 
     name: str
     title: str
@@ -25,6 +28,7 @@ class Curve:
     y: str
     lines: tuple[Line, ...]
     note: str = ""
+    linear: bool = False
 
     def line(self) -> str:
         """The curve for a terminal."""

@@ -50,6 +50,7 @@ PROGRAMS = (
     Program("whole_world"),
     Program("mixed"),
     Program("block_totals"),
+    Program("detox"),
 )
 NAMES = [program.name for program in PROGRAMS]
 

@@ -42,7 +42,8 @@ def draw(curve: Curve, path: Path) -> None:
             xs, ys = zip(*line.points, strict=True)
             colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
             axes.plot(xs, ys, label=line.label, color=colour, marker=marker, markersize=5, linewidth=1.6)
-        axes.set(xscale="log", yscale="log", xlabel=curve.x, ylabel=curve.y)
+        kind = "linear" if curve.linear else "log"
+        axes.set(xscale=kind, yscale=kind, xlabel=curve.x, ylabel=curve.y)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
             axis.set_minor_formatter(NullFormatter())

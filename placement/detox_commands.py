@@ -5,22 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import polars as pl
 from msgspec import Struct
 
-from placement import parquet
+from placement import backends, cycle, parquet
 from placement.attributes.producer import Asked, collected, configured
 from placement.database import Database
 from placement.detox import explanation, ordering, planning, plots, simulation
 from placement.detox import plan as plans
 from placement.detox.explanation import Explanation
+from placement.detox.ordering import Ordered
 from placement.detox.plan import Plan, PlanHeader
 from placement.detox.planning import Run
-from placement.detox.settings import DetoxConfig
 from placement.detox.simulation import Course, Step
 from placement.inventory import Inventory
 from placement.keeper import Keeper
@@ -28,6 +28,7 @@ from placement.policy import dates, parser
 from placement.policy.bits import Column
 from placement.policy.values import ValueUnfit, value_of
 from placement.policy.variables import VARIABLES
+from placement.settings import PlacementSettings
 from reploc import config
 from reploc.commands import terminal
 from reploc.commands.options import CommandGroup, json_option
@@ -49,56 +50,36 @@ Exit status:
 # ---- options ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a command gets its inventory from."""
-
-    folder: Path | None
-    url: str | None
-
-    @contextmanager
-    def keeper(self) -> Iterator[Keeper]:
-        """The inventory's keeper, over the database. Raises ConfigInvalid: none was named."""
-        if self.url is None:
-            raise ConfigInvalid("no database: say --database URL")
-        store = Database(self.url)
-        try:
-            yield Keeper(store)
-        finally:
-            store.close()
-
-    def inventory(self) -> Inventory:
-        """The inventory as it is now, or as it was when it was exported."""
-        if self.folder is not None:
-            return parquet.read(self.folder)
-        with self.keeper() as keeper:
-            return keeper.inventory()
-
-
-def _source_options(function: F) -> F:
-    decorate = click.option(
-        "--inventory",
-        "folder",
-        type=click.Path(path_type=Path, file_okay=False),
-        metavar="DIR",
-        help="An exported inventory (Parquet) instead of the database.",
-    )
-    return decorate(_database_option(function))
-
-
-_database_option: Callable[[F], F] = click.option(
-    "--database",
-    "url",
-    envvar="REPLOC_PLACEMENT_DATABASE",
-    metavar="URL",
-    help="The service's database, such as sqlite:////var/lib/reploc/placement.db.",
+_settings_option: Callable[[F], F] = click.option(
+    "--config", "path", type=_FILE, metavar="FILE", help="The service's settings, with [detox] and [attributes.…]."
 )
+_database_option: Callable[[F], F] = click.option(
+    "--database", "url", metavar="URL", help="The service's database, instead of the file's."
+)
+_inventory_option: Callable[[F], F] = click.option(
+    "--inventory",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="An exported inventory (Parquet) instead of the database.",
+)
+
+
+@contextmanager
+def _keeper(settings: PlacementSettings) -> Iterator[Keeper]:
+    """The inventory's keeper, over the database."""
+    store = Database(settings.database)
+    try:
+        yield Keeper(store, backend_of=backends.chosen(settings.backends))
+    finally:
+        store.close()
 
 
 def _run_options(function: F) -> F:
     for option in (
         click.option("--policy", "policy", required=True, type=_FILE, metavar="FILE", help="The policy to go by."),
-        click.option("--config", "path", type=_FILE, metavar="FILE", help="TOML file with [detox] and [attributes.…]."),
+        _settings_option,
+        _database_option,
         click.option("--at", "at", metavar="TIME", help="The run's clock instead of now, such as '2026-01-31 12:00'."),
         click.option("--partial", is_flag=True, help="Leave READY sites without fresh news out instead of stopping."),
         click.option(
@@ -117,34 +98,40 @@ _plot_option: Callable[[F], F] = click.option(
 class _Prepared:
     """A policy, settings and producers, ready for any inventory."""
 
-    def __init__(self, policy: Path, path: Path | None, at: str | None, *, partial: bool, yes_really: bool) -> None:
-        held = config.load(DetoxConfig, path)
-        self._text_file = policy
-        parsed = parser.parse_file(policy)
-        self._policy = parsed.checked()
-        self._settings = held.detox
-        self._producers = configured(held.attributes, str(path or "the settings"))
-        self._partial, self._yes_really = partial, yes_really
+    def __init__(
+        self, policy: Path, path: Path | None, url: str | None, at: str | None, *, partial: bool, yes_really: bool
+    ) -> None:
+        self.settings = config.load(PlacementSettings, path, database=url)
+        self.text = parser.read_text(policy)
+        self.policy = parser.parse(self.text, str(policy)).checked()
+        self._file = str(policy)
+        self._producers = configured(self.settings.attributes, str(path or "the settings"))
+        self.partial, self._yes_really = partial, yes_really
         self._at = at
 
     def attributes(self, inventory: Inventory, now_s: float) -> Mapping[str, Column]:
         """What producers give; whether a block is locked is always asked, since what is locked never goes."""
-        needed = self._policy.variables() | {VARIABLES["blockreplica.is_locked"]}
+        needed = self.policy.variables() | {VARIABLES["blockreplica.is_locked"]}
         return collected(needed, self._producers, Asked(inventory, now_s))
 
+    def inventory(self, folder: Path | None) -> Inventory:
+        """The inventory as the database has it, or as it was when it was exported into a folder."""
+        if folder is not None:
+            return parquet.read(folder)
+        with _keeper(self.settings) as keeper:
+            return keeper.inventory()
+
     def run(self, inventory: Inventory) -> Run:
-        """The run on an inventory."""
+        """The run on an inventory, at the clock. Raises NewsMissing."""
         now_s = _clock(self._at)
-        return Run(
-            self._policy,
-            self._text_file.read_text(encoding="utf-8"),
-            str(self._text_file),
-            self._settings,
-            now_s,
-            self.attributes(inventory, now_s),
-            self._partial,
-            self._yes_really,
-        )
+        absent = cycle.left_out(inventory, now_s, self.settings.max_observation_age, partial=self.partial)
+        return self.run_at(inventory, now_s, absent)
+
+    def run_at(self, inventory: Inventory, now_s: float, absent: frozenset[str]) -> Run:
+        """The run on an inventory at a moment, without some sites."""
+        attributes = self.attributes(inventory, now_s)
+        detox = self.settings.detox
+        return Run(self.policy, self.text, self._file, detox, now_s, attributes, absent, self._yes_really)
 
 
 def _clock(at: str | None) -> float:
@@ -167,66 +154,76 @@ def detox() -> None:
 
 @detox.command("plan", epilog=STATUSES)
 @_run_options
-@_source_options
+@_inventory_option
 @click.option("-o", "out", type=_FILE, metavar="PLAN", help="Write the plan to a file, for apply, diff and explain.")
 @_plot_option
 @json_option
 def plan_command(
     policy: Path,
     path: Path | None,
+    url: str | None,
     at: str | None,
     partial: bool,
     yes_really: bool,
     folder: Path | None,
-    url: str | None,
     out: Path | None,
     plot: Path | None,
     as_json: bool,
 ) -> None:
     """Decides what would go, and changes nothing."""
-    prepared = _Prepared(policy, path, at, partial=partial, yes_really=yes_really)
-    inventory = Source(folder, url).inventory()
+    prepared = _Prepared(policy, path, url, at, partial=partial, yes_really=yes_really)
+    inventory = prepared.inventory(folder)
     made = planning.make(inventory, prepared.run(inventory))
     _show(made, out, plot, as_json=as_json)
 
 
 @detox.command("run", epilog=STATUSES)
 @_run_options
-@_database_option
 @click.option("-o", "out", type=_FILE, metavar="PLAN", help="Write the plan to a file too.")
 @_plot_option
 @json_option
 def run_command(
     policy: Path,
     path: Path | None,
+    url: str | None,
     at: str | None,
     partial: bool,
     yes_really: bool,
-    url: str | None,
     out: Path | None,
     plot: Path | None,
     as_json: bool,
 ) -> None:
     """Plans and orders: decides what goes, and writes the orders for it."""
-    prepared = _Prepared(policy, path, at, partial=partial, yes_really=yes_really)
-    with Source(None, url).keeper() as keeper:
-        inventory = keeper.inventory()
-        made = planning.make(inventory, prepared.run(inventory))
-        _show(made, out, plot, as_json=as_json)
-        _say_ordered(ordering.order(keeper, made, yes_really=yes_really), as_json=as_json)
+    if at is not None:
+        raise ConfigInvalid("--at is for plans that change nothing; orders are written now")
+    prepared = _Prepared(policy, path, url, at, partial=partial, yes_really=yes_really)
+    decider = ordering.Detox(prepared.text, prepared.run_at)
+    with _keeper(prepared.settings) as keeper:
+        try:
+            done = cycle.run(keeper, decider, prepared.settings.max_observation_age, partial=partial)
+        finally:
+            # What a plan that is too much would have done is what a person wants to see.
+            if decider.plan is not None:
+                _show(decider.plan, out, plot, as_json=as_json)
+    _say_ordered(Ordered(done.number, done.written, pl.DataFrame()), as_json=as_json)
 
 
 @detox.command("apply", epilog=STATUSES)
 @click.argument("file", type=_FILE, metavar="PLAN")
+@_settings_option
 @_database_option
 @click.option("--holding", is_flag=True, help="Do what still holds, and leave what does not.")
 @click.option("--yes-really", is_flag=True, help="Do a plan that max_fraction_of_site cut short.")
 @json_option
-def apply_command(file: Path, url: str | None, holding: bool, yes_really: bool, as_json: bool) -> None:
+def apply_command(
+    file: Path, path: Path | None, url: str | None, holding: bool, yes_really: bool, as_json: bool
+) -> None:
     """Writes the orders of a plan, if everything is still as the plan has it."""
+    settings = config.load(PlacementSettings, path, database=url)
     made = plans.read(file)
-    with Source(None, url).keeper() as keeper:
-        _say_ordered(ordering.order(keeper, made, holding=holding, yes_really=yes_really), as_json=as_json)
+    with _keeper(settings) as keeper:
+        done = ordering.order(keeper, made, settings.max_observation_age, holding=holding, yes_really=yes_really)
+    _say_ordered(done, as_json=as_json)
 
 
 class OrdersReport(Struct, frozen=True):
@@ -240,9 +237,9 @@ class OrdersReport(Struct, frozen=True):
     left: list[dict[str, Any]]
 
 
-def _say_ordered(ordered: ordering.Ordered, *, as_json: bool) -> None:
+def _say_ordered(ordered: Ordered, *, as_json: bool) -> None:
     written = ordered.written
-    left = ordered.left.select("site", "block", "reason").to_dicts()
+    left = ordered.left.select("site", "block", "reason").to_dicts() if len(ordered.left) else []
     if as_json:
         terminal.say_json(
             OrdersReport(ordered.cycle, written.written, written.joined, written.cancelled, written.handed_over, left)
@@ -326,28 +323,28 @@ class DiffReport(Struct, frozen=True):
 @detox.command("explain", epilog=STATUSES)
 @click.argument("replica", metavar="SITE:DATASET")
 @_run_options
-@_source_options
+@_inventory_option
 @json_option
 def explain_command(
     replica: str,
     policy: Path,
     path: Path | None,
+    url: str | None,
     at: str | None,
     partial: bool,
     yes_really: bool,
     folder: Path | None,
-    url: str | None,
     as_json: bool,
 ) -> None:
     """Shows line by line how a policy looks at one dataset replica, with values, and what becomes of it."""
     site, _, dataset = replica.partition(":")
     if not site or not dataset:
         raise ConfigInvalid(f"{replica!r} is no dataset replica; expected SITE:DATASET")
-    prepared = _Prepared(policy, path, at, partial=partial, yes_really=yes_really)
-    inventory = Source(folder, url).inventory()
+    prepared = _Prepared(policy, path, url, at, partial=partial, yes_really=yes_really)
+    inventory = prepared.inventory(folder)
     run = prepared.run(inventory)
-    cycle, _ = planning.begun(inventory, run)
-    told = explanation.explain(cycle, site, dataset, run.now_s)
+    begun, _ = planning.begun(inventory, run)
+    told = explanation.explain(begun, site, dataset, run.now_s)
     if as_json:
         terminal.say_json(told)
     else:
@@ -371,7 +368,7 @@ def _say_explanation(told: Explanation) -> None:
 
 @detox.command("simulate", epilog=STATUSES)
 @_run_options
-@_source_options
+@_inventory_option
 @click.option("--cycles", type=click.IntRange(1, 10_000), default=30, show_default=True, help="How many cycles.")
 @click.option("--every", "every_h", type=click.FloatRange(0, min_open=True), default=24.0, show_default=True,
               metavar="HOURS", help="Hours between cycles.")  # fmt: skip
@@ -382,11 +379,11 @@ def _say_explanation(told: Explanation) -> None:
 def simulate_command(
     policy: Path,
     path: Path | None,
+    url: str | None,
     at: str | None,
     partial: bool,
     yes_really: bool,
     folder: Path | None,
-    url: str | None,
     cycles: int,
     every_h: float,
     growth: str,
@@ -395,9 +392,9 @@ def simulate_command(
     as_json: bool,
 ) -> None:
     """Runs many cycles in memory against growing data, and shows how full the sites become."""
-    prepared = _Prepared(policy, path, at, partial=partial, yes_really=yes_really)
+    prepared = _Prepared(policy, path, url, at, partial=partial, yes_really=yes_really)
     course = Course(cycles, every_h * 3_600, _size(growth), seed)
-    inventory = Source(folder, url).inventory()
+    inventory = prepared.inventory(folder)
     run = prepared.run(inventory)
     steps: list[Step] = []
     with terminal.progress("cycles", cycles) as bar:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, field
 
+from placement.detox.settings import DetoxSettings
 from reploc.config import Settings
 from reploc.members import IndexSettings
 from reploc.service import DaemonSettings
@@ -41,7 +42,12 @@ class PlacementSettings(DaemonSettings, frozen=True):
     max_observation_age: Annotated[
         float, Meta(description="Seconds that a READY site's news may be old when a cycle starts.", gt=0)
     ] = 900.0
+    attributes: Annotated[
+        dict[str, dict[str, Any]],
+        Meta(description="[attributes.NAME]: an attribute producer with its settings; docs/policy.md has them."),
+    ] = {}
     backends: Annotated[
         list[BackendSettings], Meta(description="Who carries orders, a table each.", max_length=BACKENDS_MAX)
     ] = field(default_factory=lambda: [BackendSettings()])
+    detox: DetoxSettings = field(default_factory=DetoxSettings)
     index: IndexSettings = field(default_factory=IndexSettings)

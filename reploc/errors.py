@@ -34,7 +34,7 @@
     │   ├── NewsMissing            a cycle lacks news of sites that is complete and young enough
     │   ├── InventoryMoved         what a plan takes for granted does not hold any more
     │   ├── SiteClaimed            another sender speaks for this site
-    │   ├── PlanOutdated           a plan is too old, or speaks of what is not so any more
+    │   ├── PlanOutdated           a plan is older than it may be
     │   ├── PlanExcessive          more would go than a cycle may take, and nobody said that it is meant
     │   ├── SitesFull              an index node knows as many sites as it may
     │   └── IndexMismatch          sender and node disagree on slots, rate or protocol
@@ -42,7 +42,6 @@
     │   ├── StoreForeign · StoreVersion · StoreLocked · StoreReadOnly · StoreDamaged
     │   └── StoreFull         507
     ├── Unavailable           503  not now; try again
-    │   ├── ObservationsOld        a site's news is not fresh enough to decide on
     │   ├── ProducerFailed         what a policy asks for could not be had
     │   ├── MemoryFull        507  an index node has no room for another filter
     │   └── Unreachable            a peer did not answer
@@ -302,8 +301,8 @@ class SiteClaimed(Conflict):
 
 
 class PlanOutdated(Conflict):
-    code, title = "plan-outdated", "the plan does not fit what is there now"
-    hint = "make a new plan, or do what still holds with --holding"
+    code, title = "plan-outdated", "the plan is too old"
+    hint = "make a new one"
 
 
 class PlanExcessive(Conflict):
@@ -362,11 +361,6 @@ class NotConnected(Unreachable):
 
 class SiteUnproven(Unreachable):
     code, title, retryable = "site-unproven", "a catalog does not prove which site it is", False
-
-
-class ObservationsOld(Unavailable):
-    code, title = "observations-old", "the news of a site is not fresh enough to decide on"
-    hint = "see why the site's catalog is not heard, or leave such sites out with --partial"
 
 
 class ProducerFailed(Unavailable):

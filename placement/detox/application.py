@@ -48,13 +48,17 @@ class Holding:
         return self.plan.blocks.join(self.failed().select(key).unique(), on=key, how="anti", maintain_order="left")
 
 
-def checked(plan: Plan, inventory: Inventory, now_s: float) -> Holding:
-    """Compares a plan with what is there. Raises PlanOutdated: it is older than it may be."""
+def checked(plan: Plan, inventory: Inventory, now_s: float, max_news_age_s: float) -> Holding:
+    """Compares a plan with what is there; witnesses are believed only where news is so young.
+
+    Raises PlanOutdated: the plan is older than it may be.
+    """
     age = now_s - plan.header.at
     if age > plan.header.settings.max_plan_age_s:
         most = plan.header.settings.max_plan_age_s
         raise PlanOutdated(f"the plan is {age:.0f} s old; at most {most:.0f} s are allowed (max_plan_age_s)")
-    return Holding(plan, pl.Series(_reasons(plan, inventory, now_s), dtype=pl.String))
+    reasons = _reasons(plan, inventory, inventory.fresh_sites(now_s, max_news_age_s))
+    return Holding(plan, pl.Series(reasons, dtype=pl.String))
 
 
 def require_meant(plan: Plan, *, yes_really: bool) -> None:
@@ -66,7 +70,7 @@ def require_meant(plan: Plan, *, yes_really: bool) -> None:
         )
 
 
-def _reasons(plan: Plan, inventory: Inventory, now_s: float) -> list[str]:
+def _reasons(plan: Plan, inventory: Inventory, fresh: Bits) -> list[str]:
     blocks = plan.blocks
     site = inventory.site_keys(blocks["site"].to_list())
     block = inventory.block_keys(blocks["block"].to_list())
@@ -83,7 +87,7 @@ def _reasons(plan: Plan, inventory: Inventory, now_s: float) -> list[str]:
     status = inventory.datasets["status"].gather(np.maximum(inventory.dataset_keys(blocks["dataset"].to_list()), 0))
     exempt = status.cast(pl.String).is_in(plan.header.settings.allow_last_copy).to_numpy()
     witnessed = (blocks["witness"] != "").to_numpy()
-    survives = _survives(plan, inventory, block, now_s)
+    survives = _survives(plan, inventory, block, fresh & inventory.ready_sites)
     holds = {
         "known": (site >= 0) & (block >= 0),
         "there": there & (now("files") > 0) & ~now("deleting").astype(np.bool_),
@@ -99,15 +103,14 @@ def _reasons(plan: Plan, inventory: Inventory, now_s: float) -> list[str]:
     return list(said)
 
 
-def _survives(plan: Plan, inventory: Inventory, block: Array, now_s: float) -> Bits:
+def _survives(plan: Plan, inventory: Inventory, block: Array, trusted: Bits) -> Bits:
     """Whether each block is whole at its witness, a READY site with fresh news that nothing is deleted at."""
     site = inventory.site_keys(plan.blocks["witness"].to_list())
     row = _rows(inventory, block, site)
-    fresh = inventory.ready_sites & inventory.fresh_sites(now_s, plan.header.settings.max_observation_age_s)
     good = (inventory.block_replicas["complete"] & ~inventory.block_replicas["deleting"]).to_numpy()
     found = np.zeros(len(row), dtype=np.bool_)
     known = row >= 0
-    found[known] = good[row[known]] & fresh[site[known]]
+    found[known] = good[row[known]] & trusted[site[known]]
     return found
 
 

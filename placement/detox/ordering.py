@@ -1,18 +1,23 @@
-"""A plan becomes orders: checked against the inventory of now, written with the cycle's history in one transaction."""
+"""A plan becomes orders: as part of the cycle that makes it, or later, where everything is still as it was then."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
 from placement import history, orders
-from placement.detox import application
+from placement.cycle import Decided
+from placement.detox import application, planning
 from placement.detox.plan import Plan
+from placement.detox.planning import Run
 from placement.history import CycleRecord
+from placement.inventory import Inventory
 from placement.keeper import Keeper
 from placement.messages import Written
-from reploc.errors import PlanOutdated
+from reploc.errors import InventoryMoved
 
 #: Blocks that do not hold any more and are told of in an error.
 FAILURES_TOLD_MAX = 5
@@ -27,20 +32,22 @@ class Ordered:
     left: pl.DataFrame
 
 
-def order(keeper: Keeper, plan: Plan, *, holding: bool = False, yes_really: bool = False) -> Ordered:
+def order(
+    keeper: Keeper, plan: Plan, max_news_age_s: float, *, holding: bool = False, yes_really: bool = False
+) -> Ordered:
     """Writes the orders of a plan; `holding`: what does not hold any more is left and the rest is done.
 
-    Raises PlanOutdated: the plan is too old, or a block of it is not as it was; PlanExcessive: it was cut short by
-    `max_fraction_of_site`. Then nothing is written.
+    Raises PlanOutdated: the plan is too old; InventoryMoved: a block of it is not as it was; PlanExcessive: it was cut
+    short by `max_fraction_of_site`. Then nothing is written.
     """
     application.require_meant(plan, yes_really=yes_really)
     with keeper.writing() as connection:
         now = keeper.clock()
         inventory = keeper.inventory()
-        checked = application.checked(plan, inventory, now)
+        checked = application.checked(plan, inventory, now, max_news_age_s)
         failed = checked.failed()
         if len(failed) and not holding:
-            raise PlanOutdated(_told(failed))
+            raise InventoryMoved(_told(failed))
         blocks = checked.held()
         number = history.keep(connection, _record(plan, inventory.version, now))
         written = orders.write(
@@ -54,19 +61,43 @@ def order(keeper: Keeper, plan: Plan, *, holding: bool = False, yes_really: bool
     return Ordered(number, written, failed)
 
 
-def _record(plan: Plan, version: str, now: float) -> CycleRecord:
-    header = plan.header
-    totals = {
-        "partition": header.partition,
-        "passes": header.passes,
-        "deleted_bytes": sum(site.deleted for site in header.sites),
+class Detox:
+    """The decider of a detox cycle; `run_of` makes the run for an inventory, a moment and the sites to leave out.
+
+    `plan` is what it decided, once it has.
+    """
+
+    kind = "detox"
+
+    def __init__(self, policy: str, run_of: Callable[[Inventory, float, frozenset[str]], Run]) -> None:
+        self.policy = policy
+        self._run_of = run_of
+        self.plan: Plan | None = None
+
+    def decide(self, inventory: Inventory, now: float, left_out: frozenset[str]) -> Decided:
+        """Plans, and wishes what the plan decided. Raises PlanExcessive, and what planning and producers raise."""
+        self.plan = plan = planning.make(inventory, self._run_of(inventory, now, left_out))
+        application.require_meant(plan, yes_really=False)
+        wishes = tuple(application.wishes(plan.blocks))
+        return Decided(wishes, tuple(application.handovers(plan.blocks)), _totals(plan), plan.encoded())
+
+
+def _totals(plan: Plan) -> dict[str, Any]:
+    return {
+        "partition": plan.header.partition,
+        "passes": plan.header.passes,
+        "deleted_bytes": sum(site.deleted for site in plan.header.sites),
         "deleted_blocks": plan.deletions().height,
         "handed_over_blocks": plan.handovers().height,
         "last_copies": int(plan.blocks["last_copy"].sum()),
-        "written_on": version,
     }
+
+
+def _record(plan: Plan, version: str, now: float) -> CycleRecord:
+    header = plan.header
+    totals = _totals(plan) | {"written_on": version}
     return CycleRecord(
-        "detox", header.policy, header.inventory, header.at, now, "ordered", "", None, totals, plan.encoded()
+        "detox", header.policy, header.inventory, header.at, now, "done", "", None, totals, plan.encoded()
     )
 
 

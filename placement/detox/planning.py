@@ -1,7 +1,7 @@
 """From an inventory, a policy and a clock to a plan; nothing is changed (`placement.md` section 3).
 
-A cycle starts only where there is news: every READY site's must be complete and recent, or the run says which are not
-and stops; told to, it leaves them out instead.
+Of READY sites without complete and recent news nothing is known; who calls says which are left out for that reason
+(`placement/cycle.py`), or has stopped before.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from placement.inventory import Inventory
 from placement.policy.bits import Column
 from placement.policy.syntax import Policy, Test, leaves
 from placement.policy.variables import Level
-from reploc.errors import ObservationsOld
 
 #: Names that a note or error counts out.
 NAMES_TOLD_MAX = 10
@@ -33,8 +32,8 @@ NAMES_TOLD_MAX = 10
 class Run:
     """What a run is given beside the inventory. `attributes` are columns by the names of variables.
 
-    `partial`: READY sites without fresh news are left out instead of stopping the run. `yes_really`: a site may lose
-    more than `max_fraction_of_site`.
+    `left_out` names the READY sites of which there is no fresh news. `yes_really`: a site may lose more than
+    `max_fraction_of_site`.
     """
 
     policy: Policy
@@ -43,12 +42,12 @@ class Run:
     settings: DetoxSettings
     now_s: float
     attributes: Mapping[str, Column]
-    partial: bool = False
+    left_out: frozenset[str] = frozenset()
     yes_really: bool = False
 
 
 def make(inventory: Inventory, run: Run) -> Plan:
-    """The plan of a run. Raises ObservationsOld, DefinitionUnknown (its partition), PolicyInvalid (its condition)."""
+    """The plan of a run. Raises DefinitionUnknown (its partition), PolicyInvalid (its condition)."""
     cycle, targets = begun(inventory, run)
     cycle.run()
     triggered = cycle.triggered_at_start
@@ -65,7 +64,7 @@ def make(inventory: Inventory, run: Run) -> Plan:
         run.yes_really,
         cycle.passes,
         watermarks(run.policy),
-        tuple(names.filter(_silent(inventory, run)).sort()),
+        tuple(sorted(run.left_out)),
         tuple(sorted(names[site] for site in cycle.budget.over)),
         tuple(_notes(cycle, targets, int(blocks["last_copy"].sum()))),
         record.sites(targets, triggered),
@@ -75,35 +74,12 @@ def make(inventory: Inventory, run: Run) -> Plan:
 
 def begun(inventory: Inventory, run: Run) -> tuple[Cycle, Bits]:
     """A cycle before its first pass, and its target sites. Raises as `make`."""
-    fresh = inventory.fresh_sites(run.now_s, run.settings.max_observation_age_s)
-    require_news(inventory, run)
+    fresh = ~inventory.sites["name"].is_in(sorted(run.left_out)).to_numpy()
     columns = InventoryColumns(inventory, run.attributes)
     world = World(Scene(inventory, columns, run.policy.partition, fresh))
     targets = Conditions(world, run.now_s).any_of_sites([line.condition for line in run.policy.on])
     world.aim(targets, targets_only=run.settings.count_scope == "targets")
     return Cycle(run.policy, world, run.settings, run.now_s, yes_really=run.yes_really), targets
-
-
-def _silent(inventory: Inventory, run: Run) -> Bits:
-    """READY sites without complete and recent news."""
-    fresh = inventory.fresh_sites(run.now_s, run.settings.max_observation_age_s)
-    return np.asarray(inventory.ready_sites & ~fresh)
-
-
-def require_news(inventory: Inventory, run: Run) -> None:
-    """Raises ObservationsOld where a READY site's news is missing, incomplete or old, unless those may be left out."""
-    silent = inventory.sites.filter(_silent(inventory, run))
-    if run.partial or silent.is_empty():
-        return
-    told = []
-    for row in silent.sort("name").head(NAMES_TOLD_MAX).iter_rows(named=True):
-        age = None if row["news_at"] is None else run.now_s - row["news_at"]
-        why = (
-            "no news" if age is None else "news incomplete" if not row["news_complete"] else f"news of {age:.0f} s ago"
-        )
-        told.append(f"{row['name']} ({why})")
-    more = f" and {silent.height - NAMES_TOLD_MAX} more" if silent.height > NAMES_TOLD_MAX else ""
-    raise ObservationsOld(f"no news, which is not no copies, from {', '.join(told)}{more}")
 
 
 def watermarks(policy: Policy) -> tuple[float, ...]:

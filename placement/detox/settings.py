@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
@@ -30,9 +30,6 @@ class DetoxSettings(Settings, frozen=True):
         Meta(description="Of what a site holds of the partition, at most so much goes in a cycle.", gt=0, le=1),
     ] = 0.5
     max_files: Annotated[int, Meta(description="Files that one cycle deletes at most.", ge=0)] = 5_000_000
-    max_observation_age_s: Annotated[
-        float, Meta(description="A READY site whose news is older than this stops the cycle.", gt=0)
-    ] = 7_200.0
     max_plan_age_s: Annotated[float, Meta(description="An older plan is not applied.", gt=0)] = 3_600.0
 
     def __post_init__(self) -> None:
@@ -40,15 +37,3 @@ class DetoxSettings(Settings, frozen=True):
         for status in self.allow_last_copy:
             if status not in known:
                 raise ValueError(f"allow_last_copy has {status!r}; expected one of {', '.join(known)}")
-
-
-class DetoxConfig(Settings, frozen=True):
-    """What a detox run goes by beside its policy: its bounds, and the attribute producers with their settings.
-
-    Each producer has a table `[attributes.NAME]`; `locks` and `unhandled_copies` need none.
-    """
-
-    detox: DetoxSettings = DetoxSettings()
-    attributes: Annotated[
-        dict[str, dict[str, Any]], Meta(description="[attributes.NAME]: the settings of an attribute producer.")
-    ] = {}

@@ -63,13 +63,13 @@ def simulate(
     """
     rng = np.random.default_rng(course.seed)
     now = run.now_s
-    held = _heard(inventory, now)
+    held = inventory
     for number in range(1, course.cycles + 1):
         now += course.every_s
         before = int(held.block_replicas["bytes"].sum())
-        held = _heard(_grown(held, int(course.growth_per_day * course.every_s / DAY_S), now, number, rng), now)
+        held = _grown(held, int(course.growth_per_day * course.every_s / DAY_S), now, number, rng)
         arrived = int(held.block_replicas["bytes"].sum()) - before
-        this = replace(run, now_s=now, attributes=attributes(held, now))
+        this = replace(run, now_s=now, attributes=attributes(held, now), left_out=frozenset())
         cycle, targets = begun(held, this)
         cycle.run()
         world = cycle.world
@@ -89,12 +89,6 @@ def simulate(
         deleted = int(world.row_bytes[gone].sum())
         yield Step(number, now, arrived, deleted, held.datasets.height, cycle.passes, states)
         held = _without(held, gone, world.row_group)
-
-
-def _heard(inventory: Inventory, now: float) -> Inventory:
-    """The same with news of every site of this moment."""
-    sites = inventory.sites.with_columns(pl.lit(now).alias("news_at"), pl.lit(value=True).alias("news_complete"))
-    return inventory.having(inventory.version, sites=sites)
 
 
 def _grown(inventory: Inventory, size: int, now: float, number: int, rng: np.random.Generator) -> Inventory:

@@ -18,7 +18,7 @@ from placement.policy.variables import VARIABLES
 
 @dataclass(frozen=True)
 class Scene:
-    """What a cycle begins with: `partition` is its name, `fresh` whether each site's news is complete and recent."""
+    """What a cycle begins with: `partition` is its name, `fresh` whether each READY site's news may be believed."""
 
     inventory: Inventory
     columns: InventoryColumns

@@ -67,12 +67,17 @@ def parse(text: str, file: str = "policy") -> Parsed:
 
 def parse_file(path: Path) -> Parsed:
     """Reads a policy file. Raises PolicyInvalid: it cannot be read, is too large or not UTF-8."""
+    return parse(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of a policy file. Raises PolicyInvalid: it cannot be read, is too large or not UTF-8."""
     try:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)
         if len(content) > FILE_BYTES_MAX:
             raise PolicyInvalid(f"{path}: is larger than {FILE_BYTES_MAX:,} bytes")
-        return parse(content.decode("utf-8"), str(path))
+        return content.decode("utf-8")
     except OSError as wrong:
         raise PolicyInvalid(f"{path}: {wrong.strerror or wrong}") from wrong
     except UnicodeDecodeError as wrong:

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from worlds import BYTES, FILES, inventory
 
-from placement import schemas
+from placement import cycle, schemas
 from placement.detox import application, planning
 from placement.detox import plan as plans
 from placement.detox.explanation import explain
@@ -23,12 +23,13 @@ from placement.policy.parser import parse
 from reploc.errors import (
     DefinitionUnknown,
     InputInvalid,
-    ObservationsOld,
+    NewsMissing,
     PlanExcessive,
     PlanOutdated,
 )
 
 NOW = 1_520_000_000.0
+NEWS_AGE_S = 7_200.0
 FRAME = "Partition P\nOn always\nWhen always\nUntil never\n"
 PARTITION = pl.DataFrame(
     {"name": ["P"], "condition": ["always"], "parts": [None]}, schema_overrides={"parts": pl.List(schemas.PARTITION)}
@@ -43,13 +44,15 @@ def held(sites: list[Any], datasets: list[Any], replicas: list[dict[str, Any]], 
 
 def run(text: str, attributes: dict[str, Any] | None = None, **more: Any) -> Run:
     settings = {"max_fraction_of_site": 1.0} | {k: v for k, v in more.items() if k in DetoxSettings.__struct_fields__}
-    flags = {key: value for key, value in more.items() if key in ("partial", "yes_really")}
+    flags = {key: value for key, value in more.items() if key in ("left_out", "yes_really")}
     policy = parse(FRAME + text).checked()
     return Run(policy, text, "policy", DetoxSettings(**settings), NOW, attributes or {}, **flags)
 
 
 def planned(world: Inventory, text: str, **more: Any) -> Plan:
-    return planning.make(world, run(text, **more))
+    """A plan of a cycle that leaves out what it has no fresh news of."""
+    absent = cycle.left_out(world, NOW, NEWS_AGE_S, partial=True)
+    return planning.make(world, run(text, left_out=absent, **more))
 
 
 def gone(plan: Plan) -> set[tuple[str, str]]:
@@ -94,7 +97,7 @@ LAST = [
 def test_what_is_no_survivor_saves_no_deletion(why: str, special: dict[str, Any], text: str) -> None:
     other = {"name": "B"} | special.get("site", {})
     world = held(["A", other], ["/a"], two({}, special.get("replica", {})))
-    plan = planned(world, text, partial=True)
+    plan = planned(world, text)
     assert ("/a", "A") not in gone(plan), why
     assert vetoes(plan) >= {("A", REASONS[Veto.LAST_COPY])}
 
@@ -164,16 +167,16 @@ def test_what_is_locked_or_read_from_stays(special: dict[str, Any], veto: Veto) 
 @pytest.mark.parametrize(
     ("site", "said"),
     [
-        ({"news_at": None}, r"B \(no news\)"),
-        ({"news_at": NOW - 9_999}, r"B \(news of 9999 s ago\)"),
-        ({"news_complete": False}, r"B \(news incomplete\)"),
+        ({"news_at": None}, r"B \(nothing was heard\)"),
+        ({"news_at": NOW - 9_999}, r"B \(its news is 3 h old\)"),
+        ({"news_complete": False}, r"B \(its news is incomplete\)"),
     ],
 )
 def test_a_ready_site_without_fresh_news_stops_the_cycle_and_is_named(site: dict[str, Any], said: str) -> None:
     world = held(["A", {"name": "B"} | site, "C"], ["/a"], [{"block": "/a", "site": each} for each in "ABC"])
-    with pytest.raises(ObservationsOld, match=said):
-        planned(world, "Delete")
-    plan = planned(world, "Delete", partial=True)
+    with pytest.raises(NewsMissing, match=said):
+        cycle.left_out(world, NOW, NEWS_AGE_S, partial=False)
+    plan = planned(world, "Delete")
     assert gone(plan) == {("/a", "A")}
     assert plan.header.left_out == ("B",)
 
@@ -338,7 +341,7 @@ def _of_b() -> list[dict[str, Any]]:
 )
 def test_what_does_not_hold_any_more_is_listed_and_the_rest_still_holds(now: Inventory, said: str) -> None:
     plan = planned(moved({}, {}), "Delete site.name == A\nProtect")
-    checked = application.checked(plan, now, NOW + 60)
+    checked = application.checked(plan, now, NOW + 60, NEWS_AGE_S)
     assert checked.failed()["block"].to_list() == ["/a"]
     assert said in checked.failed().item(0, "reason")
     assert checked.held()["block"].to_list() == ["/b"]
@@ -349,20 +352,20 @@ def test_what_does_not_hold_any_more_is_listed_and_the_rest_still_holds(now: Inv
 @pytest.mark.parametrize("site", [{"status": "waitroom"}, {"news_at": NOW - 9_999}, {"news_complete": False}])
 def test_a_witness_must_be_at_a_ready_site_with_fresh_news_when_the_plan_is_applied(site: dict[str, Any]) -> None:
     plan = planned(moved({}, {}), "Delete site.name == A\nProtect")
-    assert application.checked(plan, moved({}, {}, **site), NOW).failed().height == 2
+    assert application.checked(plan, moved({}, {}, **site), NOW, NEWS_AGE_S).failed().height == 2
 
 
 def test_a_last_copy_that_went_by_its_datasets_status_must_still_have_it() -> None:
     replicas = [{"block": "/a", "site": "A"}]
     plan = planned(held(["A"], [{"name": "/a", "status": "invalid"}], replicas), "Delete")
     now = held(["A"], [{"name": "/a", "status": "valid"}], replicas)
-    assert "last copy" in application.checked(plan, now, NOW).failed().item(0, "reason")
+    assert "last copy" in application.checked(plan, now, NOW, NEWS_AGE_S).failed().item(0, "reason")
 
 
 def test_an_old_plan_is_refused() -> None:
     plan = planned(moved({}, {}), "Delete", max_plan_age_s=10.0)
     with pytest.raises(PlanOutdated, match="11 s old; at most 10 s"):
-        application.checked(plan, moved({}, {}), NOW + 11)
+        application.checked(plan, moved({}, {}), NOW + 11, NEWS_AGE_S)
 
 
 # ---- explanations ---------------------------------------------------------------------------------------------------
@@ -370,8 +373,8 @@ def test_an_old_plan_is_refused() -> None:
 
 def test_an_explanation_goes_through_the_lines_with_what_each_saw() -> None:
     text = "Protect dataset.num_full_copy > 2\nProtect site.name == B\nDelete dataset.is_open\nDismiss"
-    cycle, _ = planning.begun(held(["A", "B"], ["/a"], two({}, {})), run(text))
-    told = explain(cycle, "A", "/a", NOW)
+    begun, _ = planning.begun(held(["A", "B"], ["/a"], two({}, {})), run(text))
+    told = explain(begun, "A", "/a", NOW)
     assert [(line.line, line.outcome) for line in told.lines] == [
         (5, "no match"),
         (6, "no match"),
@@ -385,9 +388,9 @@ def test_an_explanation_goes_through_the_lines_with_what_each_saw() -> None:
 def test_an_explanation_of_what_is_not_there_says_what_is_not() -> None:
     world = held(["A", "B"], ["/a", "/b"], two({}, {}))
     for site, dataset, said in (("C", "/a", "site 'C'"), ("A", "/c", "dataset '/c'"), ("A", "/b", "nothing of '/b'")):
-        cycle, _ = planning.begun(world, run("Delete"))
+        begun, _ = planning.begun(world, run("Delete"))
         with pytest.raises(DefinitionUnknown, match=said):
-            explain(cycle, site, dataset, NOW)
+            explain(begun, site, dataset, NOW)
 
 
 def test_an_inventory_with_nothing_in_it_gives_an_empty_plan() -> None:

@@ -22,7 +22,7 @@ from placement.detox.settings import DetoxSettings
 from placement.messages import InjectBody, PartitionItem, QuotaItem
 from placement.policy.parser import parse
 from reploc.cli import cli
-from reploc.errors import PlanExcessive, PlanOutdated
+from reploc.errors import InventoryMoved, PlanExcessive, PlanOutdated
 
 AT = "2018-03-02 14:13:20"
 WATERMARKS = "Partition P\nOn always\nWhen site.occupancy > 90 %\nUntil site.occupancy <= 80 %\nDismiss\n"
@@ -108,7 +108,7 @@ def test_a_simulation_keeps_sites_between_their_watermarks_while_data_grows(fold
     ("words", "status", "said"),
     [
         (["--at", "soonish"], 2, "--at: 'soonish' is no time"),
-        (["--at", "2018-03-03"], 4, "observations-old"),
+        (["--at", "2018-03-03"], 1, "news-missing"),
         (["--config", "none.toml"], 2, "none.toml"),
         (["--inventory", "none"], 2, "none"),
     ],
@@ -125,7 +125,7 @@ def test_a_policy_with_errors_or_without_its_producer_plans_nothing(folder: Path
     done = run("plan", *options(folder, "needs"))
     assert done.exit_code == 2
     assert "no configured producer supplies dataset.usage_rank" in done.output
-    assert "no database" in run("run", "--policy", folder / "policy").output
+    assert run("run", "--policy", folder / "policy", "--at", AT).exit_code == 2
 
 
 # ---- orders ----------------------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def planned(told: Told, **settings: Any) -> plans.Plan:
 def test_a_plan_becomes_orders_with_witnesses_which_are_locked_then(told: Told) -> None:
     filled(told)
     plan = planned(told)
-    done = order(told.keeper, plan)
+    done = order(told.keeper, plan, 900.0)
     assert done.left.is_empty()
     with told.keeper.database.reading() as connection:
         (written,) = orders.feed(connection, 0, 10).orders
@@ -172,12 +172,12 @@ def test_a_plan_of_an_inventory_that_moved_writes_nothing_unless_told_to_do_the_
     filled(told)
     plan = planned(told)
     told.hear("T1", 2, b1=(FILES - 1, 10), b2=(FILES, 20))
-    with pytest.raises(PlanOutdated, match="files or bytes there have changed"):
-        order(told.keeper, plan)
+    with pytest.raises(InventoryMoved, match="files or bytes there have changed"):
+        order(told.keeper, plan, 900.0)
     with told.keeper.database.reading() as connection:
         assert orders.feed(connection, 0, 10).orders == ()
     # What goes whole or not at all is one decision: nothing of it is left to do.
-    done = order(told.keeper, plan, holding=True)
+    done = order(told.keeper, plan, 900.0, holding=True)
     assert (done.written.written, done.left["block"].to_list()) == ([], ["/a#1"])
 
 
@@ -185,8 +185,8 @@ def test_a_plan_that_was_cut_short_is_ordered_only_when_it_is_meant(told: Told) 
     filled(told)
     plan = planned(told, max_fraction_of_site=0.5)
     with pytest.raises(PlanExcessive):
-        order(told.keeper, plan)
-    order(told.keeper, plan, yes_really=True)
+        order(told.keeper, plan, 900.0)
+    order(told.keeper, plan, 900.0, yes_really=True)
 
 
 def test_an_old_plan_is_not_ordered(told: Told) -> None:
@@ -194,7 +194,7 @@ def test_an_old_plan_is_not_ordered(told: Told) -> None:
     plan = planned(told, max_plan_age_s=60.0)
     told.clock.now = START_S + 61
     with pytest.raises(PlanOutdated, match="61 s old"):
-        order(told.keeper, plan)
+        order(told.keeper, plan, 900.0)
 
 
 def test_run_and_apply_order_from_the_command_line(told: Told, tmp_path: Path) -> None:
