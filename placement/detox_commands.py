@@ -12,7 +12,7 @@ import click
 import polars as pl
 from msgspec import Struct
 
-from placement import backends, cycle, parquet
+from placement import cycle, parquet
 from placement.attributes.producer import Asked, collected, configured
 from placement.database import Database
 from placement.detox import explanation, ordering, planning, plots, simulation
@@ -70,7 +70,7 @@ def _keeper(settings: PlacementSettings) -> Iterator[Keeper]:
     """The inventory's keeper, over the database."""
     store = Database(settings.database)
     try:
-        yield Keeper(store, backend_of=backends.chosen(settings.backends))
+        yield Keeper(store)
     finally:
         store.close()
 
