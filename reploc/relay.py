@@ -52,8 +52,10 @@ class Relay:
     async def close(self) -> None:
         await self._session.close()
 
-    async def answer(self, request: web.BaseRequest, introduced: Introduction) -> web.StreamResponse:
-        """The main process's answer to a request of who is introduced, sent.
+    async def answer(
+        self, request: web.BaseRequest, introduced: Introduction, body: bytes | None = None
+    ) -> web.StreamResponse:
+        """The main process's answer to a request of who is introduced, sent; a `body` that was read is in JSON.
 
         It is 503 where the main process does not answer. An answer that breaks off breaks the connection off.
         """
@@ -62,8 +64,8 @@ class Relay:
             async with self._session.request(
                 request.method,
                 URL(f"http://main{request.raw_path}", encoded=True),
-                headers=[*_passed_on(request.headers), (HEADER, introduced.header())],
-                data=await _body(request),
+                headers=[*_passed_on(request.headers, read=body is not None), (HEADER, introduced.header())],
+                data=await _body(request) if body is None else body,
                 allow_redirects=False,
             ) as said:
                 response = web.StreamResponse(status=said.status, reason=said.reason, headers=_passed_on(said.headers))
@@ -98,11 +100,14 @@ async def _body(request: web.BaseRequest) -> object:
     return request.content
 
 
-def _passed_on(headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The headers of a message that are passed on. One whose body was unpacked on the way has no known length."""
-    unpacked = hdrs.CONTENT_ENCODING in headers
-    return [
-        (name, value)
-        for name, value in headers.items()
-        if name.lower() not in _OF_ONE_CONNECTION and not (unpacked and name.lower() == "content-length")
-    ]
+def _passed_on(headers: Mapping[str, str], *, read: bool = False) -> list[tuple[str, str]]:
+    """The headers of a message that are passed on. One whose body was unpacked on the way has no known length, and one
+    whose body was read has another body."""
+    dropped = set(_OF_ONE_CONNECTION)
+    if read or hdrs.CONTENT_ENCODING in headers:
+        dropped.add("content-length")
+    passed_on = [(name, value) for name, value in headers.items() if name.lower() not in dropped]
+    if not read:
+        return passed_on
+    others = [(name, value) for name, value in passed_on if name.lower() != "content-type"]
+    return [*others, (hdrs.CONTENT_TYPE, "application/json")]

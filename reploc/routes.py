@@ -69,6 +69,14 @@ class Call(Generic[T]):
     who: Identity = NOBODY
 
 
+class Elsewhere(Exception):
+    """A worker's route has no answer for this call; the main process has."""
+
+    def __init__(self, call: Call[Any]) -> None:
+        super().__init__("only the main process can answer")
+        self.call = call
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer that is more than a message with status 200."""
@@ -291,6 +299,10 @@ class Router:
             if isinstance(outcome, Stream):
                 return await _stream(request, outcome, path)
             return _encoded(outcome, request.headers)
+        except Elsewhere as further:
+            assert self._relay is not None, f"{path} has no answer, and there is no other process"
+            body = _json.encode(further.call.what) if entry.route.takes_body else None
+            return await self._relay.answer(request, Introduction(request.remote or "", further.call.who), body)
         except Exception as broke:
             wrong = _told(broke, path)
             self._guard.arrivals.in_vain(_peer(request), wrong, f"{request.method} {path}")

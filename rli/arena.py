@@ -3,13 +3,14 @@
 The array never moves and is never reallocated: it is address space, and only the pages that were written cost memory.
 Parts that are released give their whole pages back to the system and are handed out again, lowest address first.
 
-A new part holds whatever its last user left there. The one seam for memory shared between processes (`design.md`
-section 7, `workers`) is the mapping made in `_reserve`.
+A new part holds whatever its last user left there. The memory is this process's own, or shared with others
+(`rli/shared.py`).
 """
 
 from __future__ import annotations
 
 import mmap
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +29,24 @@ WORD_BYTES = 8
 Words = NDArray[np.uint64]
 
 
+@dataclass(frozen=True)
+class Reserved:
+    """Words that lie from byte `start` on in some memory, and the advice by which its pages are given back."""
+
+    words: Words
+    memory: mmap.mmap
+    start: int = 0
+    advice: int = mmap.MADV_DONTNEED
+
+
 class Arena:
     """Hands out parts of one flat array of words. Raises MemoryFull when the array or the system has no more."""
 
-    def __init__(self, bytes_max: int = RESERVE_BYTES) -> None:
-        self._memory = _reserve(bytes_max)
+    def __init__(self, bytes_max: int = RESERVE_BYTES, reserved: Reserved | None = None) -> None:
+        """Over memory that is `reserved`, or else over `bytes_max` of this process's own."""
+        self._reserved = reserved or _reserve(bytes_max)
         #: The flat array. Index it with what `allocate` returns.
-        self.words: Words = np.frombuffer(self._memory, dtype="<u8")
+        self.words = self._reserved.words
         #: Free extents in order of address, never touching each other; the last reaches to the end of the array.
         self._starts = np.zeros(1, dtype=np.int64)
         self._ends = np.full(1, len(self.words), dtype=np.int64)
@@ -75,18 +87,19 @@ class Arena:
         first = -(-low * WORD_BYTES // mmap.PAGESIZE) * mmap.PAGESIZE
         length = high * WORD_BYTES // mmap.PAGESIZE * mmap.PAGESIZE - first
         if length > 0:
-            self._memory.madvise(mmap.MADV_DONTNEED, first, length)
+            self._reserved.memory.madvise(self._reserved.advice, self._reserved.start + first, length)
 
     def _room(self) -> str:
         return f"{self.allocated * WORD_BYTES:,} of {len(self.words) * WORD_BYTES:,} are in use"
 
 
-def _reserve(bytes_max: int) -> mmap.mmap:
+def _reserve(bytes_max: int) -> Reserved:
     """Private, unbacked address space: as much as asked for, or less where a limit on address space is set."""
     size = -(-bytes_max // mmap.PAGESIZE) * mmap.PAGESIZE
     while True:
         try:
-            return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
+            memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
+            return Reserved(np.frombuffer(memory, dtype="<u8"), memory)
         except OSError as refused:
             if size <= _RESERVE_BYTES_MIN:
                 raise MemoryFull(f"the system refuses {size:,} bytes of address space: {refused}") from refused

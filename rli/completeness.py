@@ -21,7 +21,9 @@ Flags = NDArray[np.bool_]
 class Completeness:
     """Sites are the small numbers that the registry gives; slots that the node never owned are never complete."""
 
-    def __init__(self, slots: int, owned: Slots, now: float) -> None:
+    def __init__(self, slots: int, owned: Slots, now: float, held: Flags | None = None) -> None:
+        """`held` has room for all the sites that there may be, shape (sites, slots); without it there is room for more
+        whenever it is needed."""
         self._owned: Flags = np.zeros(slots, dtype=bool)
         self._owned[owned] = True
         #: Since when each slot is owned, where it is, shape (slots,).
@@ -30,11 +32,11 @@ class Completeness:
         self.known: Flags = np.zeros(slots, dtype=bool)
         #: Whether a site number is in use, shape (numbers,), and what it holds, shape (numbers, slots).
         self._listed: Flags = np.zeros(0, dtype=bool)
-        self._held: Flags = np.zeros((0, slots), dtype=bool)
+        self._held: Flags = np.zeros((0, slots), dtype=bool) if held is None else held
         #: How many sites are listed: always `_listed.sum()`.
-        self._sites = 0
+        self.sites = 0
         #: How many listed sites hold each slot: always `_held.sum(axis=0)`.
-        self._holders: NDArray[np.int64] = np.zeros(slots, dtype=np.int64)
+        self.holders: NDArray[np.int64] = np.zeros(slots, dtype=np.int64)
 
     def own(self, owned: Slots, now: float) -> None:
         """From now on the node owns these slots."""
@@ -46,24 +48,29 @@ class Completeness:
     def list_site(self, number: int) -> None:
         """A site gets a free number: from now on it is missing in every slot that is not held from it."""
         self._grow(number + 1)
-        self._sites += 1
+        self.sites += 1
         self._listed[number] = True
 
     def unlist(self, number: int) -> None:
         """Forgets a listed site; its number is free again."""
         self.drop(number)
-        self._sites -= 1
+        self.sites -= 1
         self._listed[number] = False
 
     def hold(self, number: int, slot: int) -> None:
-        self._holders[slot] += not self._held[number, slot]
+        self.holders[slot] += not self._held[number, slot]
         self._held[number, slot] = True
 
     def drop(self, number: int, slots: Slots | None = None) -> None:
         """The node no longer holds these distinct slots of the site; without `slots` none."""
         gone = np.flatnonzero(self._held[number]) if slots is None else slots[self._held[number, slots]]
         self._held[number, gone] = False
-        self._holders[gone] -= 1
+        self.holders[gone] -= 1
+
+    def listed(self, numbers: int) -> Flags:
+        """Whether each of the first site numbers is in use, shape (numbers,)."""
+        self._grow(numbers)
+        return self._listed[:numbers]
 
     def held(self, number: int) -> Flags:
         """Which slots are held from a site, shape (slots,)."""
@@ -84,16 +91,16 @@ class Completeness:
 
     def complete(self, slots: Slots) -> Flags:
         """Whether each slot is complete, shape of `slots`."""
-        complete: Flags = self.known[slots] & (self._holders[slots] == self._sites)
+        complete: Flags = self.known[slots] & (self.holders[slots] == self.sites)
         return complete
 
     def is_complete(self, slot: int) -> bool:
         """Whether one slot is complete."""
-        return self.known.item(slot) and self._holders.item(slot) == self._sites
+        return self.known.item(slot) and self.holders.item(slot) == self.sites
 
     def missing(self, slots: Slots) -> Flags:
         """Which listed sites each slot is not held from, shape (n, numbers)."""
-        missing: Flags = self._listed & ~self._held[:, slots].T
+        missing: Flags = self._listed & ~self._held[: len(self._listed), slots].T
         return missing
 
     def _grow(self, numbers: int) -> None:
@@ -101,7 +108,8 @@ class Completeness:
         if numbers > have:
             more = max(numbers, 2 * have) - have
             self._listed = np.concatenate([self._listed, np.zeros(more, dtype=bool)])
-            self._held = np.concatenate([self._held, np.zeros((more, self._held.shape[1]), dtype=bool)])
+            if numbers > len(self._held):
+                self._held = np.concatenate([self._held, np.zeros((more, self._held.shape[1]), dtype=bool)])
 
 
 def runs(slots: Slots) -> list[tuple[int, int]]:

@@ -23,6 +23,7 @@ from reploc.digest import Digests, slot_of, slots_of
 from reploc.errors import SummaryInvalid
 from rli.arena import RESERVE_BYTES, WORD_BYTES, Arena, Words
 from rli.regions import LIVE_ROW, SITES_ROW, WORD_COLUMNS, Regions
+from rli.shared import Shared
 
 #: Site numbers fill 32 bits of a region's site rows.
 SITE_MAX = (1 << 32) - 1
@@ -67,16 +68,21 @@ class Memory:
 class Matrix:
     """The filters of all sites in all slots of one index, each in a column of its own."""
 
-    def __init__(self, slots: int, error_rate: float, bytes_max: int = RESERVE_BYTES) -> None:
-        """`slots` is a power of two up to 65,536; `error_rate` is the index's; `bytes_max` bounds the flat array."""
+    def __init__(
+        self, slots: int, error_rate: float, bytes_max: int = RESERVE_BYTES, shared: Shared | None = None
+    ) -> None:
+        """`slots` is a power of two up to 65,536; `error_rate` is the index's; `bytes_max` bounds the flat array.
+
+        Over `shared` memory one process writes, and the others ask, after a `look` each time.
+        """
         self.slots = slots
         self.error_rate = error_rate
-        self._arena = Arena(bytes_max)
-        self._regions = Regions(slots, error_rate, self._arena)
+        self._arena = Arena(bytes_max, shared.reserved("words") if shared else None)
+        self._regions = Regions(slots, error_rate, self._arena, shared)
         self._slices = self._regions.shape(0).slices
         #: For each site, where its filter for each slot is: class and column, or nowhere.
         self._places: dict[int, Places] = {}
-        self._site_counts = np.zeros(slots, dtype=np.int64)
+        self._site_counts = shared.arrays["site_counts"] if shared else np.zeros(slots, dtype=np.int64)
         self._used_bits = 0
 
     def store(self, slot: int, site: int, size_class: int, bits: Bits) -> Generator[None, None, None]:
@@ -150,6 +156,10 @@ class Matrix:
     def memory(self) -> Memory:
         allocated, reserved = self._arena.allocated * WORD_BYTES, len(self._arena.words) * WORD_BYTES
         return Memory(allocated, self._used_bits // 8, reserved)
+
+    def look(self) -> None:
+        """Takes note of what another process changed, before it is asked what that holds."""
+        self._regions.look()
 
     def query(self, digests: Digests) -> MayHold:
         """Which sites may hold each of n digests of any slots, shape (n, 2): all that do, and few that do not."""

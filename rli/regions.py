@@ -19,6 +19,7 @@ A region goes back to the array when its last column is given back. It never nar
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from reploc.bloom import CLASS_MAX, Geometry, geometry
 from reploc.difference import BitNumbers, Difference
 from rli.arena import Arena, Words
+from rli.shared import Shared
 
 #: Rows before the rows of bits, and where each kind starts.
 LIVE_ROW, TAKEN_ROW, SITES_ROW, BITS_ROW = 0, 1, 2, 34
@@ -50,12 +52,18 @@ class _Widening:
 class Regions:
     """Columns of all (slot, class): taken, written, shown to queries, given back. All rows are rows of `rows_of`."""
 
-    def __init__(self, slots: int, error_rate: float, arena: Arena) -> None:
+    def __init__(self, slots: int, error_rate: float, arena: Arena, shared: Shared | None = None) -> None:
+        """Where the arena is of `shared` memory, so are the tables, and every step that questions may see is a change
+        of it."""
         self.error_rate = error_rate
         self._arena = arena
+        self._changing: AbstractContextManager[None] = shared or nullcontext()
+        arrays = shared.arrays if shared else {}
         #: First row and width in words of the region of each (class, slot); width 0 where there is none.
-        self.first_row = np.zeros((CLASS_MAX + 1, slots), dtype=np.int64)
-        self.width = np.zeros((CLASS_MAX + 1, slots), dtype=np.int32)
+        self.first_row = arrays.get("first_row", np.zeros((CLASS_MAX + 1, slots), dtype=np.int64))
+        self.width = arrays.get("width", np.zeros((CLASS_MAX + 1, slots), dtype=np.int32))
+        #: Whether a class has a region in some slot.
+        self._used: Flags = arrays.get("class_used", np.zeros(CLASS_MAX + 1, dtype=np.bool_))
         #: Site numbers as they lie in the array: two to a word.
         self.site_numbers = arena.words.view("<u4")
         #: The classes that have a region in some slot, smallest first; the slice length of each, shape (classes, 1);
@@ -124,7 +132,8 @@ class Regions:
     def change(self, slot: int, size_class: int, column: int, difference: Difference) -> None:
         """Set and clear bits of a taken column."""
         key = (size_class, slot)
-        self._change(int(self.first_row[key]), int(self.width[key]), column, difference)
+        with self._changing:
+            self._change(int(self.first_row[key]), int(self.width[key]), column, difference)
         if wider := self._widening.get(key):
             self._change(wider.first_row, wider.width, column, difference)
 
@@ -132,13 +141,15 @@ class Regions:
         """Let queries see a taken column, as this site's."""
         key = (size_class, slot)
         start = (int(self.first_row[key]) + SITES_ROW) * int(self.width[key]) * 2
-        self.site_numbers[start + column] = site
-        self._mask(slot, size_class, LIVE_ROW)[column // WORD_COLUMNS] |= _bit(column)
+        with self._changing:
+            self.site_numbers[start + column] = site
+            self._mask(slot, size_class, LIVE_ROW)[column // WORD_COLUMNS] |= _bit(column)
 
     def give_back(self, slot: int, size_class: int, column: int) -> None:
         """Hide a column from queries and free it; the region too, when it was the last."""
         word, keep = column // WORD_COLUMNS, ~_bit(column)
-        self._mask(slot, size_class, LIVE_ROW)[word] &= keep
+        with self._changing:
+            self._mask(slot, size_class, LIVE_ROW)[word] &= keep
         taken = self._mask(slot, size_class, TAKEN_ROW)
         taken[word] &= keep
         if not taken.any():
@@ -184,19 +195,21 @@ class Regions:
         self.width[size_class, slot] = at.width
 
     def _open(self, slot: int, size_class: int) -> None:
-        self._place(slot, size_class, self._allocate(size_class, 1))
-        self._regions[size_class] += 1
-        self._count_classes()
+        with self._changing:
+            self._place(slot, size_class, self._allocate(size_class, 1))
+            self._regions[size_class] += 1
+            self._count_classes()
 
     def _move(self, slot: int, size_class: int, wider: _Widening) -> None:
         """Put the wider copy in the region's place, in one step."""
         key = (size_class, slot)
         first_row, width = int(self.first_row[key]), int(self.width[key])
         old = self.rows_of(width)[first_row : first_row + BITS_ROW]
-        self._place(slot, size_class, wider)
-        new = self.rows_of(wider.width)[wider.first_row : wider.first_row + BITS_ROW]
-        new[:SITES_ROW, :width] = old[:SITES_ROW]
-        new[SITES_ROW:].reshape(-1)[: old[SITES_ROW:].size] = old[SITES_ROW:].reshape(-1)
+        with self._changing:
+            self._place(slot, size_class, wider)
+            new = self.rows_of(wider.width)[wider.first_row : wider.first_row + BITS_ROW]
+            new[:SITES_ROW, :width] = old[:SITES_ROW]
+            new[SITES_ROW:].reshape(-1)[: old[SITES_ROW:].size] = old[SITES_ROW:].reshape(-1)
         del self._widening[key]
         self._arena.release(first_row * width, self._words(size_class, width))
 
@@ -205,13 +218,19 @@ class Regions:
         if wider := self._widening.pop(key, None):
             self._arena.release(wider.first_row * wider.width, self._words(size_class, wider.width))
         first_row, width = int(self.first_row[key]), int(self.width[key])
-        self.width[key] = 0
-        self._arena.release(first_row * width, self._words(size_class, width))
         self._regions[size_class] -= 1
-        self._count_classes()
+        with self._changing:
+            self.width[key] = 0
+            self._count_classes()
+        self._arena.release(first_row * width, self._words(size_class, width))
 
     def _count_classes(self) -> None:
-        classes = tuple(size_class for size_class, regions in enumerate(self._regions) if regions)
+        self._used[:] = np.array(self._regions) > 0
+        self.look()
+
+    def look(self) -> None:
+        """Takes note of the classes in use, which another process may have changed."""
+        classes = tuple(np.flatnonzero(self._used).tolist())
         if classes != self.classes:
             lengths = [self.shape(size_class).slice_bits for size_class in classes]
             steps = np.arange(self.slice_rows.shape[1], dtype=np.uint64)

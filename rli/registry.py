@@ -148,12 +148,13 @@ class _Site:
 class Registry:
     """The senders of one node. `owned` are its slots on the ring; moments are monotonic seconds."""
 
-    def __init__(self, index: IndexSettings, owned: Slots, now: float) -> None:
+    def __init__(self, index: IndexSettings, owned: Slots, now: float, held: Flags | None = None) -> None:
+        """`held` is where it is noted what is held of whom, if that shall be somewhere (`rli/completeness.py`)."""
         self._index = index
         self._sites: dict[str, _Site] = {}
         self._by_number: list[_Site | None] = []
         self._free: list[int] = []
-        self._completeness = Completeness(index.slots, owned, now)
+        self._completeness = Completeness(index.slots, owned, now, held)
         #: The last news of each site number, and the moment whose catalog the held news shows: shape (numbers,).
         self._contact_at: NDArray[np.float64] = np.zeros(0)
         self._news_at: NDArray[np.float64] = np.zeros(0)

@@ -42,14 +42,17 @@ from reploc.wire import (
     SoftState,
     SoftStateAnswer,
 )
+from reploc.workers import Workers
 from rli.collection_routes import CollectionRoutes
 from rli.completeness import runs
 from rli.foreign import ForeignCatalogs
 from rli.forward import HOP_HEADER, Forward
 from rli.index import Index
+from rli.reading import begin, suffices
 from rli.refresh import Refresh
 from rli.rls import RliMethods
 from rli.settings import RliSettings
+from rli.shared import Shared
 
 #: Seconds between two looks for senders without news: expiry is promised to the second or so.
 EXPIRE_S = 0.5
@@ -163,22 +166,13 @@ class RliServer:
         lfn = names.require(call.what.lfn)
         if call.what.demand.is_none:
             found = await self._turn.ask(lfn)
-            if found.complete or found.sites or HOP_HEADER in call.headers:
+            if suffices(found, call):
                 return found
         return Located(await self._asked([lfn], call), frozenset([lfn]), {}).of(lfn)
 
     def begin_location(self, call: Call[LocateQuery], done: Done) -> None:
         """The same, where this node alone can answer."""
-        hopped = HOP_HEADER in call.headers
-
-        def end(found: Location | Exception) -> None:
-            ours = hopped or isinstance(found, Exception) or found.complete or found.sites
-            done(found if ours else None)
-
-        if call.what.demand.is_none:
-            self._turn.begin(names.require(call.what.lfn), end)
-        else:
-            done(None)
+        begin(self._turn, call, done)
 
     async def locations(self, call: Call[LocateBody]) -> Locations:
         names.require_all(call.what.lfns)
@@ -372,7 +366,9 @@ async def compose(settings: RliSettings) -> AsyncIterator[Daemon]:
     membership = Membership(settings.membership, settings.index, me, metrics)
     await membership.first()
     over = membership.over(settings.index)
-    index = Index(over, settings.node, settings.matrix_bytes_max, service.now())
+    several = settings.workers > 1
+    shared = Shared.create(settings.index.slots, settings.matrix_bytes_max) if several else None
+    index = Index(over, settings.node, settings.matrix_bytes_max, service.now(), shared)
     server = RliServer(index, settings, membership, transport, metrics)
     try:
         yield Daemon(
@@ -383,6 +379,9 @@ async def compose(settings: RliSettings) -> AsyncIterator[Daemon]:
             not_ready=server.not_ready,
             reloadable=server.reloadable,
             ports=[server.rls.listening(insecure=settings.insecure)] if settings.rls.listen else [],
+            workers=Workers("rli.worker", settings.workers - 1, shared.descriptor) if shared else None,
         )
     finally:
         await transport.close()
+        if shared:
+            shared.close()

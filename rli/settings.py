@@ -11,7 +11,7 @@ from reploc.members import IndexSettings
 from reploc.membership import MembershipSettings
 from reploc.names import require_site, require_url
 from reploc.rls_port import RlsSettings
-from reploc.service import DaemonSettings
+from reploc.service import SharedDaemonSettings
 
 
 class RliRlsSettings(RlsSettings, frozen=True):
@@ -22,7 +22,7 @@ class RliRlsSettings(RlsSettings, frozen=True):
     ] = 86_400.0
 
 
-class RliSettings(DaemonSettings, frozen=True):
+class RliSettings(SharedDaemonSettings, frozen=True):
     """A replica location index node. It keeps everything in memory and is filled again by the catalogs' soft state.
 
     Every setting stands here with its default; a line that is commented out has none.

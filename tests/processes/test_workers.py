@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from daemon import failed, process, settings_file
-from grid import PATIENCE_S, until
+from grid import PATIENCE_S, index_settings, until
 from plain_http import ask
 
 from lrc.settings import LrcSettings
@@ -16,6 +16,7 @@ from reploc.client import LrcClient
 from reploc.demo.processes import Process, free_port
 from reploc.members import IndexSettings
 from reploc.wire import MappingItem
+from rli.settings import RliSettings
 
 #: Connections until each process has had some: with three processes all but one in a million runs needs fewer.
 CONNECTIONS = 40
@@ -97,6 +98,23 @@ async def come(condition: Callable[[], bool], what: str) -> None:
     await until(look, bool, what)
 
 
+@pytest.fixture
+def grid(tmp_path: Path) -> Iterator[tuple[Process, Process]]:
+    """A catalog and the index node that it feeds, which has two workers."""
+    index = index_settings(1, redundancy=1)
+    node = RliSettings(
+        node="n0", listen=index.urls["n0"].removeprefix("http://"), matrix_bytes_max=1 << 30, index=index, workers=3
+    )
+    told = LrcSettings(site="A", store=str(tmp_path / "store"), listen=f"127.0.0.1:{free_port()}", index=index)
+    rli = process("rli", settings_file(tmp_path / "rli.toml", node), index.urls["n0"])
+    lrc = process("lrc", settings_file(tmp_path / "lrc.toml", told), f"http://{told.listen}")
+    for each in (rli, lrc):
+        each.start()
+    yield lrc, rli
+    for each in (lrc, rli):
+        each.stop()
+
+
 async def test_writes_reach_the_writer_and_every_process_sees_them_at_once(lrc: Process) -> None:
     await ready(lrc)
     for number in range(CONNECTIONS):
@@ -173,3 +191,44 @@ async def test_a_port_that_another_daemon_shares_among_its_workers_is_taken(lrc:
     status, said = failed("lrc", settings_file(tmp_path / "other.toml", told))
     assert status == 2
     assert "cannot listen" in said[0]
+
+
+async def test_every_process_of_a_node_answers_what_senders_tell_the_main_one(grid: tuple[Process, Process]) -> None:
+    lrc, rli = grid
+    await lrc.answering()
+    await ready(rli)
+    async with LrcClient(lrc.url) as client:
+        await client.put([MappingItem(f"/{number}", "a:1") for number in range(200)])
+    lfns = [f"/{number}" for number in range(200)]
+
+    async def located() -> int:
+        _, said = await ask(f"{rli.url}/v1/locations", body={"lfns": lfns})
+        return sum(sites == ["A"] for sites in said["locations"].values()) - len(said["incomplete"])
+
+    await until(located, lambda found: found == 200, "the node is complete and knows the site")
+    for number in range(CONNECTIONS):
+        status, said = await ask(f"{rli.url}/v1/locations?lfn=/{number}")
+        assert (status, said["complete"], [site["site"] for site in said["sites"]]) == (200, True, ["A"])
+        assert await located() == 200
+        _, said = await ask(f"{rli.url}/v1/exists", body={"lfns": ["/0", "/nowhere"]})
+        assert (said["may_hold"], said["nowhere"], said["unknown"]) == (["/0"], ["/nowhere"], [])
+
+
+async def test_what_a_worker_cannot_answer_the_main_process_answers(grid: tuple[Process, Process]) -> None:
+    lrc, rli = grid
+    await lrc.answering()
+    await ready(rli)
+    async with LrcClient(lrc.url) as client:
+        await client.put([MappingItem("/a", "a:1")])
+
+    async def verified() -> object:
+        _, said = await ask(f"{rli.url}/v1/locations", body={"lfns": ["/a"], "verify": True})
+        return said["locations"].get("/a")
+
+    await until(verified, lambda sites: sites == ["A"], "the site is asked whether it has the file")
+    for _ in range(CONNECTIONS // 2):
+        assert await verified() == ["A"]
+        _, said = await ask(f"{rli.url}/v1/replicas?lfn=/a")
+        assert [(one["site"], one["pfns"]) for one in said["replicas"]] == [("A", ["a:1"])]
+        status, said = await ask(f"{rli.url}/v1/status")
+        assert (status, said["node"], said["sites_live"]) == (200, "n0", 1)
