@@ -22,7 +22,7 @@ from placement.detox.planning import Run
 from placement.inventory import Inventory
 from placement.policy.bits import Coded
 from placement.policy.dates import Moment
-from placement.policy.syntax import Both, Condition, Either, Flag, OfBlocks, Test
+from placement.policy.syntax import Both, Comparison, Condition, Either, Flag, OfBlocks
 from placement.policy.values import is_glob
 from placement.policy.variables import VARIABLES, Level
 
@@ -163,7 +163,7 @@ def _of_block(condition: Condition, block: BlockReplica, now: float) -> bool:
         return all(_of_block(part, block, now) for part in condition.parts)
     if isinstance(condition, Either):
         return any(_of_block(part, block, now) for part in condition.parts)
-    if isinstance(condition, Flag | Test) and condition.variable.level is Level.BLOCK:
+    if isinstance(condition, Flag | Comparison) and condition.variable.level is Level.BLOCK:
         return _compared(condition, BLOCK_GETTERS[condition.variable.name](block), now)
     return _of_replica(condition, block.replica, now)
 
@@ -173,7 +173,7 @@ def _expression(text: str, operator: str) -> re.Pattern[str]:
     return re.compile(text if operator in ("=~", "!=~") else fnmatch.translate(text))
 
 
-def _compared(leaf: Flag | Test, value: Any, now: float) -> bool:
+def _compared(leaf: Flag | Comparison, value: Any, now: float) -> bool:
     if isinstance(leaf, Flag):
         return bool(value) == leaf.wanted
     operator = leaf.operator

@@ -402,9 +402,11 @@ def _blocks_with_files(blocks: pl.DataFrame, datasets: Array) -> Array:
 
 def projected_bytes(replicas: pl.DataFrame, blocks: pl.DataFrame) -> Array:
     """Bytes of each block replica once every order is done: a copy has all of its block, a deletion leaves nothing."""
-    whole = blocks["size"].to_numpy()[replicas["block"].to_numpy()]
-    there = np.where(replicas["copying"].to_numpy(), whole, replicas["bytes"].to_numpy())
-    return np.where(replicas["deleting"].to_numpy(), 0, there)
+    projected: Array = replicas["bytes"].to_numpy().copy()
+    copied = np.flatnonzero(replicas["copying"].to_numpy())
+    projected[copied] = blocks["size"].to_numpy()[replicas["block"].to_numpy()[copied]]
+    projected[replicas["deleting"].to_numpy()] = 0
+    return projected
 
 
 def _summed(values: Array, first: Array) -> Array:

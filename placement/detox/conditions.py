@@ -15,7 +15,7 @@ from placement.detox.runs import Array, Batch, Bits, Keys, expanded
 from placement.detox.world import World
 from placement.policy import bits, texts
 from placement.policy.bits import Coded, Column
-from placement.policy.syntax import Both, Condition, Either, Flag, OfBlocks, Test
+from placement.policy.syntax import Both, Comparison, Condition, Either, Flag, OfBlocks
 from placement.policy.variables import ON_TAPE, Level, Variable
 
 #: What the oldest block of a replica without blocks is: later than every time, as in the ancestor.
@@ -27,7 +27,7 @@ class Conditions:
 
     def __init__(self, world: World, now_s: float) -> None:
         self._world, self._now_s = world, now_s
-        self._fixed: dict[Flag | Test, Bits] = {}
+        self._fixed: dict[Flag | Comparison, Bits] = {}
 
     # ---- of dataset replicas -----------------------------------------------------------------------------------------
 
@@ -54,20 +54,20 @@ class Conditions:
         if isinstance(condition, Both | Either):
             joined = np.logical_and if isinstance(condition, Both) else np.logical_or
             return np.asarray(joined.reduce([self.of_rows(part, batch) for part in condition.parts]))
-        if isinstance(condition, Flag | Test) and condition.variable.level is Level.BLOCK:
+        if isinstance(condition, Flag | Comparison) and condition.variable.level is Level.BLOCK:
             return self._of_blocks(condition, batch.rows)
         return self.of_replicas(condition, batch)[batch.owner]
 
-    def _whole_column(self, leaf: Flag | Test) -> Bits:
+    def _whole_column(self, leaf: Flag | Comparison) -> Bits:
         if leaf not in self._fixed:
             self._fixed[leaf] = bits.holds(leaf, self._world.columns.column(leaf.variable), self._now_s)
         return self._fixed[leaf]
 
-    def _of_blocks(self, leaf: Flag | Test, rows: Keys) -> Bits:
+    def _of_blocks(self, leaf: Flag | Comparison, rows: Keys) -> Bits:
         column = self.row_values(leaf.variable, rows)
         if not isinstance(column, Coded) or column.codes is None:
             return bits.holds(leaf, column, self._now_s)
-        assert isinstance(leaf, Test)
+        assert isinstance(leaf, Comparison)
         if leaf not in self._fixed:
             self._fixed[leaf] = texts.satisfying(leaf, column.words)
         return self._fixed[leaf][column.codes]

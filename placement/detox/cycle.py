@@ -92,7 +92,9 @@ class Cycle:
     def run(self) -> None:
         """Decides everything."""
         world = self.world
-        pool = np.unique(world.row_replica[world.pool])
+        held = np.zeros(len(world.replica_dataset), dtype=np.bool_)
+        held[world.row_replica[world.pool]] = True
+        pool = np.flatnonzero(held)
         self._decide(pool)
         targets = np.bincount(world.replica_site[pool], minlength=len(self.triggered)) > 0
         self.triggered = self.conditions.any_of_sites([line.condition for line in self.policy.when]) & targets

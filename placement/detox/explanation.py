@@ -9,7 +9,7 @@ from placement.detox.cycle import Cycle
 from placement.detox.record import shown_values
 from placement.detox.runs import Batch
 from placement.detox.vetoes import REASONS, Veto
-from placement.policy.syntax import Flag, Line, Test, by_single_blocks, leaves
+from placement.policy.syntax import Comparison, Flag, Line, by_single_blocks, leaves
 from placement.policy.variables import Level
 from reploc.errors import DefinitionUnknown
 
@@ -110,7 +110,7 @@ def _predicates(cycle: Cycle, line: Line, batch: Batch) -> list[PredicateSeen]:
     return [_predicate(cycle, leaf, batch) for leaf in leaves(line.condition)]
 
 
-def _predicate(cycle: Cycle, leaf: Flag | Test, batch: Batch) -> PredicateSeen:
+def _predicate(cycle: Cycle, leaf: Flag | Comparison, batch: Batch) -> PredicateSeen:
     holds = bool(cycle.conditions.of_replicas(leaf, batch)[0])
     if leaf.variable.level is Level.BLOCK:
         count = int(cycle.conditions.of_rows(leaf, batch).sum())

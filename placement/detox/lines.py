@@ -19,13 +19,13 @@ from placement.detox.world import World
 from placement.policy.syntax import (
     Action,
     Both,
+    Comparison,
     Condition,
     Decision,
     Either,
     Line,
     OfBlocks,
     Policy,
-    Test,
     by_single_blocks,
     leaves,
 )
@@ -50,6 +50,46 @@ class _Ready:
     rest: Condition | None
     open: bool
     by_block: bool
+
+
+#: A view is made smaller when fewer than this share of its dataset replicas are undecided.
+_COMPACT_BELOW = 0.7
+
+
+@dataclass
+class _View:
+    """What is left to decide of a batch: dataset replicas by their places in it, and rows by theirs."""
+
+    places: Keys
+    batch: Batch
+    row_places: Keys
+    seen: Bits
+
+    @classmethod
+    def of(cls, whole: Batch) -> _View:
+        rows = np.arange(len(whole.rows))
+        return cls(np.arange(len(whole)), whole, rows, np.ones(len(rows), dtype=np.bool_))
+
+    def compacted(self, undecided: Bits) -> _View:
+        """The same without what is decided, where that is worth it; `undecided` has a place for the whole batch."""
+        kept = undecided[self.places]
+        if kept.sum() >= _COMPACT_BELOW * len(kept):
+            return self
+        rows = kept[self.batch.owner] & self.seen[self.row_places]
+        place = np.cumsum(kept) - 1
+        batch = Batch(self.batch.replicas[kept], self.batch.rows[rows], place[self.batch.owner[rows]])
+        return _View(self.places[kept], batch, self.row_places[rows], self.seen)
+
+    def taken(self, active: Bits) -> tuple[Batch, Keys]:
+        """Some of the dataset replicas with their rows in view, and the places of those rows in the whole batch."""
+        rows = np.flatnonzero(self.seen[self.row_places] & active[self.batch.owner])
+        place = np.cumsum(active) - 1
+        some = Batch(self.batch.replicas[active], self.batch.rows[rows], place[self.batch.owner[rows]])
+        return some, self.row_places[rows]
+
+    def drop(self, rows: Keys) -> None:
+        """Takes rows, by their places in the whole batch, out of view."""
+        self.seen[rows] = False
 
 
 class Lines:
@@ -107,30 +147,25 @@ class Lines:
     def decide(self, batch: Batch) -> Array:
         """The number of the line that decides on each row of a batch, shape (len(batch.rows),)."""
         line_of: Array = np.full(len(batch.rows), UNDECIDED, dtype=np.int32)
-        decided = np.full(len(batch), UNDECIDED, dtype=np.int64)
-        in_view = np.ones(len(batch.rows), dtype=np.bool_)
-        stop = self._first[batch.replicas]
+        decided = self._first[batch.replicas].astype(np.int64)
+        view = _View.of(batch)
         for line, asked, mask in self._open_lines(batch):
-            active = (decided == UNDECIDED) & (stop > line.number)
-            active &= True if mask is None else mask
+            view = view.compacted(decided > line.number)
+            active = decided[view.places] > line.number
+            active &= True if mask is None else mask[view.places]
             if not active.any():
                 continue
-            chosen = np.flatnonzero(in_view & active[batch.owner])
-            place = np.cumsum(active) - 1
-            some = Batch(batch.replicas[active], batch.rows[chosen], place[batch.owner[chosen]])
+            some, at = view.taken(active)
             matched = self._conditions.of_replicas(asked, some)
             if line.by_block:
-                hit = chosen[self._blocks(asked, some, matched)]
-                whole = np.bincount(place[batch.owner[hit]], minlength=len(some)) == some.counted(
-                    np.ones(len(some.rows), dtype=np.bool_)
-                )
-                matched &= whole & (np.bincount(some.owner, minlength=len(some)) > 0)
-                parts = hit[~matched[place[batch.owner[hit]]]]
-                line_of[parts] = line.number
-                in_view[parts] = False
-            decided[np.flatnonzero(active)[matched]] = line.number
-        last = np.where(decided == UNDECIDED, stop, decided)
-        line_of[in_view] = last[batch.owner[in_view]]
+                hit = self._blocks(asked, some, matched)
+                matched &= some.every(hit)
+                parts = hit & ~matched[some.owner]
+                line_of[at[parts]] = line.number
+                view.drop(at[parts])
+            decided[view.places[active][matched]] = line.number
+        left = line_of == UNDECIDED
+        line_of[left] = decided[batch.owner[left]]
         return line_of
 
     def _blocks(self, condition: Condition, some: Batch, matched: Bits) -> Bits:
@@ -172,7 +207,7 @@ def _made_ready(number: int, line: Line) -> _Ready:
     parts = condition.parts if isinstance(condition, Both) else (condition,)
     named = next((part for part in parts if _is_of_names(part)), None)
     names, rest = None, None
-    if isinstance(named, Test):
+    if isinstance(named, Comparison):
         names = tuple(str(value) for value in named.values)
         others = tuple(part for part in parts if part is not named)
         rest = (others[0] if len(others) == 1 else Both(others)) if others else None
@@ -181,7 +216,7 @@ def _made_ready(number: int, line: Line) -> _Ready:
 
 
 def _is_of_names(part: Condition) -> bool:
-    if not isinstance(part, Test) or part.variable.name != "dataset.name" or part.operator not in ("==", "in"):
+    if not isinstance(part, Comparison) or part.variable.name != "dataset.name" or part.operator not in ("==", "in"):
         return False
     return not any(is_glob(str(value)) for value in part.values)
 
@@ -196,7 +231,7 @@ def _can_change(condition: Condition) -> bool:
 
 
 def _of_changing_site(leaf: Condition) -> bool:
-    return isinstance(leaf, Test) and leaf.variable.level is Level.SITE and leaf.variable.volatile
+    return isinstance(leaf, Comparison) and leaf.variable.level is Level.SITE and leaf.variable.volatile
 
 
 def _datasets(line: _Ready, known: dict[str, int]) -> Keys:

@@ -21,7 +21,7 @@ from placement.detox.settings import DetoxSettings
 from placement.detox.world import Scene, World
 from placement.inventory import Inventory
 from placement.policy.bits import Column
-from placement.policy.syntax import Policy, Test, leaves
+from placement.policy.syntax import Comparison, Policy, leaves
 from placement.policy.variables import Level
 
 #: Names that a note or error counts out.
@@ -89,7 +89,7 @@ def watermarks(policy: Policy) -> tuple[float, ...]:
         float(value)
         for condition in conditions
         for leaf in leaves(condition)
-        if isinstance(leaf, Test) and leaf.variable.name in ("site.occupancy", "site.projected_occupancy")
+        if isinstance(leaf, Comparison) and leaf.variable.name in ("site.occupancy", "site.projected_occupancy")
         for value in leaf.values
         if isinstance(value, int | float)
     }

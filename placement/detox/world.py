@@ -76,7 +76,9 @@ class World:
         self.member: Bits = member & self.held
         sites = self.inventory.sites.height
         self.site_bytes = _sums(self.row_site, np.where(self.member, self.row_bytes, 0), sites)
-        self.site_projected = _sums(self.row_site, np.where(self.member, self.row_projected, 0), sites)
+        moving = np.flatnonzero(self.member & (self.row_projected != self.row_bytes))
+        more = self.row_projected[moving] - self.row_bytes[moving]
+        self.site_projected = self.site_bytes + _sums(self.row_site[moving], more, sites)
 
     def aim(self, targets: Bits, *, targets_only: bool = False) -> None:
         """Lines decide on what is at these sites; `targets_only`: copies count there and in the partition alone."""

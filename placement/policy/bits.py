@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from placement.policy import texts
 from placement.policy.dates import Moment
-from placement.policy.syntax import Both, Condition, Either, Flag, OfBlocks, Test
+from placement.policy.syntax import Both, Comparison, Condition, Either, Flag, OfBlocks
 from placement.policy.variables import Level, Variable
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
@@ -46,7 +46,7 @@ class Coded:
 Column: TypeAlias = Coded | Array
 
 
-def holds(leaf: Flag | Test, column: Column, now_s: float) -> Bits:
+def holds(leaf: Flag | Comparison, column: Column, now_s: float) -> Bits:
     """Whether a predicate holds for each value of a column.
 
     No predicate holds for a number that is not there (NaN), neither a comparison nor its contrary.

@@ -18,6 +18,7 @@ from placement.policy.syntax import (
     ACTIONS,
     Action,
     Both,
+    Comparison,
     Condition,
     Either,
     Flag,
@@ -26,7 +27,6 @@ from placement.policy.syntax import (
     OrderKey,
     Policy,
     SiteLine,
-    Test,
     Validity,
     Value,
 )
@@ -331,7 +331,7 @@ class _LineReader:
             self.problems.append(self.line.problem(operator, *_misfit(variable, operator.text)))
             variable = None
         values = self._values(variable, operator)
-        return Flag(VARIABLES["never"]) if variable is None else Test(variable, operator.text, values)
+        return Flag(VARIABLES["never"]) if variable is None else Comparison(variable, operator.text, values)
 
     def _flag(self, token: Token, variable: Variable | None, negated: bool, behind: bool) -> Condition:
         if negated and behind:

@@ -14,12 +14,12 @@ from placement.policy.dates import Moment
 from placement.policy.source import Problem
 from placement.policy.syntax import (
     Both,
+    Comparison,
     Condition,
     Either,
     Flag,
     Line,
     Policy,
-    Test,
     Value,
     by_single_blocks,
 )
@@ -80,7 +80,7 @@ def _single_names(condition: Condition | None) -> list[str]:
     """The names of datasets outside of which the condition never holds; empty where it may hold anywhere."""
     parts: Iterable[Condition | None] = condition.parts if isinstance(condition, Both) else [condition]
     for part in parts:
-        if isinstance(part, Test) and part.variable.name == _NAME and part.operator in ("==", "in"):
+        if isinstance(part, Comparison) and part.variable.name == _NAME and part.operator in ("==", "in"):
             names = [value for value in part.values if isinstance(value, str)]
             if not any(map(is_glob, names)):
                 return names
@@ -107,7 +107,7 @@ def _leaf_implies(later: Condition, earlier: Condition) -> bool:
         return earlier.wanted
     if isinstance(later, Flag) and later.variable.name == "never":
         return later.wanted
-    if not (isinstance(later, Test) and isinstance(earlier, Test)) or later.variable != earlier.variable:
+    if not (isinstance(later, Comparison) and isinstance(earlier, Comparison)) or later.variable != earlier.variable:
         return False
     if earlier.operator in ("==", "in") and later.operator in ("==", "in"):
         return all(any(_covers(whole, part) for whole in earlier.values) for part in later.values)
@@ -125,7 +125,7 @@ def _covers(whole: Value, part: Value) -> bool:
     return False
 
 
-def _bound_implies(later: Test, earlier: Test) -> bool:
+def _bound_implies(later: Comparison, earlier: Comparison) -> bool:
     for side, sign in ((_BELOW, 1), (_ABOVE, -1)):
         if later.operator in side and earlier.operator in side:
             ours, theirs = _ordinal(later.values[0]), _ordinal(earlier.values[0])

@@ -64,7 +64,7 @@ class Flag:
 
 
 @dataclass(frozen=True)
-class Test:
+class Comparison:
     """A comparison with one value, or with each of a list (`in`, `notin`)."""
 
     variable: Variable
@@ -108,7 +108,7 @@ class OfBlocks:
         return f"{'all' if self.every else 'any'}({self.part})"
 
 
-Condition: TypeAlias = Flag | Test | Both | Either | OfBlocks
+Condition: TypeAlias = Flag | Comparison | Both | Either | OfBlocks
 
 
 @dataclass(frozen=True)
@@ -196,9 +196,9 @@ class Policy:
         return named | {key.variable for key in self.order}
 
 
-def leaves(condition: Condition) -> Iterator[Flag | Test]:
+def leaves(condition: Condition) -> Iterator[Flag | Comparison]:
     """Every predicate of a condition, from left to right."""
-    if isinstance(condition, Flag | Test):
+    if isinstance(condition, Flag | Comparison):
         yield condition
     elif isinstance(condition, OfBlocks):
         yield from leaves(condition.part)
@@ -214,7 +214,7 @@ def variables_of(condition: Condition) -> set[Variable]:
 
 def by_single_blocks(condition: Condition) -> bool:
     """Whether the condition can hold for some blocks of a dataset replica and not for others."""
-    if isinstance(condition, Flag | Test):
+    if isinstance(condition, Flag | Comparison):
         return condition.variable.level is Level.BLOCK
     return isinstance(condition, Both | Either) and any(by_single_blocks(part) for part in condition.parts)
 

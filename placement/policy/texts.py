@@ -1,7 +1,8 @@
 """Which of many texts satisfy a predicate, as bits: each text is looked at once, whatever the number of its uses.
 
 Equality and globs go through Polars; a glob's fixed beginning and end sort most texts out before its pattern is tried.
-Regular expressions are Python's, since policies were written for them.
+Regular expressions are Python's, since policies were written for them; those built of what means the same in Polars'
+engine, which is many times faster, go through that.
 """
 
 from __future__ import annotations
@@ -14,19 +15,21 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from placement.policy.syntax import Test, Value
+from placement.policy.syntax import Comparison, Value
 from placement.policy.values import is_glob
 
 Bits: TypeAlias = NDArray[np.bool_]
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 _WILD = re.compile(r"[*?\[]")
+#: Expressions of these parts alone: plain signs, simple classes, groups, repetition; possessive forms it refuses.
+_COMMON = re.compile(r"(?:[A-Za-z0-9_/,:|.*+?^$-]|\((?:\?:)?|\)|\[\^?[A-Za-z0-9_/-]+\]|\\[.dw])*")
 
 
-def satisfying(test: Test, texts: pl.Series) -> Bits:
+def satisfying(test: Comparison, texts: pl.Series) -> Bits:
     """Whether each text satisfies a comparison, shape (len(texts),)."""
     if test.operator in ("=~", "!=~"):
-        found = _matching(re.compile(str(test.values[0])), texts)
+        found = _expression_matching(str(test.values[0]), texts)
     else:
         found = _any_of(test.values, texts)
     return ~found if test.operator in ("!=", "notin", "!=~") else found
@@ -64,6 +67,15 @@ def glob_matching(glob: str, texts: pl.Series) -> Bits:
     pattern = "".join({"*": ".*", "?": "."}.get(sign, re.escape(sign)) for sign in glob)
     found[left] = texts.gather(left).str.contains(f"(?s)^{pattern}$").to_numpy()
     return found
+
+
+def _expression_matching(expression: str, texts: pl.Series) -> Bits:
+    if _COMMON.fullmatch(expression):
+        try:
+            return texts.str.contains(f"^(?:{expression})").to_numpy()
+        except pl.exceptions.ComputeError:
+            pass
+    return _matching(re.compile(expression), texts)
 
 
 def _matching(pattern: re.Pattern[str], texts: pl.Series) -> Bits:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from placement.inventory import Inventory
 from placement.policy.dates import Moment
-from placement.policy.syntax import Both, Either, Flag, OfBlocks, Policy, Test
+from placement.policy.syntax import Both, Comparison, Either, Flag, OfBlocks, Policy
 from placement.policy.variables import Kind, Level
 
 EVER = 2**32 - 1
@@ -264,7 +264,7 @@ class TwinWorld:
             return bool(value) == leaf.wanted
         if value is None:
             return False
-        assert isinstance(leaf, Test)
+        assert isinstance(leaf, Comparison)
         wanted = [each.at(self.now) if isinstance(each, Moment) else each for each in leaf.values]
         if leaf.operator in ("=~", "!=~"):
             return (re.match(str(wanted[0]), value) is not None) == (leaf.operator == "=~")
@@ -310,6 +310,6 @@ class TwinWorld:
             return all(self.of_row(part, row, view) for part in condition.parts)
         if isinstance(condition, Either):
             return any(self.of_row(part, row, view) for part in condition.parts)
-        if isinstance(condition, Flag | Test) and condition.variable.level is Level.BLOCK:
+        if isinstance(condition, Flag | Comparison) and condition.variable.level is Level.BLOCK:
             return self.compare(condition, self.block_value(condition.variable.name, row))
         return self.of_replica(condition, row.dataset, row.site, view)

@@ -8,6 +8,7 @@ from placement.policy.dates import moment
 from placement.policy.syntax import (
     ACTIONS,
     Both,
+    Comparison,
     Condition,
     Either,
     Flag,
@@ -16,7 +17,6 @@ from placement.policy.syntax import (
     OrderKey,
     Policy,
     SiteLine,
-    Test,
     Validity,
 )
 from placement.policy.values import OPERATORS
@@ -76,7 +76,7 @@ def _predicate(rng: Random, variable: Variable) -> Condition:
         return Flag(variable, rng.random() < 0.5)
     operator = rng.choice(OPERATORS[variable.kind])
     count = rng.randint(1, 3) if operator in ("in", "notin") else 1
-    return Test(variable, operator, tuple(_value(rng, variable, operator) for _ in range(count)))
+    return Comparison(variable, operator, tuple(_value(rng, variable, operator) for _ in range(count)))
 
 
 def _value(rng: Random, variable: Variable, operator: str):
