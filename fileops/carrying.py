@@ -13,7 +13,7 @@ from fileops.catalogs import Catalogs
 from fileops.faults import Side, StorageFault
 from fileops.lane import Claimed
 from fileops.ledger import Ledger
-from fileops.movers.mover import Mover
+from fileops.movers.mover import Copier, Mover
 from reploc import digest
 from reploc.config import Settings
 from reploc.sites import Door, Site
@@ -77,6 +77,7 @@ class Carrier:
     catalogs: Catalogs
     ledger: Ledger
     settings: TransferSettings
+    copier: Copier | None = None
 
     def site(self, name: str) -> Site:
         """A site by name. Raises StorageFault: nobody knows it."""

@@ -128,7 +128,7 @@ class Copying:
 
     async def _copied(self, ends: _Ends) -> Done:
         operation = self._operation
-        whole = ends.writer.appears_whole
+        whole = ends.writer.appears_whole(ends.target)
         arriving = ends.target if whole else temporary(ends.target, operation.fence, operation.lfn)
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -163,12 +163,7 @@ class Copying:
         settings, operation = self._carrier.settings, self._operation
         transfer = Transfer(ends.source, arriving, self._size, self._checksum, f"{operation.id}.{operation.fence}")
         patience = settings.stall_s + (self._size or 0) / settings.rate_min
-        copy = (
-            streamed(ends.reader, ends.writer, transfer, self._progress)
-            if ends.through_us
-            else ends.writer.copy(transfer, self._progress)
-        )
-        copying = asyncio.ensure_future(copy)
+        copying = asyncio.ensure_future(self._copy(ends, transfer))
         watching = asyncio.ensure_future(self._stalled(ends, settings.stall_s))
         try:
             async with asyncio.timeout(patience):
@@ -186,12 +181,24 @@ class Copying:
             raise StorageFault("transient", said)
         copying.result()
 
+    async def _copy(self, ends: _Ends, transfer: Transfer) -> None:
+        """By a service that copies are delegated to, else from storage to storage, else through this machine."""
+        copier = self._carrier.copier
+        if ends.through_us:
+            await streamed(ends.reader, ends.writer, transfer, self._progress)
+        elif copier is not None and ends.way.target.protocol in copier.protocols:
+            await copier.copy(transfer, self._progress)
+        else:
+            await ends.writer.copy(transfer, self._progress)
+
     def _progress(self, arrived: int) -> None:
         self._arrived = arrived
 
     async def _stalled(self, ends: _Ends, stall_s: float) -> None:
         """Returns when nothing arrived for so long."""
-        tells = ends.through_us or ends.writer.tells_progress
+        copier = self._carrier.copier
+        delegated = copier is not None and ends.way.target.protocol in copier.protocols
+        tells = ends.through_us or (ends.writer.tells_progress and not delegated)
         before = -1
         while not tells or self._arrived != before:
             before = self._arrived

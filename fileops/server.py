@@ -259,10 +259,11 @@ async def compose(settings: FileopsSettings, others: Mapping[str, Mover] | None 
     metrics, transport = Metrics(), Retrying(HttpTransport(settings.shown))
     sites = {site.name: site for site in settings.sites}
     movers = shelf.made(settings.shown) | dict(others or {})
+    copier = shelf.delegated(settings.fts3, settings.shown)
     ledger = Ledger(settings.journal, settings.runner_name, settings.lease_s)
     try:
         catalogs = Catalogs(sites, transport)
-        carrier = Carrier(sites, movers, catalogs, ledger, settings.transfers)
+        carrier = Carrier(sites, movers, catalogs, ledger, settings.transfers, copier)
         links = Links(await ledger.do(records.known_links))
         duties, runner, fom = [], None, None
         if "runner" in settings.parts:
@@ -285,5 +286,7 @@ async def compose(settings: FileopsSettings, others: Mapping[str, Mover] | None 
             await runner.stop()
     finally:
         await shelf.closed(movers)
+        if copier is not None:
+            await copier.close()
         await ledger.close()
         await transport.close()

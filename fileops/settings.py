@@ -26,7 +26,6 @@ class Fts3Settings(Settings, frozen=True):
     url: Annotated[str, Meta(description="The server, https://HOST:8446.")] = ""
     proxy: Annotated[str, Meta(description="A PEM file with proxy certificate and key; delegated to the server.")] = ""
     token: Annotated[str, Meta(description="A file with a bearer token, used instead of a proxy.")] = ""
-    ca: Annotated[str, Meta(description="A PEM file with the authorities that the server is believed by.")] = ""
     files_max: Annotated[int, Meta(description="Files of one job.", ge=1, le=1_000)] = 100
     poll_s: Annotated[float, Meta(description="Seconds between two looks at the jobs.", gt=0)] = 5.0
 

@@ -145,7 +145,13 @@ SEAMS = {
     "prometheus_client": {"reploc.telemetry"},
     "uvloop": {"reploc.service", "reploc.worker"},
     "jwt": {"reploc.security.tokens"},
-    "cryptography": {"reploc.pki", "reploc.security.tls", "reploc.security.tokens", "reploc.security.credentials"},
+    "cryptography": {
+        "fileops.movers.delegation",
+        "reploc.pki",
+        "reploc.security.tls",
+        "reploc.security.tokens",
+        "reploc.security.credentials",
+    },
     "ssl": {"reploc.security.tls", "reploc.security.credentials"},
     "sqlalchemy": {
         "reploc.sql",
@@ -240,7 +246,7 @@ def test_imports_stand_at_the_top(name: str) -> None:
 
 def test_only_declared_packages_are_imported() -> None:
     declared = {
-        "aetcd", "aiohttp", "bitarray", "click", "cryptography", "jwt", "lmdb", "matplotlib", "mmh3", "msgspec",
+        "aetcd", "aiohttp", "bitarray", "click", "cryptography", "fsspec", "jwt", "lmdb", "matplotlib", "mmh3", "msgspec",
         "numpy", "plotly", "polars", "prometheus_client", "pybloom_live", "rich", "sqlalchemy", "uhashring", "uvloop",
         "yarl", "zstandard",
     }  # fmt: skip

@@ -49,17 +49,34 @@ class Transfer:
 Progress = Callable[[int], object]
 
 
+class Copier(Protocol):
+    """What copies from storage to storage in the place of a mover: a service that many copies are delegated to."""
+
+    #: Protocols of doors between which it copies.
+    protocols: frozenset[str]
+
+    async def copy(self, transfer: Transfer, progress: Progress) -> None:
+        """As a mover does."""
+        ...
+
+    async def close(self) -> None:
+        """Ends what is open."""
+        ...
+
+
 class Mover(Protocol):
     """What speaks to one kind of storage."""
 
     #: Schemes of the URLs that it takes.
     schemes: frozenset[str]
-    #: A file that is written appears whole or not at all, so that it needs no temporary name.
-    appears_whole: bool
     #: Copies go from storage to storage; else through this machine.
     third_party: bool
     #: Whether `copy` tells how many bytes have arrived, so that one that stands still is noticed.
     tells_progress: bool
+
+    def appears_whole(self, url: str) -> bool:
+        """Whether a file that is written there appears whole or not at all, so that it needs no temporary name."""
+        ...
 
     async def copy(self, transfer: Transfer, progress: Progress) -> None:
         """Copies between two URLs of this mover; what stood at the target is replaced. Cancelling ends it."""

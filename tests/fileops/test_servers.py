@@ -2,13 +2,20 @@
 
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
+from pathlib import Path
 
+import fsspec
 import pytest
 import xrootd
-from suites.movers import MoverSuite
+from moto.server import ThreadedMotoServer
+from needed import needs_command
+from suites.movers import DATA, MoverSuite, checksum, pieces
 from xrootd import XrootdServer
 
-from fileops.movers.mover import Mover
+from fileops.faults import Absent
+from fileops.movers.fsspec_store import FsspecMover
+from fileops.movers.gfal import GfalMover
+from fileops.movers.mover import Mover, Transfer
 from fileops.movers.web import Web
 from fileops.movers.webdav import WebdavMover
 from fileops.movers.xrootd import XrootdMover
@@ -44,3 +51,64 @@ class TestXrootd(MoverSuite):
     @pytest.fixture
     def storage(self, server: XrootdServer) -> str:
         return f"{server.root}/xrootd-{next(_folders)}"
+
+
+class TestGfal(MoverSuite):
+    """On this machine's files, since each question starts an interpreter and a server adds nothing to what is shown."""
+
+    many = 2
+
+    @pytest.fixture
+    def mover(self) -> Mover:
+        needs_command("gfal-copy", "gfal2-util-scripts")
+        return GfalMover()
+
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> str:
+        return (tmp_path / "storage").as_uri()
+
+
+async def test_gfal_copies_between_servers(server: XrootdServer) -> None:
+    needs_command("gfal-copy", "gfal2-util-scripts")
+    mover = GfalMover()
+    base = f"{server.http}/gfal-{next(_folders)}".replace("http:", "dav:")
+    await mover.make_directory(base)
+    await mover.write(f"{base}/f", pieces(DATA), len(DATA))
+    await mover.copy(Transfer(f"{base}/f", f"{base}/g", len(DATA)), lambda _: None)
+    assert await mover.checksum(f"{base}/g", "adler32") == checksum(DATA)
+    with pytest.raises(Absent):
+        await mover.copy(Transfer(f"{base}/none", f"{base}/h", len(DATA)), lambda _: None)
+
+
+class TestFsspec(MoverSuite):
+    """S3, by moto's server."""
+
+    many = 5
+
+    @pytest.fixture(scope="class")
+    def s3(self) -> Iterator[str]:
+        server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        told = {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        }
+        with pytest.MonkeyPatch.context() as environ:
+            for name, value in told.items():
+                environ.setenv(name, value)
+            files = fsspec.filesystem("s3")
+            files.mkdir("test")
+            yield "s3://test"
+            files.clear_instance_cache()
+        server.stop()
+
+    @pytest.fixture
+    def mover(self) -> Mover:
+        return FsspecMover()
+
+    @pytest.fixture
+    def storage(self, s3: str) -> str:
+        return f"{s3}/{next(_folders)}"
