@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +209,7 @@ async def compose(settings: LrcSettings) -> AsyncIterator[Daemon]:
                 duties=[*updater.duties(), *membership.duties()],
                 not_ready=updater.not_ready,
                 on_listening=lambda url: membership.announce(updater.listening(url)),
-                ports=[rls.listening(insecure=settings.insecure)] if settings.rls.listen else [],
+                ports=[partial(rls.listening, settings)] if settings.rls.listen else [],
                 reloadable=server.reloadable,
                 workers=Workers("lrc.worker", settings.workers - 1, ended=catalog.store.forget_dead_readers)
                 if settings.workers > 1

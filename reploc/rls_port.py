@@ -5,7 +5,9 @@ array over all connections: the requests that arrived in one turn of the event l
 requests of their connection; behind a request that takes time, a write or a long listing, the next of its connection
 wait for it, so that a read sees the writes before it.
 
-The protocol knows neither encryption nor identities: the port opens on loopback only, unless the daemon is `insecure`.
+The protocol knows neither encryption nor identities. With `tls` the port has both, for clients behind something that
+adds TLS; without it everyone is nobody, whom rules seldom allow anything, and the port opens on loopback only, unless
+the daemon is `insecure`.
 """
 
 from __future__ import annotations
@@ -22,10 +24,16 @@ from typing import Annotated, TypeAlias, cast
 from msgspec import Meta
 
 from reploc import telemetry
+from reploc.actions import EVERYTHING
 from reploc.config import Settings
-from reploc.errors import ReplocError
+from reploc.errors import ConfigInvalid, ReplocError
+from reploc.rls_access import action_of
 from reploc.rls_protocol import CLOSE, DONE, GREETING, Admin, Code, Refused, Request, RequestReader, number, refusal
-from reploc.service import address, refusals
+from reploc.security.audit import CHANGES, Audit
+from reploc.security.guard import Guard
+from reploc.security.identity import NOBODY
+from reploc.security.tls import Peer
+from reploc.service import DaemonSettings, address, refusals
 from reploc.telemetry import Metrics
 
 #: Requests of one connection that wait before no more are read: original clients send one at a time.
@@ -53,6 +61,9 @@ class RlsSettings(Settings, frozen=True):
     ] = ""
     connections_max: Annotated[int, Meta(description="Connections at one time; more are told so.", ge=1)] = 1_000
     idle_s: Annotated[float, Meta(description="A connection that is idle for so long is closed.", gt=0)] = 900.0
+    tls: Annotated[
+        bool, Meta(description="Speak TLS with the daemon's certificates; its rules then know who asks.")
+    ] = False
     admin: Annotated[
         bool, Meta(description="Let clients of this port, whom it cannot know, stop the daemon and clear the catalog.")
     ] = False
@@ -79,6 +90,7 @@ class RlsPort:
         #: Where it listens; empty while it does not.
         self.url = ""
         self._settings = settings
+        self._guard: Guard | None = None
         self._connections: set[Connection] = set()
         self._ready: list[Connection] = []
         self._requests = metrics.counter("reploc_rls_requests", "Requests at the RLS port", "method", "code")
@@ -86,15 +98,24 @@ class RlsPort:
         metrics.watch("reploc_rls_connections", "Connections to the RLS port", lambda: len(self._connections))
 
     @asynccontextmanager
-    async def listening(self, *, insecure: bool) -> AsyncIterator[str]:
-        """Serves while the context lasts; the base URL. Raises ConfigInvalid: the address is not to be had, or beyond
-        loopback without being `insecure`."""
-        host, port = address(self._settings.listen, insecure=insecure, what="rls.listen")
+    async def listening(self, daemon: DaemonSettings, guard: Guard) -> AsyncIterator[str]:
+        """Serves behind the guard while the context lasts; the base URL. Raises ConfigInvalid: the address is not to be
+        had, or beyond loopback without TLS and rules or being told so."""
+        safe = daemon.insecure or (daemon.guarded and self._settings.tls)
+        host, port = address(self._settings.listen, insecure=safe, what="rls.listen")
+        if self._settings.tls and guard.tls is None:
+            raise ConfigInvalid("rls.tls: is true, but tls.certificate names no certificate")
+        context = guard.tls.context if guard.tls and self._settings.tls else None
+        handshake_s = guard.arrivals.settings.head_s if context else None
         with refusals(self._settings.listen, what="rls.listen"):
-            server = await asyncio.get_running_loop().create_server(lambda: Connection(self), host, port)
+            server = await asyncio.get_running_loop().create_server(
+                lambda: Connection(self), host, port, ssl=context, ssl_handshake_timeout=handshake_s
+            )
+        self._guard = None if guard.idle else guard
         watching = asyncio.create_task(self._watch_idle())
         try:
-            self.url = f"rlsn://{f'[{host}]' if ':' in host else host}:{server.sockets[0].getsockname()[1]}"
+            scheme = "rls" if context else "rlsn"
+            self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.sockets[0].getsockname()[1]}"
             telemetry.event("rls.listening", url=self.url)
             yield self.url
         finally:
@@ -102,6 +123,22 @@ class RlsPort:
             watching.cancel()
             server.close()
             await self._drained()
+
+    def allowed(self, connection: Connection, request: Request) -> Request | Refused:
+        """The request, or a refusal in its place where the rules do not allow it to who asks."""
+        if self._guard is None or request.method == CLOSE:
+            return request
+        try:
+            action = action_of(request.method)
+            connection.who = self._guard.admit_at_once(connection, connection.address, None)
+            self._guard.require(self._guard.rights(connection.who), action, EVERYTHING)
+        except ReplocError as wrong:
+            return Refused(Code.NOT_ALLOWED, f"{wrong.code}: {wrong.detail}")
+        return request
+
+    def audit_of(self, method: bytes) -> Audit | None:
+        """The log that wants to know of a method, if there is one."""
+        return self._guard.audit if self._guard is not None and action_of(method) in CHANGES else None
 
     def admit(self, connection: Connection) -> bool:
         """Whether a new connection may stay."""
@@ -186,11 +223,21 @@ class Connection(asyncio.Protocol):
         self.answers: list[Reply | None] = []
         #: The request that takes time, while it is answered.
         self.task: asyncio.Task[None] | None = None
+        #: Who asks and from where, and what the guard keeps of the other end's certificate.
+        self.who = NOBODY
+        self.address = ""
+        self.looked = False
+        self.peer: Peer | None = None
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        return self._transport
 
     # ---- the transport's side ----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self.address = (transport.get_extra_info("peername") or ("",))[0]
         self._last = asyncio.get_running_loop().time()
         if self._port.admit(self):
             self._transport.write(GREETING)
@@ -201,7 +248,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._last = asyncio.get_running_loop().time()
         try:
-            self._waiting.extend(self._reader.feed(data))
+            self._waiting.extend(self._port.allowed(self, request) for request in self._reader.feed(data))
         except Refused as wrong:
             self._waiting.append(wrong)
             self._pause_reading()
@@ -305,13 +352,21 @@ class Connection(asyncio.Protocol):
             self.task = asyncio.create_task(self._perform(request))
 
     async def _perform(self, request: Request) -> None:
+        audit = self._port.audit_of(request.method)
         try:
+            if audit is not None:
+                audit.require_writable()
             slow = self._port.methods.slow.get(request.method)
             if slow is None:
                 raise Refused(Code.WRONG_ROLE, self._port.methods.other_role)
             code, reply = _reply(await slow(request))
         except Exception as wrong:
             code, reply = _reply(as_refused(wrong, request.method))
+        if audit is not None:
+            said = [parameter.decode(errors="replace") for parameter in request.parameters]
+            audit.record(
+                self.who, self.address, action_of(request.method), f"rls {request.method.decode()}", said, code
+            )
         self._port.count(request.method, code)
         self.task = None
         self._last = asyncio.get_running_loop().time()

@@ -132,8 +132,8 @@ class Daemon:
     duties: list[Duty] = field(default_factory=list)
     not_ready: Callable[[], str] = str
     on_listening: Callable[[str], object] = str
-    #: Ports of other protocols, served while the daemon listens.
-    ports: list[AbstractAsyncContextManager[object]] = field(default_factory=list)
+    #: Ports of other protocols, served behind the guard while the daemon listens.
+    ports: list[Callable[[Guard], AbstractAsyncContextManager[object]]] = field(default_factory=list)
     draining: bool = False
     #: What SIGHUP may change in the settings; files of certificates, keys and rules are read again anyhow.
     reloadable: Reloadable[Any] | None = None
@@ -259,7 +259,7 @@ async def listening(
                     await web.UnixSite(runner, relay).start()
                     daemon.crew = await stack.enter_async_context(working(daemon.workers, settings, of_workers, relay))
                 for port_of_other in daemon.ports:
-                    await stack.enter_async_context(port_of_other)
+                    await stack.enter_async_context(port_of_other(guard))
                 yield url
                 daemon.draining = True
         finally:

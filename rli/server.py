@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from math import inf
 from typing import Any
 from urllib.parse import urlencode
@@ -378,7 +379,7 @@ async def compose(settings: RliSettings) -> AsyncIterator[Daemon]:
             duties=server.duties(),
             not_ready=server.not_ready,
             reloadable=server.reloadable,
-            ports=[server.rls.listening(insecure=settings.insecure)] if settings.rls.listen else [],
+            ports=[partial(server.rls.listening, settings)] if settings.rls.listen else [],
             workers=Workers("rli.worker", settings.workers - 1, shared.descriptor) if shared else None,
         )
     finally:

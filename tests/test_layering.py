@@ -38,6 +38,7 @@ PURE = {
     "reploc.security.limits",
     "reploc.security.rules",
     "reploc.security.settings",
+    "reploc.rls_access",
     "reploc.rls_bloom",
     "reploc.rls_protocol",
     "reploc.sites",
