@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 _END = b"\r\n\r\n"
+_RLS_DONE, _RLS_END = b"0\0", b"\0\0"
 
 
 class AnswerWrong(Exception):
@@ -44,6 +45,25 @@ class HttpAnswers(Answers):
         body = b"".join(self._pieces)
         self._pieces.clear()
         return body
+
+
+class RlsAnswers(Answers):
+    """Lists of the protocol of the Globus RLS: a greeting first, then code 0, tokens, and an empty one at the end."""
+
+    def __init__(self) -> None:
+        self._came = b""
+        self._greeted = False
+
+    def feed(self, data: bytes) -> bytes | None:
+        self._came += data
+        if not self._greeted and len(self._came) >= len(_RLS_DONE):
+            self._came, self._greeted = self._came[len(_RLS_DONE) :], True
+        if self._came and not self._came.startswith(_RLS_DONE[: len(self._came)]):
+            raise AnswerWrong(self._came[:500].decode(errors="replace"))
+        if not self._came.endswith(_RLS_END):
+            return None
+        answer, self._came = self._came, b""
+        return answer
 
 
 def _length(head: bytes) -> int:

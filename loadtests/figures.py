@@ -47,6 +47,8 @@ PROGRAMS = (
     Program("update_curves"),
     Program("sites_curve"),
     Program("rli_lookups"),
+    Program("rls_port"),
+    Program("workers"),
     Program("whole_world"),
     Program("mixed"),
     Program("block_totals"),
@@ -61,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     results, this = options.results, machine.this_machine()
     name = "toy" if options.toy else "quick" if options.quick else "figures"
     try:
-        report = read_report(results / f"{name}.json", this) if options.only else Report(this)
+        report = read_report(results / f"{name}.json", this) if options.only else Report(this, ())
     except OtherMachine as wrong:
         said(str(wrong))
         return 1

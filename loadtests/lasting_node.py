@@ -25,13 +25,13 @@ VOUCHING_S = 1.0
 
 
 @contextmanager
-def lasting_node(folder: Path) -> Iterator[tuple[Server, IndexSettings]]:
-    """The node while the context lasts, and the index as its senders know it."""
+def lasting_node(folder: Path, *, tables: str = "", workers: int = 1) -> Iterator[tuple[Server, IndexSettings]]:
+    """The node while the context lasts, and the index as its senders know it; `tables` are more settings."""
     lasting = servers.index_of(2, expiry_s=LASTING_S, forget_after_s=LASTING_S, renewal_interval_s=LASTING_S)
     vouching = msgspec.structs.replace(lasting, expiry_s=VOUCHING_S, renewal_interval_s=VOUCHING_S)
     with (
         servers.running(servers.node(folder, "node-2", vouching)),
-        servers.running(servers.node(folder, NODE, lasting)) as server,
+        servers.running(servers.node(folder, NODE, lasting, tables=tables, workers=workers)) as server,
     ):
         yield server, lasting
 

@@ -65,7 +65,7 @@ class Report:
     """The parts of one machine, in the order of the programs."""
 
     machine: Machine
-    parts: tuple[Part, ...] = ()
+    parts: tuple[Part, ...]
 
     @property
     def results(self) -> tuple[Result, ...]:
@@ -113,7 +113,7 @@ class Report:
 
 
 def read_any(path: Path) -> Report | None:
-    """The report that is there, of whatever machine."""
+    """The report that is there, of whatever machine. Raises msgspec.ValidationError: it is of another form."""
     return msgspec.json.decode(path.read_bytes(), type=Report) if path.exists() else None
 
 
@@ -121,7 +121,7 @@ def read_report(path: Path, machine: Machine) -> Report:
     """The report that is there, or one without parts. Raises OtherMachine."""
     report = read_any(path)
     if report is None:
-        return Report(machine)
+        return Report(machine, ())
     if report.machine != machine:
         raise OtherMachine(
             f"{path} was measured on {report.machine}; this is {machine}: run all programs, without --only"

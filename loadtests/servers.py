@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
@@ -29,6 +30,10 @@ def index_of(nodes: int, **settings: Any) -> IndexSettings:
     """An index of so many nodes on free ports of the loopback, each slot at two of them where there are two."""
     listed = [Node(name=f"node-{number}", url=f"http://127.0.0.1:{free_port()}") for number in range(1, nodes + 1)]
     return IndexSettings(nodes=listed, redundancy=min(2, max(1, nodes)), **settings)
+
+
+#: Settings above all tables.
+Head: TypeAlias = dict[str, str | int]
 
 
 class PeerMissing(Exception):
@@ -112,18 +117,26 @@ def _stat(path: Path) -> list[str]:
 
 
 def catalog(
-    folder: Path, site: str, store: Path, index: IndexSettings, *, tables: str = "", scheme: str = "http"
+    folder: Path,
+    site: str,
+    store: Path,
+    index: IndexSettings,
+    *,
+    tables: str = "",
+    scheme: str = "http",
+    workers: int = 1,
 ) -> Process:
     """The command of a catalog on a free port, with its settings and log in the folder; `tables` are more settings."""
     port = free_port()
-    head = {"site": site, "store": str(store), "listen": f"127.0.0.1:{port}"}
+    head: Head = {"site": site, "store": str(store), "listen": f"127.0.0.1:{port}", "workers": workers}
     return _process("lrc", f"lrc-{site}", folder, head, index, f"{scheme}://127.0.0.1:{port}", tables)
 
 
-def node(folder: Path, name: str, index: IndexSettings) -> Process:
-    """The command of an index node where the index says that it is."""
+def node(folder: Path, name: str, index: IndexSettings, *, tables: str = "", workers: int = 1) -> Process:
+    """The command of an index node where the index says that it is; `tables` are more settings."""
     url = index.urls[name]
-    return _process("rli", name, folder, {"node": name, "listen": urlsplit(url).netloc}, index, url)
+    head: Head = {"node": name, "listen": urlsplit(url).netloc, "workers": workers}
+    return _process("rli", name, folder, head, index, url, tables)
 
 
 @contextmanager
@@ -135,6 +148,20 @@ def running(process: Process, *, ready: bool = True) -> Iterator[Server]:
         yield Server(process)
     finally:
         process.stop()
+
+
+def shared_by(server: Server, processes: int) -> None:
+    """Waits until so many processes of a server listen on its port."""
+    until = time.monotonic() + READY_S
+    while _listeners(server.port) < processes:
+        assert time.monotonic() < until, f"{_listeners(server.port)} processes listen on port {server.port}"
+        time.sleep(LOOK_S)
+
+
+def _listeners(port: int) -> int:
+    """How many sockets listen on a port of the loopback."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
+    return sum(row[1] == f"0100007F:{port:04X}" and row[3] == "0A" for row in rows)
 
 
 async def _answering(process: Process, ready: bool) -> None:
@@ -157,14 +184,14 @@ async def _answering(process: Process, ready: bool) -> None:
 
 
 def _process(
-    kind: str, name: str, folder: Path, head: dict[str, str], index: IndexSettings, url: str, tables: str = ""
+    kind: str, name: str, folder: Path, head: Head, index: IndexSettings, url: str, tables: str = ""
 ) -> Process:
     settings = folder / f"{name}.toml"
     settings.write_text(_toml(head, index) + tables, encoding="utf-8")
     return Process(name, [kind, "serve", "--config", str(settings)], url, folder / f"{name}.log")
 
 
-def _toml(head: dict[str, str], index: IndexSettings) -> str:
+def _toml(head: Head, index: IndexSettings) -> str:
     """Settings as TOML writes them: JSON's forms agree for text and numbers."""
     fields = {name: value for name, value in msgspec.structs.asdict(index).items() if name != "nodes"}
     lines = [f"{key} = {_value(value)}" for key, value in head.items()]

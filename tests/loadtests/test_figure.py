@@ -84,7 +84,7 @@ def test_what_was_found_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_a_report_has_a_table_for_each_program_and_a_plot_for_each_curve(tmp_path: Path) -> None:
-    report = Report(MACHINE).having(part("lookups", Result(RATE, "here", (20_000.0,))), ["lookups"])
+    report = Report(MACHINE, ()).having(part("lookups", Result(RATE, "here", (20_000.0,))), ["lookups"])
     report.write(tmp_path, "figures")
     lines = (tmp_path / "figures.md").read_text().splitlines()
     assert "a processor, 2 cores, 8 GiB · Linux 6 · CPython 3.11" in lines
@@ -111,14 +111,14 @@ def test_a_program_that_broke_says_so_and_keeps_what_it_had_found() -> None:
 
 
 def test_figures_of_two_machines_are_not_mixed(tmp_path: Path) -> None:
-    Report(MACHINE).having(part("lookups"), []).write(tmp_path, "figures")
+    Report(MACHINE, ()).having(part("lookups"), []).write(tmp_path, "figures")
     with pytest.raises(OtherMachine, match="run all"):
         read_report(tmp_path / "figures.json", Machine("another", 4, 16, "Linux 6", "CPython 3.11"))
 
 
 def test_the_same_curve_gives_the_same_bytes(tmp_path: Path) -> None:
     for folder in ("one", "other"):
-        Report(MACHINE).having(part("lookups"), []).write(tmp_path / folder, "figures")
+        Report(MACHINE, ()).having(part("lookups"), []).write(tmp_path / folder, "figures")
     assert (tmp_path / "one/figures-growth.svg").read_bytes() == (tmp_path / "other/figures-growth.svg").read_bytes()
 
 

@@ -12,9 +12,8 @@ from loadtests import figures, machine, postgres
 from loadtests.report import Report
 
 #: The commands that a program cannot do without, and the Debian packages that have them.
-NEEDS = {
-    name: {"wrk": "wrk"} for name in ("lrc_lookups", "rli_lookups", "whole_world", "catalog_curve", "tls_and_tokens")
-}
+WITH_WRK = ("lrc_lookups", "rli_lookups", "whole_world", "catalog_curve", "tls_and_tokens", "workers")
+NEEDS = {name: {"wrk": "wrk"} for name in WITH_WRK}
 NEEDS["catalog_peers"] = {"redis-server": "redis-server"}
 #: The Debian packages of servers that are not on the path.
 POSTGRES = "PostgreSQL: apt-get install postgresql"

@@ -29,5 +29,6 @@ def test_only_what_stands_between_the_marks_is_rewritten() -> None:
 def test_the_readme_says_what_the_results_say() -> None:
     found = readme.newest()
     assert found is not None
+    assert any(result.figure.bar is not None for result in found[0].results), "there is nothing to show"
     text = readme.README.read_text(encoding="utf-8")
     assert readme.rewritten(text, readme.section(*found)) == text, "python -m loadtests.readme"
