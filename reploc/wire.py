@@ -418,13 +418,19 @@ class ResolvedMany(Answer, frozen=True):
 
 
 class Member(Answer, frozen=True):
-    """One service that a node knows: an index node of the static list, or a sender that it has heard from."""
+    """One service that a node knows: an index node of the static list, or a sender that it has heard from.
+
+    Of a live sender `claim` is a mark that tells it from others that claim its site, and `bound_s` says how long the
+    node has been bound to it.
+    """
 
     kind: Literal["rli", "lrc"]
     name: str
     url: str
     state: Literal["live", "silent", "listed"]
     age_s: float | None = None
+    claim: str = ""
+    bound_s: float = 0.0
 
 
 class Service(Answer, frozen=True):

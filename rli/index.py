@@ -87,6 +87,8 @@ class Index(Answers):
         Raises what `Registry.receive` raises, with nothing changed. A summary that is broken, or has no room, is asked
         for again; what was held of its slot stays.
         """
+        for registry in self.registries:
+            registry.require_claim(message, now)
         if message.about == "names":
             return await self._intake.receive(message, now)
         if self.collections is None:

@@ -2,7 +2,8 @@
 
 The rules (`design.md` sections 6 and 7; the Giggle paper, sections 3.3 and 3.4):
 
-* a site is bound to one sender until that has been silent for `expiry_s`; a second one is refused;
+* a site is bound to one sender until that has been silent for `expiry_s`; a second one is refused, and where nodes are
+  bound to different ones, the older binding counts at all of them (`rli/claims.py`);
 * the highest epoch of a sender counts; what was held of an earlier one goes on being served, slot by slot, until the
   new epoch's takes its place or the sender and the node agree about all that is held;
 * a summary is taken when its sequence is above the held one, so that late, doubled and reordered messages do no harm;
@@ -43,6 +44,7 @@ from reploc.members import IndexSettings
 from reploc.names import require_site, require_url
 from reploc.softstate import vector_hash
 from reploc.wire import SOFT_STATE_VERSION, Member, SlotAnswer, SoftState, SoftStateAnswer, Summary
+from rli.claims import Claims, mark, precedes
 from rli.completeness import Completeness, Flags, Slots
 
 #: Sites that a node remembers, silent ones included: a hundred thousand small sites are foreseen, and 256 slots of so
@@ -129,9 +131,13 @@ class _Site:
     message: int = 0
     #: The position that is fully applied, 0 where nothing is.
     applied: int = 0
+    #: Since when the site is bound to its sender.
+    bound_at: float = 0.0
 
-    def begin_epoch(self, message: SoftState) -> None:
+    def begin_epoch(self, message: SoftState, now: float) -> None:
         """From now on the sender and epoch of this message count; nothing of them is held yet."""
+        if message.sender != self.sender or self.state is not State.LIVE:
+            self.bound_at = now
         if message.sender != self.sender:
             self.applied = 0
         self.sender = message.sender
@@ -155,6 +161,7 @@ class Registry:
         self._by_number: list[_Site | None] = []
         self._free: list[int] = []
         self._completeness = Completeness(index.slots, owned, now, held)
+        self._claims = Claims()
         #: The last news of each site number, and the moment whose catalog the held news shows: shape (numbers,).
         self._contact_at: NDArray[np.float64] = np.zeros(0)
         self._news_at: NDArray[np.float64] = np.zeros(0)
@@ -175,11 +182,12 @@ class Registry:
         self._require_same_index(message)
         require_site(message.site)
         require_url(message.url)
-        site = self._claimed(message)
+        self.require_claim(message, now)
+        site = self._sites.get(message.site)
         if site is None:
             site = self._new_site(message.site, message.url, State.LEARNED, now)
         if self._supersedes(site, message):
-            site.begin_epoch(message)
+            site.begin_epoch(message, now)
             site.url = require_url(message.url)
         if not site.is_of(message):
             return Decision(message, now, site.number, renews=False, accepted=())
@@ -246,11 +254,12 @@ class Registry:
             if slot >= self._index.slots:
                 raise SummaryInvalid(f"slot {slot} is unknown; the index has slots 0 to {self._index.slots - 1}")
 
-    def _claimed(self, message: SoftState) -> _Site | None:
-        """The site of a message that may speak for it, None where it is new."""
+    def require_claim(self, message: SoftState, now: float) -> None:
+        """Raises SiteClaimed: another sender speaks for the site of a message, here or at another node."""
+        self._claims.require(message, now)
         site = self._sites.get(message.site)
         if site is None or site.state is not State.LIVE:
-            return site
+            return
         if message.sender != site.sender:
             raise SiteClaimed(f"site {message.site!r} is spoken for by another sender, at {site.url}")
         if require_url(message.url) != site.url and message.epoch <= site.epoch:
@@ -258,7 +267,6 @@ class Registry:
                 f"site {message.site!r} is spoken for at {site.url} in epoch {site.epoch}; "
                 f"this is epoch {message.epoch} at {message.url}"
             )
-        return site
 
     @staticmethod
     def _supersedes(site: _Site, message: SoftState) -> bool:
@@ -366,10 +374,25 @@ class Registry:
         A sender that is unknown here is missing until it is heard, or until it has been silent long enough there.
         """
         for member in senders:
-            if member.kind == "lrc" and member.name not in self._sites:
-                heard_at = now - (member.age_s or 0.0)
+            if member.kind != "lrc":
+                continue
+            heard_at = now - (member.age_s or 0.0)
+            if member.name not in self._sites:
                 self._new_site(member.name, member.url, State.LEARNED, heard_at)
+            if member.claim and member.state == State.LIVE.value:
+                self._compare(member, self._sites[member.name], heard_at, now)
         self._completeness.know(listed)
+
+    def _compare(self, theirs: Member, site: _Site, heard_at: float, now: float) -> None:
+        """Keeps a site for the claim that another node is bound to; one that is bound here gives way if it is younger.
+
+        What it told is dropped by the next `expire`.
+        """
+        if site.state is State.LIVE:
+            if not precedes(theirs, self._member(site, now)):
+                return
+            self._contact_at[site.number] = now - self._index.expiry_s
+        self._claims.keep(theirs, heard_at + self._index.expiry_s)
 
     def knows_all(self) -> bool:
         """Whether the node knows all senders of every slot that it owns."""
@@ -381,10 +404,13 @@ class Registry:
 
     def members(self, now: float) -> list[Member]:
         """The senders that the node knows, by name."""
-        return [
-            Member("lrc", site.name, site.url, site.state.value, max(0.0, now - float(self._contact_at[site.number])))
-            for site in sorted(self._sites.values(), key=lambda site: site.name)
-        ]
+        return [self._member(site, now) for site in sorted(self._sites.values(), key=lambda site: site.name)]
+
+    def _member(self, site: _Site, now: float) -> Member:
+        age_s = max(0.0, now - self._contact_at.item(site.number))
+        if site.state is not State.LIVE:
+            return Member("lrc", site.name, site.url, site.state.value, age_s)
+        return Member("lrc", site.name, site.url, site.state.value, age_s, mark(site.sender), now - site.bound_at)
 
     # ---- for answers ---------------------------------------------------------------------------------------------
 

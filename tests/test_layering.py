@@ -98,6 +98,7 @@ PURE = {
     "placement.policy.variables",
     "placement.schemas",
     "rli.matrix",
+    "rli.claims",
     "rli.completeness",
     "rli.foreign",
     "rli.registry",
@@ -247,9 +248,9 @@ def test_imports_stand_at_the_top(name: str) -> None:
 
 def test_only_declared_packages_are_imported() -> None:
     declared = {
-        "aetcd", "aiohttp", "bitarray", "click", "cryptography", "fsspec", "jwt", "lmdb", "matplotlib", "mmh3", "msgspec",
-        "numpy", "plotly", "polars", "prometheus_client", "pybloom_live", "rich", "sqlalchemy", "uhashring", "uvloop",
-        "yarl", "zstandard",
+        "aetcd", "aiohttp", "bitarray", "click", "cryptography", "fsspec", "jwt", "lmdb", "matplotlib", "mmh3",
+        "msgspec", "numpy", "plotly", "polars", "prometheus_client", "pybloom_live", "rich", "sqlalchemy", "uhashring",
+        "uvloop", "yarl", "zstandard",
     }  # fmt: skip
     outside = {module.partition(".")[0] for tree in MODULES.values() for module in imported(tree)}
     assert outside - set(PACKAGES) - {"configs"} - sys.stdlib_module_names <= declared

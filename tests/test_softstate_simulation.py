@@ -10,6 +10,8 @@ from simnet.grid import BAD, CONVERGED_S, EXPIRY_S, FULL_S, NEVER_S, RENEWAL_S, 
 from simnet.network import Faults
 from simnet.site import Site
 
+from rli.claims import mark
+
 SEEDS_AT_ONCE = 10
 
 
@@ -44,7 +46,7 @@ def test_what_is_cut_one_way_is_repaired_when_it_is_mended(first: int) -> None:
         grid.start()
         grid.run_for(2 * RENEWAL_S)
         for _ in range(4):
-            site, node = grid.rng.choice(list(grid.sites)), grid.rng.choice(list(grid.nodes))
+            site, node = grid.rng.choice(list(grid.sites.values())).party, grid.rng.choice(list(grid.nodes))
             grid.network.cut(grid.rng.choice([(site, node), (node, site)]))
             grid.cut_some_ways()
             for _ in range(grid.rng.randint(2, 12)):
@@ -127,6 +129,36 @@ def test_of_two_senders_for_one_site_the_second_waits_until_the_first_has_expire
     first.stop()
     grid.sites["site0"] = second
     grid.run_for(EXPIRY_S + 2 * RENEWAL_S)
+    grid.check_converged()
+
+
+@pytest.mark.parametrize("seed", range(5000, 5020))
+def test_two_senders_of_one_site_that_different_nodes_heard_first_end_as_one(seed: int) -> None:
+    """They start together, or one of them while the other is cut from some nodes; then every node hears both."""
+    grid = Grid(seed)
+    first = grid.sites["site0"]
+    second = Site("site0", grid.index, grid.network, dict(grid.nodes), "another-sender")
+    second.history = first.history
+    grid.write(second, 30)
+    for node in grid.nodes:
+        grid.network.cut((grid.rng.choice([first, second]).party, node))
+    grid.start()
+    grid.run_for(grid.rng.choice([0.0, 0.5, EXPIRY_S]))
+    second.start()
+    grid.run_for(2 * RENEWAL_S)
+    grid.network.heal()
+    grid.run_for(3 * EXPIRY_S)
+    claims = {
+        member.claim
+        for node in grid.nodes.values()
+        if len(node.owned)
+        for member in node.registry.members(grid.clock.now)
+        if member.name == "site0"
+    }
+    assert claims in ({mark("sender-0")}, {mark("another-sender")})
+    winner, loser = (first, second) if claims == {mark("sender-0")} else (second, first)
+    assert {one.state for one in loser.sender.progress(grid.clock.now)} == {"refused"}
+    grid.sites["site0"] = winner
     grid.check_converged()
 
 

@@ -117,12 +117,12 @@ class Grid:
             case 6:
                 self.cut_some_ways()
             case _:
-                self.network.cut((site.name, node.name))
-                self.network.cut((node.name, site.name))
+                self.network.cut((site.party, node.name))
+                self.network.cut((node.name, site.party))
 
     def cut_some_ways(self) -> None:
         """What one camp of the parties says does not reach the other, and mostly the other way round too."""
-        parties = [*self.sites, *self.nodes]
+        parties = [*(site.party for site in self.sites.values()), *self.nodes]
         here = {party for party in parties if self.rng.random() < 0.3}
         both = self.rng.random() < 0.7
         for one in sorted(here):

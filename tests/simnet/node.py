@@ -126,7 +126,8 @@ class IndexNode:
     def _tick(self) -> None:
         for decision in self.registry.expire(self._clock.now):
             self._drop(decision)
-        if not self.registry.complete(self.owned).all():
+        check_due = self._rng.random() < EXPIRE_EVERY_S / self._index.renewal_interval_s
+        if check_due or not self.registry.complete(self.owned).all():
             self._ask_a_peer()
         life = self._life
         self._clock.after(EXPIRE_EVERY_S, lambda: self._tick() if life == self._life else None)

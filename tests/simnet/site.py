@@ -64,6 +64,8 @@ class Site:
         self.history: set[tuple[int, int, bytes]] = set()
         #: Position and moment of each commit that the store holds.
         self.commits: list[tuple[int, float]] = []
+        #: What its ways are called: two catalogs that claim one site have ways of their own.
+        self.party = sender
         self._sender_name = sender
         self._index = index
         self._network = network
@@ -190,7 +192,7 @@ class Site:
         self.run_once()
 
     def _send(self, send: SendSoftState) -> None:
-        there, back = (self.name, send.node), (send.node, self.name)
+        there, back = (self.party, send.node), (send.node, self.party)
         number, life = send.message.message, self._life
         outcomes: list[str] = []
 
