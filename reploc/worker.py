@@ -59,7 +59,9 @@ async def _work(compose: Compose[S], settings: S, brief: Brief) -> None:
                 await asyncio.wait([heeding, stopping], return_when=asyncio.FIRST_COMPLETED)
                 for task in (heeding, stopping):
                     task.cancel()
-                await asyncio.gather(heeding, stopping, return_exceptions=True)
+                for wrong in await asyncio.gather(heeding, stopping, return_exceptions=True):
+                    if isinstance(wrong, Exception):
+                        telemetry.failure("worker.broke", wrong)
     finally:
         await relay.close()
 

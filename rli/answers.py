@@ -22,6 +22,10 @@ from rli.matrix import Matrix, MayHold
 LATE_S = 2.0
 
 
+#: So few LFNs cost less one by one: a batch has a fixed cost of about as many.
+SINGLES_MAX = 5
+
+
 class Senders(Protocol):
     """What an answer says of senders: the part of `Registry` that it is made from."""
 
@@ -30,8 +34,7 @@ class Senders(Protocol):
     def missing_sites(self, slots: Slots) -> list[str]: ...
     def ages(self, numbers: NDArray[np.intp], now: float) -> NDArray[np.float64]: ...
     def age(self, number: int, now: float) -> float: ...
-    def name(self, number: int) -> str: ...
-    def url(self, number: int) -> str: ...
+    def place(self, number: int) -> tuple[str, str]: ...
 
 
 class Answers:
@@ -58,25 +61,23 @@ class Answers:
         registry = self._senders
         complete = registry.is_complete(slot)
         sites = [
-            SiteLocation(registry.name(number), registry.url(number), round(registry.age(number, now), 3))
+            SiteLocation(*registry.place(number), round(registry.age(number, now), 3))
             for number in self.matrix.sites_of(digests)
         ]
         return Location(lfn, complete, [] if complete else registry.missing_sites(np.array([slot])), sites)
 
     def each_location(self, lfns: Sequence[str], now: float) -> list[Location]:
         """Which sites may hold each of some LFNs, an answer for each of them."""
-        if len(lfns) == 1:
-            return [self.location(lfns[0], now)]
+        if len(lfns) <= SINGLES_MAX:
+            return [self.location(lfn, now) for lfn in lfns]
         self._prepare(now)
         digests = digest.of(lfns)
         slots = slots_of(digests, self.matrix.slots)
         found = self.matrix.query(digests)
         registry = self._senders
         numbers, which = np.unique(found.sites, return_inverse=True)
-        sites = [
-            SiteLocation(registry.name(number), registry.url(number), round(registry.age(number, now), 3))
-            for number in numbers.tolist()
-        ]
+        ages = registry.ages(numbers, now).round(3).tolist()
+        sites = [SiteLocation(*registry.place(number), age) for number, age in zip(numbers.tolist(), ages, strict=True)]
         named = [sites[at] for at in which.tolist()]
         ends = pairwise(np.searchsorted(found.rows, np.arange(len(lfns) + 1)).tolist())
         return [
@@ -103,10 +104,10 @@ class Answers:
     def _sites(self, found: MayHold, now: float) -> tuple[dict[str, SiteNews], list[str]]:
         """The news of each site found, and the name of the site of each pair."""
         numbers, which = np.unique(found.sites, return_inverse=True)
-        names = [self._senders.name(number) for number in numbers.tolist()]
+        places = [self._senders.place(number) for number in numbers.tolist()]
         ages = self._senders.ages(numbers, now).round(3).tolist()
-        urls = [self._senders.url(number) for number in numbers.tolist()]
-        news = {name: SiteNews(url, age) for name, url, age in zip(names, urls, ages, strict=True)}
+        names = [name for name, _ in places]
+        news = {name: SiteNews(url, age) for (name, url), age in zip(places, ages, strict=True)}
         return news, np.array(names, dtype=object)[which].tolist() if names else []
 
 

@@ -440,6 +440,11 @@ class Registry:
         """The same for one site."""
         return max(now - self._news_at.item(number), 0.0)
 
+    def place(self, number: int) -> tuple[str, str]:
+        """The name of a site, and where its catalog answers."""
+        site = self._at(number)
+        return site.name, site.url
+
     def name(self, number: int) -> str:
         return self._at(number).name
 

@@ -83,7 +83,7 @@ class ShownRegistry(Registry):
 
     def _show_text(self, number: int) -> None:
         """The name and the address of a site, where they are others than before."""
-        text = (self.name(number), self.url(number))
+        text = self.place(number)
         if self._shown.get(number) == text:
             return
         place = self._shared.arrays["texts"][number]
@@ -121,7 +121,7 @@ class SeenRegistry:
     def missing_sites(self, slots: Slots) -> list[str]:
         numbers = self._arrays["sites"].item(1)
         missing = self._arrays["listed"][:numbers] & ~self._arrays["held"][:numbers, slots].T
-        return sorted(self.name(number) for number in np.flatnonzero(missing.any(axis=0)).tolist())
+        return sorted(self.place(number)[0] for number in np.flatnonzero(missing.any(axis=0)).tolist())
 
     def ages(self, numbers: NDArray[np.intp], now: float) -> NDArray[np.float64]:
         return np.maximum(now - self._arrays["news_at"][numbers], 0.0)
@@ -129,13 +129,7 @@ class SeenRegistry:
     def age(self, number: int, now: float) -> float:
         return max(now - float(self._arrays["news_at"][number]), 0.0)
 
-    def name(self, number: int) -> str:
-        return self._text(number)[0]
-
-    def url(self, number: int) -> str:
-        return self._text(number)[1]
-
-    def _text(self, number: int) -> tuple[str, str]:
+    def place(self, number: int) -> tuple[str, str]:
         start, length, count = self._arrays["texts"][number].tolist()
         known = self._texts.get(number)
         if known is None or known[0] != count:
