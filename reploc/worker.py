@@ -19,7 +19,7 @@ import msgspec
 import uvloop
 from msgspec import structs
 
-from reploc import service
+from reploc import service, telemetry
 from reploc.relay import Relay
 from reploc.security.settings import AuditSettings
 from reploc.service import Daemon, DaemonSettings
