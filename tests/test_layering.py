@@ -242,13 +242,8 @@ def test_imports_stand_at_the_top(name: str) -> None:
 def test_only_declared_packages_are_imported() -> None:
     declared = {
         "aetcd", "aiohttp", "bitarray", "click", "cryptography", "fsspec", "jwt", "lmdb", "matplotlib", "mmh3",
-<<<<<<< HEAD
         "msgspec", "numpy", "plotly", "polars", "prometheus_client", "pybloom_live", "rich", "sqlalchemy", "uhashring",
         "uvloop", "yarl", "zstandard",
-=======
-        "msgspec", "numpy", "plotly", "polars", "prometheus_client", "pybloom_live", "rich", "sqlalchemy", "uhashring", "uvloop",
-        "yarl", "zstandard",
->>>>>>> e3c6860 (Keep a line short)
     }  # fmt: skip
     outside = {module.partition(".")[0] for tree in MODULES.values() for module in imported(tree)}
     assert outside - set(PACKAGES) - {"configs"} - sys.stdlib_module_names <= declared
