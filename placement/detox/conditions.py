@@ -46,7 +46,7 @@ class Conditions:
             return self.of_sites(condition)[self._world.replica_site[batch.replicas]]
         keys = self._world.replica_dataset[batch.replicas] if level is Level.DATASET else batch.replicas
         if condition.variable.volatile:
-            return bits.holds(condition, self.values(condition.variable, batch), self._now_s)
+            return self._held(condition, self.values(condition.variable, batch))
         return self._whole_column(condition)[keys]
 
     def of_rows(self, condition: Condition, batch: Batch) -> Bits:
@@ -64,7 +64,10 @@ class Conditions:
         return self._fixed[leaf]
 
     def _of_blocks(self, leaf: Flag | Comparison, rows: Keys) -> Bits:
-        column = self.row_values(leaf.variable, rows)
+        return self._held(leaf, self.row_values(leaf.variable, rows))
+
+    def _held(self, leaf: Flag | Comparison, column: Column) -> Bits:
+        """Whether a predicate holds for each value; of words, which are always the same, it is known already."""
         if not isinstance(column, Coded) or column.codes is None:
             return bits.holds(leaf, column, self._now_s)
         assert isinstance(leaf, Comparison)
@@ -76,6 +79,10 @@ class Conditions:
 
     def of_sites(self, condition: Condition) -> Bits:
         """For each site whether the condition holds now, shape (sites,)."""
+        if isinstance(condition, Flag | Comparison) and not condition.variable.volatile:
+            if condition not in self._fixed:
+                self._fixed[condition] = bits.holds(condition, self.site_values(condition.variable), self._now_s)
+            return self._fixed[condition]
         return self._of_site_values(condition, self.site_values)
 
     def at_site(self, condition: Condition, site: int, gone: Array, gone_projected: Array) -> Bits:

@@ -28,6 +28,9 @@ class Record:
         rows = len(self._world.row_block)
         self._fate = np.full(rows, -1, dtype=np.int8)
         self._pass = np.zeros(rows, dtype=np.uint32)
+        #: What changing variables were when something went, as texts, and by which part; filled when asked for.
+        self._went: dict[Variable, pl.Series] = {}
+        self._went_by: Keys | None = None
         what = np.where(cycle.row_line >= 0, cycle.lines.decision[cycle.row_line], decisions.IGNORE)
         self._fate[what == decisions.PROTECT] = _PROTECT
         self._fate[what == decisions.DISMISS] = _KEEP
@@ -99,24 +102,33 @@ class Record:
         texts = []
         for variable in asked:
             if variable.volatile:
-                text = shown_values(variable, changing[variable]).to_numpy().copy()
-                text[earlier] = self._as_it_went(variable, number, replicas[earlier])
-                texts.append(pl.Series(text, dtype=pl.String))
+                text = shown_values(variable, changing[variable])
+                if earlier.any():
+                    text = text.scatter(np.flatnonzero(earlier), self._as_it_went(variable, number, replicas[earlier]))
+                texts.append(text)
             else:
                 batch = self._world.batch(replicas)
                 texts.append(shown_values(variable, self._cycle.conditions.values(variable, batch)))
         labels = [pl.lit(f"{variable}=") + text for variable, text in zip(asked, texts, strict=True)]
         return pl.select(pl.concat_str(labels, separator=" ")).to_series().to_numpy()
 
-    def _as_it_went(self, variable: Variable, number: int, replicas: Keys) -> Array:
+    def _as_it_went(self, variable: Variable, number: int, replicas: Keys) -> pl.Series:
         """The value of a changing variable when something of each of these dataset replicas went by a line."""
-        found: dict[int, str] = {}
-        for departures in (self._cycle.gone, self._cycle.reowned):
-            for seen in departures.seen:
-                mine = seen.lines == number
-                shown = shown_values(variable, seen.values[variable]).to_list()
-                found |= {int(seen.replicas[at]): shown[at] for at in np.flatnonzero(mine)}
-        return np.array([found[int(replica)] for replica in replicas], dtype=object)
+        if variable not in self._went:
+            seen = [part for departures in (self._cycle.gone, self._cycle.reowned) for part in departures.seen]
+            shown = pl.concat([shown_values(variable, part.values[variable]) for part in seen])
+            self._went[variable] = shown
+            if self._went_by is None:
+                parts = [self._part(part.replicas, part.lines) for part in seen]
+                self._went_by = np.concatenate(parts)
+        assert self._went_by is not None
+        order = np.argsort(self._went_by, kind="stable")
+        at = np.searchsorted(self._went_by[order], self._part(replicas, np.full(len(replicas), number)))
+        return self._went[variable].gather(order[at])
+
+    def _part(self, replicas: Keys, lines: Keys) -> Keys:
+        """One number for a dataset replica and a line."""
+        return np.asarray(replicas * (self._cycle.lines.default + 1) + lines)
 
     # ---- blocks ------------------------------------------------------------------------------------------------------
 
