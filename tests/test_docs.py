@@ -93,7 +93,7 @@ def test_the_files_under_configs_are_the_defaults(name: str, kind: type[Settings
 
 def test_the_architecture_names_every_module_in_its_room() -> None:
     rooms = ARCHITECTURE.split("## The rooms")[1].split("```")[1]
-    named = {*re.findall(r"[a-z_]+", rooms)}
+    named = {*re.findall(r"[a-z_0-9]+", rooms)}
     for path in SOURCES:
         if path.stem not in ("__init__", "__main__") and not path.stem.endswith("_command"):
             assert path.stem.removesuffix("_commands") in named, path
