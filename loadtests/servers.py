@@ -153,12 +153,12 @@ def running(process: Process, *, ready: bool = True) -> Iterator[Server]:
 def shared_by(server: Server, processes: int) -> None:
     """Waits until so many processes of a server listen on its port."""
     until = time.monotonic() + READY_S
-    while _listeners(server.port) < processes:
-        assert time.monotonic() < until, f"{_listeners(server.port)} processes listen on port {server.port}"
+    while listeners(server.port) < processes:
+        assert time.monotonic() < until, f"{listeners(server.port)} processes listen on port {server.port}"
         time.sleep(LOOK_S)
 
 
-def _listeners(port: int) -> int:
+def listeners(port: int) -> int:
     """How many sockets listen on a port of the loopback."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
     return sum(row[1] == f"0100007F:{port:04X}" and row[3] == "0A" for row in rows)

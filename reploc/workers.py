@@ -110,6 +110,8 @@ class Crew:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for worker in self._crew:
+            worker.listen.close()
 
     async def take(self, settings: msgspec.Struct) -> None:
         """Tells all, and those that are started later, settings that changed."""

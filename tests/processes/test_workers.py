@@ -11,6 +11,7 @@ from daemon import failed, process, settings_file
 from grid import PATIENCE_S, index_settings, until
 from plain_http import ask
 
+from loadtests.servers import listeners
 from lrc.settings import LrcSettings
 from reploc.client import LrcClient
 from reploc.demo.processes import Process, free_port
@@ -68,12 +69,6 @@ async def ready(found: Process, workers: int = 2) -> set[int]:
     port = int(found.url.rpartition(":")[2])
     await come(lambda: listeners(port) == workers + 1, "every worker listens")
     return workers_of(main_pid(found))
-
-
-def listeners(port: int) -> int:
-    """How many sockets listen on a port of the loopback."""
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    return sum(line.split()[1] == f"0100007F:{port:04X}" and line.split()[3] == "0A" for line in lines)
 
 
 async def counted(found: Process, route: str) -> int:
