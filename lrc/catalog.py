@@ -6,6 +6,7 @@ thread, and from other processes with `read_only`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from lrc import attribute_reads, descending, index, layout, listings, loading
+from lrc import attribute_reads, change_log, descending, index, layout, listings, loading
 from lrc.descending import PairsPage
 from lrc.layout import State
 from lrc.listings import FilesPage
@@ -28,6 +29,7 @@ from lrc.reads import CollectionNames, View, totals
 from lrc.store import MAP_BYTES, ROW_ERRORS, Store, translated
 from reploc import names
 from reploc.attributes import Definition, SearchBody, SearchPage, Values, What
+from reploc.changes import Changes
 from reploc.digest import Digests
 from reploc.errors import CollectionUnknown, QueryInvalid, ReplocError
 from reploc.names import Pattern
@@ -210,6 +212,11 @@ class Catalog:
 
     # ---- soft state --------------------------------------------------------------------------------------------------
 
+    def changes(self, after: int, limit: int = PAGE_ITEMS) -> Changes:
+        """What commits changed after a position. Raises ChangesForgotten."""
+        with self.view() as view:
+            return change_log.page(view, after, limit)
+
     def state(self) -> State:
         """The counters: position, epoch, totals."""
         with self.view() as view:
@@ -282,7 +289,7 @@ class Catalog:
             overlay = Overlay()
             loading.prepare(view, overlay, load, bodies, faults)
             outcomes = [loading.decided(view, overlay, load, *each) for each in zip(bodies, faults, strict=True)]
-            flushed = index.flush(self.store, txn, overlay)
+            flushed = index.flush(self.store, txn, overlay, time.time())
             position = flushed.state.position if flushed else view.state().position
         answers = [one if isinstance(one, ReplocError) else Written(one.done, one.errors, position) for one in outcomes]
         if flushed is None:

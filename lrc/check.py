@@ -6,6 +6,7 @@ What must hold, of what `lrc/layout.py` draws:
 * each PFN of a record has its row, each LFN its digest, each LFN of a collection its member row; and no other rows;
 * a collection has files, its totals are the sums over them, and its id names it and no other;
 * the totals in the state are the sums over the records;
+* the log of changes ends at no later position than the state's, and counts the names that it holds;
 * what `lrc/value_check.py` says of attributes.
 
 One snapshot is read from end to end, or totals could not be compared; beside a live writer the store may grow for as
@@ -46,7 +47,15 @@ Progress: TypeAlias = Callable[[int, int], None]
 #: One row of a table: key and value.
 Row: TypeAlias = tuple[bytes, bytes]
 
-_TABLES = (layout.LFN, layout.PFN, layout.DIGEST, layout.MEMBER, layout.COLLECTION, layout.COLLECTION_NAME)
+_TABLES = (
+    layout.LFN,
+    layout.PFN,
+    layout.DIGEST,
+    layout.MEMBER,
+    layout.COLLECTION,
+    layout.COLLECTION_NAME,
+    layout.CHANGE,
+)
 
 
 class _Read(NamedTuple):
@@ -80,6 +89,7 @@ def check(catalog: Catalog, progress: Progress | None = None) -> Report:
             walk()
         inspection.totals()
         inspection.values()
+        inspection.changes()
         return inspection.report()
 
 
@@ -304,6 +314,19 @@ class _Inspection:
             if count != there:
                 self._say(f"the state says {count:,} {what}; there are {there:,}")
         self.progress(self.all_rows, self.all_rows)
+
+    def changes(self) -> None:
+        """Each row counts its names on from the row before, and none is of a commit that is still to come."""
+        position, logged = self.view.state().position, None
+        for key, value in self._rows(layout.CHANGE):
+            at, stored = layout.position_of(key), layout.decode_changes(value)
+            if at > position:
+                self._say(f"the log of changes has position {at}; the state says {position}")
+            if logged is not None and stored.logged != logged + len(stored.lfns):
+                self._say(
+                    f"the log of changes counts {stored.logged} names up to position {at}; there are more or fewer"
+                )
+            logged = stored.logged
 
     def values(self) -> None:
         """The values of PFNs, and the index over all values."""

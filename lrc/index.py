@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from lrc import layout, value_rows
+from lrc import change_log, layout, value_rows
 from lrc.layout import State, StoredCollection, StoredRecord
 from lrc.mappings import Overlay, Record
 from lrc.news import News
@@ -78,8 +78,9 @@ class _Rows:
             totals.bytes += sign * size
 
 
-def flush(store: Store, txn: Transaction, overlay: Overlay) -> Flushed | None:
-    """Write the overlay's changes; None where there are none. The position goes up by one."""
+def flush(store: Store, txn: Transaction, overlay: Overlay, now: float) -> Flushed | None:
+    """Write the overlay's changes, made `now` (seconds since the epoch); None where there are none. The position goes
+    up by one."""
     changes = overlay.changes()
     if not changes and not value_rows.are_changed(overlay):
         return None
@@ -104,8 +105,14 @@ def flush(store: Store, txn: Transaction, overlay: Overlay) -> Flushed | None:
         mappings=state.mappings + rows.mappings,
     )
     store.put_state(txn, state)
+    change_log.append(store, txn, state.position, now, _names(changes))
     came = digest.from_stored(b"".join(added))
     return Flushed(News(state.position, came, removed, rows.created, rows.deleted, rows.moved, changed), state)
+
+
+def _names(changes: Sequence[Change]) -> list[str]:
+    """The LFNs that changed, each once."""
+    return list({record.lfn: None for change in changes for record in change if record is not None})
 
 
 # ---- the difference --------------------------------------------------------------------------------------------------

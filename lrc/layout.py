@@ -16,6 +16,7 @@ locked. In the environment are these tables; all numbers in keys are big-endian,
     attribute_name   attribute id (4)            "l" or "p", name                               no
     pfn_values       PFN key                     StoredPfnValues                                no
     value            attribute id (4), value     LFN key or PFN key                             yes
+    change           position (8)                StoredChanges                                  no
 
 State and all that is Stored… are MessagePack arrays of their fields in order. The values of an LFN lie in its record,
 those of a PFN in a row of their own. In the key of the table `value` a value is bytes in its order (`lrc/values.py`).
@@ -87,9 +88,10 @@ ATTRIBUTE = Table("attribute")
 ATTRIBUTE_NAME = Table("attribute_name")
 PFN_VALUES = Table("pfn_values")
 VALUE = Table("value", many=True)
+CHANGE = Table("change")
 TABLES = (
     *(META, LFN, PFN, DIGEST, COLLECTION, COLLECTION_NAME, MEMBER),
-    *(ATTRIBUTE, ATTRIBUTE_NAME, PFN_VALUES, VALUE),
+    *(ATTRIBUTE, ATTRIBUTE_NAME, PFN_VALUES, VALUE, CHANGE),
 )
 
 
@@ -151,12 +153,21 @@ class StoredPfnValues(Struct, frozen=True, array_like=True, forbid_unknown_field
     pfn: str | None = None
 
 
+class StoredChanges(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """What one commit changed: when (seconds since the epoch), the number of names logged up to it, and its LFNs."""
+
+    at: float
+    logged: int
+    lfns: tuple[str, ...]
+
+
 encode = msgspec.msgpack.Encoder().encode
 decode_state = msgspec.msgpack.Decoder(State).decode
 decode_record = msgspec.msgpack.Decoder(StoredRecord).decode
 decode_collection = msgspec.msgpack.Decoder(StoredCollection).decode
 decode_attribute = msgspec.msgpack.Decoder(StoredAttribute).decode
 decode_pfn_values = msgspec.msgpack.Decoder(StoredPfnValues).decode
+decode_changes = msgspec.msgpack.Decoder(StoredChanges).decode
 
 
 def format_value(version: int = LAYOUT_VERSION) -> bytes:
@@ -209,6 +220,16 @@ def slot_keys(slot: int, slots: int) -> list[bytes]:
 def id_key(collection_id: int) -> bytes:
     """The key of a collection's id in `collection_name` and `member`."""
     return collection_id.to_bytes(8, "big")
+
+
+def position_key(position: int) -> bytes:
+    """The key of a commit in `change`."""
+    return position.to_bytes(8, "big")
+
+
+def position_of(key: bytes | memoryview) -> int:
+    """The commit of a row of `change`."""
+    return int.from_bytes(key, "big")
 
 
 def attribute_key(what: What, name: str) -> bytes:

@@ -18,6 +18,7 @@ from lrc.listings import FilesPage
 from lrc.threads import Threads
 from reploc import names
 from reploc.actions import Action, all_lfns, everything, one_lfn
+from reploc.changes import Changes, ChangesQuery
 from reploc.errors import LfnUnknown, QueryInvalid
 from reploc.routes import Call, Done, Route, Stream, get, post
 from reploc.turn import Turn
@@ -127,6 +128,14 @@ class Reading:
                 action=may,
                 acts_on=named.one_collection,
             ),
+            get(
+                "/v1/changes",
+                self.changes,
+                ChangesQuery,
+                "What commits changed after a position",
+                action=may,
+                acts_on=everything,
+            ),
             get("/v1/dump", self.dump, DumpQuery, "The whole catalog", action=may, acts_on=everything),
         ]
 
@@ -167,6 +176,9 @@ class Reading:
         name = names.require(call.what.name, "name")
         self._catalog.collection(name)
         return await self._listed(partial(self._catalog.collection_files, name), call.what)
+
+    async def changes(self, call: Call[ChangesQuery]) -> Changes:
+        return await self._threads.run(lambda: self._catalog.changes(call.what.after, call.what.limit))
 
     async def dump(self, call: Call[DumpQuery]) -> Files | Stream[LfnReplica]:
         return await self._listed(self._catalog.files, call.what)

@@ -29,8 +29,9 @@ class Upgraded(Struct, frozen=True):
 
 
 def _attributes(store: Store, txn: Transaction) -> None:
-    """To version 2: the tables of user-defined attributes, which are empty. All records stay as they are."""
-    for table in (Table("attribute"), Table("attribute_name"), Table("pfn_values"), Table("value", many=True)):
+    """To version 2: the tables of user-defined attributes and of changes, which are empty. Records stay as they are."""
+    plain = (Table(name) for name in ("attribute", "attribute_name", "pfn_values", "change"))
+    for table in (*plain, Table("value", many=True)):
         store.open_table(table, txn)
 
 

@@ -26,6 +26,7 @@
     │   ├── NotIndexed             the index's settings leave out what was asked for
     │   ├── OperationUnknown
     │   └── NotRedirectable        there are copies, but none that a client can be sent to
+    ├── ChangesForgotten      410  a catalog's log of changes does not reach back so far
     ├── Conflict              409  the state of the service forbids it
     │   ├── LfnExists · AttributesDiffer · PfnsFull · DigestCollision
     │   ├── AttributeExists · AttributeInUse · AttributesFull · ValueExists
@@ -201,6 +202,11 @@ class PfnUnknown(NotFound):
 
 class MappingUnknown(NotFound):
     code, title = "mapping-unknown", "the LFN is known, but not with this PFN"
+
+
+class ChangesForgotten(ReplocError):
+    code, status, title = "changes-forgotten", 410, "the log of changes does not reach back so far"
+    hint = "read the catalog anew"
 
 
 class CollectionUnknown(NotFound):

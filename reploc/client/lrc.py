@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Literal
 
 from reploc import names
+from reploc.changes import Change, Changes
 from reploc.client.attributes import AttributesClient
 from reploc.client.batches import batch_size, cut, joined
 from reploc.client.calls import Calls
@@ -197,6 +198,15 @@ class LrcClient(Calls):
         return self._transport.stream(request, self._request_s)
 
     # ---- the service itself
+
+    async def changes(self, after: int) -> AsyncIterator[Change]:
+        """What commits changed after a position, by position. Raises ChangesForgotten."""
+        follow: int | None = after
+        while follow is not None:
+            page = await self._get("/v1/changes", Changes, after=str(follow))
+            for change in page.changes:
+                yield change
+            follow = page.next
 
     async def push(self) -> SenderStatus:
         """Makes the catalog send what it owes the index now, and says what it then still owes."""
