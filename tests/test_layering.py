@@ -13,6 +13,14 @@ PACKAGES = ("reploc", *sorted(SERVICES))
 
 #: Modules that hold rules: no clock, no chance, no input or output. `now` and `rng` are their arguments.
 PURE = {
+    "consistency.compare",
+    "consistency.intervals",
+    "consistency.limits",
+    "consistency.records",
+    "consistency.report",
+    "consistency.tally",
+    "consistency.verdict",
+    "reploc.changes",
     "reploc.actions",
     "reploc.client.batches",
     "reploc.client.demands",
@@ -143,7 +151,7 @@ SEAMS = {
     "pybloom_live": {"reploc.bloom"},
     "aetcd": {"reploc.etcd"},
     "uhashring": {"reploc.ring"},
-    "mmh3": {"reploc.digest"},
+    "mmh3": {"reploc.digest", "consistency.catalog"},
     "prometheus_client": {"reploc.telemetry"},
     "uvloop": {"reploc.service", "reploc.worker"},
     "jwt": {"reploc.security.tokens"},
@@ -155,7 +163,9 @@ SEAMS = {
         "reploc.security.credentials",
     },
     "ssl": {"reploc.security.tls", "reploc.security.credentials"},
+    "pyarrow": {"consistency.parts", "consistency.listers.dump"},
     "sqlalchemy": {
+        "consistency.history",
         "reploc.sql",
         "fileops.tables",
         "fileops.journal",
@@ -242,8 +252,8 @@ def test_imports_stand_at_the_top(name: str) -> None:
 def test_only_declared_packages_are_imported() -> None:
     declared = {
         "aetcd", "aiohttp", "bitarray", "click", "cryptography", "fsspec", "jwt", "lmdb", "matplotlib", "mmh3",
-        "msgspec", "numpy", "plotly", "polars", "prometheus_client", "pybloom_live", "rich", "sqlalchemy", "uhashring",
-        "uvloop", "yarl", "zstandard",
+        "msgspec", "numpy", "plotly", "polars", "prometheus_client", "pyarrow", "pybloom_live", "rich", "sqlalchemy",
+        "uhashring", "uvloop", "yarl", "zstandard",
     }  # fmt: skip
     outside = {module.partition(".")[0] for tree in MODULES.values() for module in imported(tree)}
     assert outside - set(PACKAGES) - {"configs"} - sys.stdlib_module_names <= declared

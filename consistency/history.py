@@ -1,0 +1,296 @@
+"""Runs, verdicts and lost files, durable in SQL: what the next run needs of the last one, and what people look up.
+
+runs       one row a run: its site, state, when it began, and its report as JSON
+findings   what each run found, by raw bytes of the path
+verdicts   what is known of a site after its last run that counted, by raw bytes of the path
+done       what was acted on, for the weekly limits
+lost       files that no site has any more; they stay until a person acknowledges them
+locks      which sites are being checked, so that two runs never work on one
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import polars as pl
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Double,
+    Engine,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from consistency.limits import BOUNDED, WEEK_S, Bounded
+from consistency.report import Report
+from consistency.verdict import VERDICTS
+from reploc import sql
+from reploc.errors import Conflict, NotFound
+from reploc.sql import failures
+
+metadata = MetaData()
+_Id = BigInteger().with_variant(Integer, "sqlite")
+#: Rows of one insertion.
+INSERT_ROWS = 10_000
+#: Seconds after which a run that was not heard of has ended without a word.
+LOCK_S = 120.0
+
+runs = Table(
+    "consistency_runs",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("site", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("began_at", Double, nullable=False),
+    Column("report", Text, nullable=False),
+)
+Index("consistency_runs_of_site", runs.c.site, runs.c.id)
+
+
+def _verdict_columns() -> list[Column[Any]]:
+    kinds: dict[Any, Any] = {pl.Binary: LargeBinary, pl.Int64: BigInteger, pl.Float64: Double, pl.Boolean: Integer}
+    columns = [Column("path", LargeBinary, primary_key=True)]
+    columns += [Column(name, kinds.get(kind.base_type(), Text)) for name, kind in VERDICTS.items() if name != "path"]
+    return columns
+
+
+findings = Table(
+    "consistency_findings",
+    metadata,
+    Column("run", _Id, primary_key=True, autoincrement=False),
+    *_verdict_columns(),
+)
+verdicts = Table(
+    "consistency_verdicts",
+    metadata,
+    Column("site", Text, primary_key=True),
+    *_verdict_columns(),
+)
+done = Table(
+    "consistency_done",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("site", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("path", LargeBinary, nullable=False),
+    Column("at", Double, nullable=False),
+)
+Index("consistency_done_of_site", done.c.site, done.c.at)
+lost = Table(
+    "consistency_lost",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("path", LargeBinary, primary_key=True),
+    Column("lfn", Text, nullable=False),
+    Column("size", BigInteger),
+    Column("since", Double, nullable=False),
+    Column("acknowledged_by", Text),
+)
+locks = Table(
+    "consistency_locks",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("heard_at", Double, nullable=False),
+)
+
+MIGRATIONS: tuple[sql.Migration, ...] = (metadata.create_all,)
+
+
+class RunUnknown(NotFound):
+    """No such run."""
+
+    code, title = "run-unknown", "there is no such run"
+
+
+class SiteBusy(Conflict):
+    """Another run is at work on the site."""
+
+    code, title = "site-busy", "another run checks this site"
+    hint = "wait for it to end"
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """A file that no site has any more."""
+
+    site: str
+    lfn: str
+    size: int | None
+    since: float
+    acknowledged_by: str | None
+
+
+class History:
+    """The database of the checker. Every method raises Unavailable or StoreError where it cannot be reached."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._engine: Engine = sql.opened(url, "consistency", MIGRATIONS)
+
+    def close(self) -> None:
+        """Ends the connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        with failures(self._url), self._engine.begin() as connection:
+            yield connection
+
+    # ---- runs -------------------------------------------------------------------------------------------------------
+
+    def begin(self, site: str, now: float) -> int:
+        """A new run's number."""
+        with self._begin() as connection:
+            made = connection.execute(
+                insert(runs).values(site=site, state="running", began_at=now, report="").returning(runs.c.id)
+            )
+            return int(made.scalar_one())
+
+    def end(self, report: Report, found: pl.DataFrame, *, counts: bool) -> None:
+        """Keeps a run's report and verdicts; where it counts, they are what is known of the site from now on."""
+        with self._begin() as connection:
+            self._write_report(connection, report)
+            _insert(connection, findings, found, run=report.run)
+            if counts:
+                _know(connection, report.site, found)
+
+    def release(self, report: Report) -> None:
+        """Makes a run count that was held: its verdicts are what is known of the site from now on."""
+        found = self.findings(report.run)
+        with self._begin() as connection:
+            self._write_report(connection, report)
+            _know(connection, report.site, found)
+
+    def rewrite(self, report: Report) -> None:
+        """Another report of the same run."""
+        with self._begin() as connection:
+            self._write_report(connection, report)
+
+    def _write_report(self, connection: Connection, report: Report) -> None:
+        body = msgspec.json.encode(report).decode()
+        connection.execute(update(runs).where(runs.c.id == report.run).values(state=report.state, report=body))
+
+    def report(self, run: int) -> Report:
+        """A run that has ended. Raises RunUnknown."""
+        with self._begin() as connection:
+            body = connection.scalar(select(runs.c.report).where(runs.c.id == run))
+        if not body:
+            raise RunUnknown(f"run {run} is not known, or has not ended")
+        return msgspec.json.decode(body, type=Report)
+
+    def reports(self, site: str | None, limit: int) -> list[Report]:
+        """The newest runs that have ended, the newest first."""
+        asked = select(runs.c.report).where(runs.c.report != "").order_by(runs.c.id.desc()).limit(limit)
+        with self._begin() as connection:
+            bodies = connection.scalars(asked if site is None else asked.where(runs.c.site == site)).all()
+        return [msgspec.json.decode(body, type=Report) for body in bodies]
+
+    def findings(self, run: int) -> pl.DataFrame:
+        """What was known after a run, by path, in the columns of VERDICTS."""
+        with self._begin() as connection:
+            asked = select(*(findings.c[name] for name in VERDICTS.names())).where(findings.c.run == run)
+            return _frame(connection.execute(asked.order_by(findings.c.path)).all())
+
+    # ---- what is known of a site ------------------------------------------------------------------------------------
+
+    def verdicts(self, site: str) -> pl.DataFrame:
+        """What is known after the last run that counted, by path, in the columns of VERDICTS."""
+        with self._begin() as connection:
+            asked = select(*(verdicts.c[name] for name in VERDICTS.names())).where(verdicts.c.site == site)
+            return _frame(connection.execute(asked.order_by(verdicts.c.path)).all())
+
+    def note_done(self, site: str, kind: Bounded, paths: Sequence[bytes], now: float) -> None:
+        """Counts what was acted on."""
+        rows = [{"site": site, "kind": kind, "path": path, "at": now} for path in paths]
+        with self._begin() as connection:
+            for at in range(0, len(rows), INSERT_ROWS):
+                connection.execute(insert(done), rows[at : at + INSERT_ROWS])
+
+    def done_this_week(self, site: str, now: float) -> dict[Bounded, int]:
+        """How much of each kind was acted on in the week before."""
+        asked = select(done.c.kind, func.count()).where(done.c.site == site, done.c.at > now - WEEK_S)
+        with self._begin() as connection:
+            rows = connection.execute(asked.group_by(done.c.kind)).all()
+        counts = {row[0]: int(row[1]) for row in rows}
+        return {kind: counts.get(kind, 0) for kind in BOUNDED}
+
+    # ---- lost files -------------------------------------------------------------------------------------------------
+
+    def note_lost(self, site: str, path: bytes, lfn: str, size: int | None, now: float) -> None:
+        """Puts a file on the list, where it stays as it was if it is there already."""
+        with self._begin() as connection:
+            known = connection.scalar(select(lost.c.lfn).where(lost.c.site == site, lost.c.path == path))
+            if known is None:
+                connection.execute(insert(lost).values(site=site, path=path, lfn=lfn, size=size, since=now))
+
+    def lost(self, site: str | None) -> list[Lost]:
+        """The lost files, by site and LFN."""
+        asked = select(lost.c.site, lost.c.lfn, lost.c.size, lost.c.since, lost.c.acknowledged_by)
+        with self._begin() as connection:
+            rows = connection.execute(asked if site is None else asked.where(lost.c.site == site)).all()
+        return sorted((Lost(*row) for row in rows), key=lambda each: (each.site, each.lfn))
+
+    def acknowledge(self, site: str, lfn: str, who: str) -> list[bytes]:
+        """Takes note that a person knows of a loss; the paths of the file. Raises NotFound: it is not on the list."""
+        same = (lost.c.site == site, lost.c.lfn == lfn)
+        with self._begin() as connection:
+            paths = connection.scalars(select(lost.c.path).where(*same)).all()
+            if not paths:
+                raise NotFound(f"{lfn!r} is not on the list of lost files of {site}")
+            connection.execute(update(lost).where(*same).values(acknowledged_by=who))
+        return list(paths)
+
+    # ---- one run at a time ------------------------------------------------------------------------------------------
+
+    def lock(self, site: str, holder: str, now: float) -> None:
+        """Takes a site for a run, or says again that it is at work. Raises SiteBusy."""
+        with self._begin() as connection:
+            row = connection.execute(select(locks.c.holder, locks.c.heard_at).where(locks.c.site == site)).first()
+            if row is None:
+                connection.execute(insert(locks).values(site=site, holder=holder, heard_at=now))
+            elif row.holder == holder or now - row.heard_at > LOCK_S:
+                connection.execute(update(locks).where(locks.c.site == site).values(holder=holder, heard_at=now))
+            else:
+                raise SiteBusy(f"{site} is being checked by {row.holder}")
+
+    def unlock(self, site: str, holder: str) -> None:
+        """Gives a site back."""
+        with self._begin() as connection:
+            connection.execute(delete(locks).where(locks.c.site == site, locks.c.holder == holder))
+
+
+def _know(connection: Connection, site: str, known: pl.DataFrame) -> None:
+    connection.execute(delete(verdicts).where(verdicts.c.site == site))
+    _insert(connection, verdicts, known, site=site)
+
+
+def _insert(connection: Connection, table: Table, frame: pl.DataFrame, **more: object) -> None:
+    for part in frame.iter_slices(INSERT_ROWS):
+        connection.execute(insert(table), [row | more for row in part.to_dicts()])
+
+
+def _frame(rows: Sequence[Any]) -> pl.DataFrame:
+    columns = zip(*rows, strict=True) if rows else [[] for _ in VERDICTS]
+    made = {name: list(values) for name, values in zip(VERDICTS.names(), columns, strict=True)}
+    return pl.DataFrame(
+        {
+            name: pl.Series(name, [None if each is None else bool(each) for each in values], dtype=pl.Boolean)
+            if VERDICTS[name] == pl.Boolean
+            else pl.Series(name, values, dtype=VERDICTS[name])
+            for name, values in made.items()
+        }
+    )

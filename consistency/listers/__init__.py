@@ -1,0 +1,1 @@
+"""Listers: what says what a directory of a site's storage holds, one for each way of asking."""
