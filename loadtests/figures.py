@@ -52,6 +52,7 @@ PROGRAMS = (
     Program("whole_world"),
     Program("mixed"),
     Program("block_totals"),
+    Program("inventory_load"),
     Program("detox"),
 )
 NAMES = [program.name for program in PROGRAMS]

@@ -73,7 +73,8 @@ def _replicas(base: Inventory, observations: Mapping[str, Observation], ordered:
     parts: dict[str, list[Array]] = {name: [] for name in ("block", "site", "files", "bytes", "last_update")}
     for key, name in enumerate(base.sites["name"]):
         seen = observations.get(name, Observation())
-        new = np.setdiff1d(ordered.copied[0][ordered.copied[1] == key], seen.blocks).astype(np.uint32)
+        here = np.unique(ordered.copied[0][ordered.copied[1] == key])
+        new = here[~np.isin(here, seen.blocks)].astype(np.uint32) if len(here) else here.astype(np.uint32)
         nothing = np.zeros(len(new), dtype=np.uint32)
         parts["block"] += [seen.blocks, new]
         parts["files"] += [seen.files, nothing]

@@ -18,7 +18,7 @@ from placement import packs, tables
 from placement.database import DEFINITIONS, advance, count
 from placement.files import Place
 from placement.known import Known
-from placement.schemas import Schema
+from placement.schemas import Schema, empty
 from reploc.names import split_block
 
 #: Rows that are read or written at once: some thirty megabytes of packs.
@@ -97,8 +97,11 @@ def _rows(connection: Connection, names: pl.Series) -> Iterator[Any]:
 
 
 def _attributes(rows: Sequence[Any]) -> pl.DataFrame:
-    columns = {name: [getattr(row, name) for row in rows] for name in ("id", *DATASETS_TOLD)}
-    return pl.DataFrame(columns, schema={"id": pl.Int64(), **DATASETS_TOLD})
+    schema = {"id": pl.Int64(), **DATASETS_TOLD}
+    if not rows:
+        return empty(schema)
+    columns = dict(zip((column.name for column in _COLUMNS), zip(*rows, strict=True), strict=True))
+    return pl.DataFrame({name: columns[name] for name in schema}, schema=schema)
 
 
 def _unpacked(rows: Sequence[Any]) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -76,7 +77,11 @@ def read(connection: Connection, known: Known, site_ids: dict[int, int], group_i
 
 def _columns(connection: Connection, table: Table, columns: Sequence[str]) -> dict[str, Array]:
     rows = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(select(*(table.c[name] for name in columns)))
-    parts = [np.array(part, dtype=np.int64).reshape(-1, len(columns)) for part in rows.partitions()]
+    # Of a flat iteration over all values: an array of rows would look at each row's attributes first.
+    parts = [
+        np.fromiter(chain.from_iterable(part), np.int64, len(part) * len(columns)).reshape(-1, len(columns))
+        for part in rows.partitions()
+    ]
     whole = np.concatenate(parts) if parts else np.zeros((0, len(columns)), dtype=np.int64)
     return {name: whole[:, number] for number, name in enumerate(columns)}
 

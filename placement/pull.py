@@ -19,6 +19,8 @@ from reploc.client.transport import HttpTransport, Request
 from reploc.errors import AnswerInvalid, ReplocError, Unreachable
 from reploc.holdings import ARROW, COLUMNS, Holdings
 
+#: Sites whose news is under way at once: the next one comes while one is taken over.
+AT_ONCE = 2
 #: Seconds in which a node must say of whom it has news, and in which it must tell of one site: a hundred megabytes.
 ASK_S = 10.0
 FETCH_S = 60.0
@@ -47,7 +49,8 @@ class Pull:
         for news in heard.values():
             if news not in changed and self._keeper.observation(news.site).news_at is not None:
                 await asyncio.to_thread(self._keeper.renew, news)
-        taken = [news.site for news in changed if await self._take(news)]
+        done = await side_by_side(self._take, changed, AT_ONCE)
+        taken = [news.site for news, well in zip(changed, done, strict=True) if well]
         await asyncio.to_thread(self._keeper.settle)
         missing = observations.missing(list(told.values()), heard)
         return Pulled(sorted(taken), missing, round(asyncio.get_running_loop().time() - began, 3))
