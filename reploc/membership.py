@@ -47,8 +47,8 @@ class MembershipSettings(Settings, frozen=True):
 
     kind: Annotated[Literal["static", "etcd"], Meta(description="static: index.nodes. etcd: who is there.")] = "static"
     endpoints: Annotated[
-        list[str], Meta(description="HOST:PORT of each member of the etcd cluster.", min_length=1, max_length=100)
-    ] = field(default_factory=lambda: ["127.0.0.1:2379"])
+        list[str], Meta(description="http://HOST:PORT of each member of the etcd.", min_length=1, max_length=100)
+    ] = field(default_factory=lambda: ["http://127.0.0.1:2379"])
     prefix: Annotated[str, Meta(description="Where in the etcd this index is; its own for each.", min_length=1)] = (
         "/reploc/"
     )
@@ -63,9 +63,7 @@ class MembershipSettings(Settings, frozen=True):
 
     def __post_init__(self) -> None:
         for endpoint in self.endpoints:
-            host, _, port = endpoint.rpartition(":")
-            if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
-                raise ValueError(f"{endpoint!r} is not HOST:PORT")
+            require_url(endpoint, "endpoint")
 
 
 def described(kind: str, name: str, url: str, parameters: dict[str, str | int | float]) -> Service:

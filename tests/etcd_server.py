@@ -21,10 +21,10 @@ class EtcdServer:
         self._path = path
         self._client, self._peer = free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        self.endpoint = f"127.0.0.1:{self._client}"
+        self.url = f"http://127.0.0.1:{self._client}"
 
     async def start(self) -> None:
-        client, peer = f"http://{self.endpoint}", f"http://127.0.0.1:{self._peer}"
+        client, peer = self.url, f"http://127.0.0.1:{self._peer}"
         args = ["--data-dir", str(self._path / "etcd"), "--listen-client-urls", client]
         args += ["--advertise-client-urls", client, "--listen-peer-urls", peer]
         args += ["--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"]

@@ -143,13 +143,13 @@ SEAMS = {
         "reploc.routes",
         "reploc.service",
         "reploc.client.transport",
+        "reploc.etcd",
         "fileops.movers.web",
     },
     "plotly": {"placement.detox.plots"},
     "matplotlib": {"placement.detox.plots"},
     "lmdb": {"lrc.layout", "lrc.catalog", "lrc.store", "lrc.whole"},
     "pybloom_live": {"reploc.bloom"},
-    "aetcd": {"reploc.etcd"},
     "uhashring": {"reploc.ring"},
     "mmh3": {"reploc.digest", "consistency.catalog"},
     "prometheus_client": {"reploc.telemetry"},
@@ -243,7 +243,7 @@ def test_no_module_imports_itself_in_a_circle() -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_imports_stand_at_the_top(name: str) -> None:
     """Save for optional extras, which are imported where they are used."""
-    optional = {"aetcd", "fsspec", "matplotlib", "zstandard"}
+    optional = {"fsspec", "matplotlib", "zstandard"}
     for function in ast.walk(MODULES[name]):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             assert {module.partition(".")[0] for module in imported(function)} <= optional, f"{name}.{function.name}"
@@ -251,7 +251,7 @@ def test_imports_stand_at_the_top(name: str) -> None:
 
 def test_only_declared_packages_are_imported() -> None:
     declared = {
-        "aetcd", "aiohttp", "bitarray", "click", "cryptography", "fsspec", "jwt", "lmdb", "matplotlib", "mmh3",
+        "aiohttp", "bitarray", "click", "cryptography", "fsspec", "jwt", "lmdb", "matplotlib", "mmh3",
         "msgspec", "numpy", "plotly", "polars", "prometheus_client", "pyarrow", "pybloom_live", "rich", "sqlalchemy",
         "uhashring", "uvloop", "yarl", "zstandard",
     }  # fmt: skip

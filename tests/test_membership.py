@@ -14,7 +14,7 @@ from plain_http import ask
 from test_ring_changes import EXPIRY_S, LFNS, NOWHERE, POOL, REDUNDANCY, Changing
 
 import rli.server
-from reploc.errors import Unreachable
+from reploc.errors import NameInvalid, Unreachable
 from reploc.members import IndexSettings
 from reploc.membership import MembershipSettings
 from rli.settings import RliSettings
@@ -77,7 +77,7 @@ async def enlisting(path: Path, etcd: EtcdServer, seed: int) -> AsyncIterator[En
     """Three of five nodes run, and three sites hold names that overlap."""
     print(f"seed {seed}")
     pool = index_settings(POOL, redundancy=REDUNDANCY, expiry_s=EXPIRY_S)
-    membership = MembershipSettings(kind="etcd", endpoints=[etcd.endpoint], lease_s=2, settle_s=0.5)
+    membership = MembershipSettings(kind="etcd", endpoints=[etcd.url], lease_s=2, settle_s=0.5)
     world = Grid(path, replace(pool, nodes=pool.nodes[:3]))
     world.nodes = {}
     ring = Enlisting(world, pool, Random(seed), membership)
@@ -155,8 +155,8 @@ async def test_members_tells_every_service_as_it_describes_itself(tmp_path: Path
 
 async def test_an_index_node_does_not_start_without_its_registry_and_says_so(tmp_path: Path) -> None:
     pool = index_settings(1)
-    membership = MembershipSettings(kind="etcd", endpoints=["127.0.0.1:1"])
-    with pytest.raises(Unreachable, match=r"etcd 127\.0\.0\.1:1"):
+    membership = MembershipSettings(kind="etcd", endpoints=["http://127.0.0.1:1"])
+    with pytest.raises(Unreachable, match=r"etcd http://127\.0\.0\.1:1"):
         await enlisted("n0", pool, membership).start()
     site = Site("A", tmp_path / "A", replace(pool, nodes=[]), membership)
     await site.start()
@@ -167,7 +167,7 @@ async def test_an_index_node_does_not_start_without_its_registry_and_says_so(tmp
 
 async def test_a_second_node_of_one_name_does_not_take_the_firsts_place(tmp_path: Path, etcd: EtcdServer) -> None:
     pool = index_settings(1)
-    membership = MembershipSettings(kind="etcd", endpoints=[etcd.endpoint], lease_s=1, settle_s=0.1)
+    membership = MembershipSettings(kind="etcd", endpoints=[etcd.url], lease_s=1, settle_s=0.1)
     first = enlisted("n0", pool, membership)
     await first.start()
     site = Site("A", tmp_path / "A", replace(pool, nodes=[]), membership)
@@ -189,9 +189,9 @@ async def test_a_second_node_of_one_name_does_not_take_the_firsts_place(tmp_path
             await each.stop()
 
 
-@pytest.mark.parametrize("endpoint", ["localhost", ":1", "a:b", "a:0", "a:70000"])
+@pytest.mark.parametrize("endpoint", ["localhost:2379", "http://", "http://a:b", "ftp://a:1", "http://a:70000"])
 def test_an_endpoint_that_is_none_is_refused(endpoint: str) -> None:
-    with pytest.raises(ValueError, match="is not HOST:PORT"):
+    with pytest.raises(NameInvalid, match="endpoint"):
         MembershipSettings(endpoints=[endpoint])
 
 
