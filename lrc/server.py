@@ -211,7 +211,7 @@ async def compose(settings: LrcSettings) -> AsyncIterator[Daemon]:
                 on_listening=lambda url: membership.announce(updater.listening(url)),
                 ports=[partial(rls.listening, settings)] if settings.rls.listen else [],
                 reloadable=server.reloadable,
-                workers=Workers("lrc.worker", settings.workers - 1, ended=catalog.store.forget_dead_readers)
+                workers=Workers("lrc.worker", ended=catalog.store.forget_dead_readers)
                 if settings.workers > 1
                 else None,
             )

@@ -61,13 +61,12 @@ _families = msgspec.json.Decoder(list[Family]).decode
 
 @dataclass(frozen=True)
 class Workers:
-    """What a daemon says of its workers: the module that they run (`python -m`), how many, and what they inherit.
+    """What a daemon says of its workers: the module that they run (`python -m`), and a descriptor that they inherit.
 
     `ended` is called after each end of one, before the next is started.
     """
 
     module: str
-    count: int
     memory: int = -1
     ended: Callable[[], object] = str
 
@@ -96,10 +95,6 @@ class Crew:
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
 
-    def pids(self) -> list[int]:
-        """The processes that are alive."""
-        return [worker.process.pid for worker in self._crew if worker.process and worker.process.returncode is None]
-
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._keep(worker)) for worker in self._crew]
 
@@ -127,7 +122,12 @@ class Crew:
     async def _keep(self, worker: _Worker) -> None:
         """Keeps one place taken."""
         while not self._stopping:
-            worker.process = await self._started(worker)
+            try:
+                worker.process = await self._started(worker)
+            except OSError as wrong:
+                telemetry.event("worker.not-started", detail=str(wrong))
+                await asyncio.sleep(RESTART_S)
+                continue
             status = await worker.process.wait()
             if self._stopping:
                 return

@@ -380,7 +380,7 @@ async def compose(settings: RliSettings) -> AsyncIterator[Daemon]:
             not_ready=server.not_ready,
             reloadable=server.reloadable,
             ports=[partial(server.rls.listening, settings)] if settings.rls.listen else [],
-            workers=Workers("rli.worker", settings.workers - 1, shared.descriptor) if shared else None,
+            workers=Workers("rli.worker", shared.descriptor) if shared else None,
         )
     finally:
         await transport.close()
