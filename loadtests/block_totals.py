@@ -90,9 +90,9 @@ def _sender(site: int, blocks: int, index: IndexSettings) -> Sender:
     name = f"site-{site:02d}.example.org"
     identity = Identity(name, f"http://{name}:39280", f"sender of {name}", incarnation=1)
     counts = np.zeros(index.slots, dtype=np.int64)
-    form = SlotTotals(index.slots)
+    form = SlotTotals(index.partition)
     sender = Sender(identity, 1, index, counts, position=1, now=time.monotonic(), about="collections", form=form)
-    sender.rebuilt(build_totals(range(index.slots), _told_of(site, blocks), index.slots), position=1)
+    sender.rebuilt(build_totals(range(index.slots), _told_of(site, blocks), index.partition), position=1)
     return sender
 
 

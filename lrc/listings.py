@@ -54,6 +54,21 @@ def all_totals(view: View) -> list[CollectionTotals]:
         return [totals(layout.decode_collection(value)) for _, value in cursor]
 
 
+def named(view: View, chunk: int) -> Iterator[tuple[list[str], list[str | None]]]:
+    """All LFNs with the collection of each, so many at a time, in key order."""
+    names_found: list[str] = []
+    collections_found: list[str | None] = []
+    with view.cursor(layout.LFN) as cursor:
+        for key, value in cursor:
+            stored = layout.decode_record(value)
+            names_found.append(lfn_of(key, stored))
+            collections_found.append(view.collection_name(stored.collection))
+            if len(names_found) == chunk:
+                yield names_found, collections_found
+                names_found, collections_found = [], []
+    yield names_found, collections_found
+
+
 def lfns_of_pfn(view: View, pfn: str, limit: int, after: str | None = None) -> Names:
     """The LFNs that a PFN stands under; none where the catalog does not hold it."""
     found = list(islice(view.holders(pfn, after), limit + 1))

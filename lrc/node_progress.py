@@ -49,22 +49,23 @@ class UnderWay:
 class NodeState:
     """What one node is owed. Arrays have a place for every slot of the index."""
 
-    def __init__(self, node: Node, owned: Slots, site: str, index: IndexSettings, now: float) -> None:
+    def __init__(self, node: Node, owned: Slots, slots: int, site: str, index: IndexSettings, now: float) -> None:
+        """`owned` are those of the sender's `slots` that the node is to have, ascending."""
         self.name = node.name
         self.url = require_url(node.url)
         self.under_way: UnderWay | None = None
         self._site = site
         self._index = index
         #: The slots that the node is told of: its own, and for a while those that it lost.
-        self.told: Flags = np.zeros(index.slots, dtype=bool)
+        self.told: Flags = np.zeros(slots, dtype=bool)
         #: Until when the node is told of a slot that it lost; infinite for all others.
-        self._told_until: NDArray[np.float64] = np.full(index.slots, np.inf)
+        self._told_until: NDArray[np.float64] = np.full(slots, np.inf)
         #: Slots that the node holds, or may hold, and is not told of any more.
-        self._drop: Flags = np.zeros(index.slots, dtype=bool)
+        self._drop: Flags = np.zeros(slots, dtype=bool)
         #: The sequence that the node holds of each slot, as far as it said; 0 where it holds none.
-        self._acknowledged: Sequences = np.zeros(index.slots, dtype=np.uint64)
+        self._acknowledged: Sequences = np.zeros(slots, dtype=np.uint64)
         #: Slots to send whole, whether or not they changed: their turn of the full update has come, or the node asked.
-        self._refresh: Flags = np.zeros(index.slots, dtype=bool)
+        self._refresh: Flags = np.zeros(slots, dtype=bool)
         self._next_slot = 0
         self._messages = 0
         self._renew_at = now
@@ -88,7 +89,7 @@ class NodeState:
         """From now on the node owns these slots, ascending, which may be none, and answers where `node` says."""
         self.url = require_url(node.url)
         self._index = index
-        mine: Flags = np.zeros(index.slots, dtype=bool)
+        mine: Flags = np.zeros_like(self.told)
         mine[owned] = True
         gained, lost = mine & ~self.told, self.told & ~mine
         self._told_until[mine] = np.inf
@@ -175,7 +176,8 @@ class NodeState:
 
     def base(self, slot: int) -> int:
         """The sequence from which the node can take an increment of a slot, 0 where it is to have it whole."""
-        return 0 if self._refresh[slot] else int(self._acknowledged[slot])
+        always = self._refresh[slot] or self._index.mode == "full"
+        return 0 if always else int(self._acknowledged[slot])
 
     def drops(self) -> list[int]:
         """The slots that the next message tells the node to drop."""

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from lrc.difference_log import DifferenceLog, bits_max
 from lrc.form import Changes, counted
 from lrc.news import News
+from lrc.placing import Placing
 from reploc import bloom
 from reploc.difference import NO_BITS, Difference
-from reploc.digest import Digests, slots_of
+from reploc.digest import Digests
 from reploc.wire import Summary
 
 Slots = NDArray[np.intp]
@@ -45,7 +46,9 @@ def build_slot(slot: int, digests: Digests, size_class: int, error_rate: float) 
 class SlotFilters:
     """The filters of all slots, none of which is built at first."""
 
-    def __init__(self, slots: int, error_rate: float) -> None:
+    def __init__(self, placing: Placing, error_rate: float) -> None:
+        slots = placing.slots
+        self._placing = placing
         self._error_rate = error_rate
         #: The class that the next builds are for; `fit` chooses it.
         self.size_class = -1
@@ -82,9 +85,9 @@ class SlotFilters:
 
     def changes(self, news: News) -> Changes:
         """The digests that came, and the slots of those that went: their bits are cleared by a build alone."""
-        slots = len(self.sequences)
-        came, went = slots_of(news.added, slots), slots_of(news.removed, slots)
-        return Changes(news.added, came, went, counted(came, went, slots))
+        moves = self._placing.moves(news)
+        came, went = moves.came.slots, moves.went.slots
+        return Changes(moves.came.digests, came, went, counted(came, went, len(self.sequences)))
 
     def replace(self, build: SlotBuild) -> None:
         """Takes a build in place of what is there; where the bits differ the sequence rises."""

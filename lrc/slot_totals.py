@@ -17,7 +17,7 @@ from lrc.form import Changes, Flags, Items, Slots, by_slot
 from lrc.key_log import KeyLog
 from lrc.news import News
 from reploc import digest, totals
-from reploc.digest import slots_of
+from reploc.partition import Partition
 from reploc.wire import CollectionTotals, Summary
 
 #: Files, bytes, and files of unknown size of a collection.
@@ -36,10 +36,11 @@ class TotalsBuild:
     checksum: int
 
 
-def build_totals(slots: Sequence[int], rows: Sequence[CollectionTotals], count: int) -> list[TotalsBuild]:
-    """Builds of these slots, of `count` in all, from the totals of all collections of a catalog."""
-    digests = digest.of([row.name for row in rows])
-    parts = dict(by_slot(slots_of(digests, count)))
+def build_totals(slots: Sequence[int], rows: Sequence[CollectionTotals], partition: Partition) -> list[TotalsBuild]:
+    """Builds of these slots, from the totals of all collections of a catalog."""
+    names = [row.name for row in rows]
+    digests = digest.of(names)
+    parts = dict(by_slot(partition.slots_of_collections(names)))
     nothing = np.zeros(0, dtype=np.intp)
     return [_build(slot, rows, digests, parts.get(slot, nothing)) for slot in slots]
 
@@ -58,7 +59,9 @@ class SlotTotals:
 
     size_class = 0
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, partition: Partition) -> None:
+        slots = partition.slots
+        self._partition = partition
         self.sequences: NDArray[np.uint64] = np.ones(slots, dtype=np.uint64)
         self._built: Flags = np.zeros(slots, dtype=bool)
         self._numbers: list[dict[str, Numbers]] = [{} for _ in range(slots)]
@@ -88,7 +91,7 @@ class SlotTotals:
         slots = len(self.sequences)
         items = np.empty(len(news.totals), dtype=object)
         items[:] = news.totals
-        of = slots_of(digest.of([one.name for one in news.totals]), slots) if news.totals else _NO_SLOTS
+        of = self._partition.slots_of_collections([one.name for one in news.totals])
         return Changes(items, of, _NO_SLOTS, np.zeros(slots, dtype=np.int64))
 
     def add(self, items: Items, slots: Slots) -> None:

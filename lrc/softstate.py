@@ -36,6 +36,7 @@ from lrc.deletions import Deletions
 from lrc.form import Build, Form
 from lrc.news import News
 from lrc.node_progress import NodeState, Slots
+from lrc.placing import Placing
 from lrc.slot_filters import SlotFilters
 from lrc.slot_lag import SlotLag
 from reploc.members import IndexSettings, Node
@@ -93,6 +94,7 @@ class Sender:
         now: float,
         about: About = "names",
         form: Form | None = None,
+        names_per_build: int = NAMES_PER_BUILD,
     ) -> None:
         """`counts` are the names in each slot as of the catalog's `position`, shape (slots,); `epoch` is at least 1.
 
@@ -100,19 +102,21 @@ class Sender:
         """
         self._identity = identity
         self._about: About = about
+        self._names_per_build = names_per_build
         self._index = index
         self._epoch = epoch
         self._behind = 0
         self._counts = counts.astype(np.int64)
-        self._form: Form = form or SlotFilters(index.slots, index.error_rate)
+        self._form: Form = form or SlotFilters(Placing(index.partition), index.error_rate)
+        self._slots = slots = len(self._form.sequences)
         self._form.fit(self._fullest)
         self._additions = Additions()
-        self._deletions = Deletions(index.slots, index.increment_interval_s, index.rebuild_interval_s)
-        self._lag = SlotLag(index.slots, position, now)
+        self._deletions = Deletions(slots, index.increment_interval_s, index.rebuild_interval_s)
+        self._lag = SlotLag(slots, position, now)
         #: Slots of the last round of builds that were not handed over yet: what is added to them waits.
-        self._building: Flags = np.zeros(index.slots, dtype=bool)
+        self._building: Flags = np.zeros(slots, dtype=bool)
         #: The position of the last addition that was given up, so that the slot must be built from there or later.
-        self._given_up_at: NDArray[np.int64] = np.full(index.slots, -1, dtype=np.int64)
+        self._given_up_at: NDArray[np.int64] = np.full(slots, -1, dtype=np.int64)
         self._changes_pushed = False
         self._nodes: dict[str, NodeState] = {}
         self.change_ring(index, now)
@@ -123,6 +127,11 @@ class Sender:
     def size_class(self) -> int:
         """The capacity class that slots are to be built with; it changes in `advance` and `stale_slots`."""
         return self._form.size_class
+
+    @property
+    def names(self) -> int:
+        """How many LFNs the catalog has."""
+        return int(self._counts.sum())
 
     @property
     def epoch(self) -> int:
@@ -181,7 +190,7 @@ class Sender:
         if (self._deletions.due_at(self._counts) <= now).any():
             self._form.fit(self._fullest)
         stale = np.flatnonzero(self._builds_due_at() <= now)
-        first = max(1, int(np.searchsorted(np.cumsum(self._counts[stale]), NAMES_PER_BUILD, side="right")))
+        first = max(1, int(np.searchsorted(np.cumsum(self._counts[stale]), self._names_per_build, side="right")))
         chosen = stale[:first]
         self._building[:] = False
         self._building[chosen] = True
@@ -231,19 +240,27 @@ class Sender:
         A node that owns no slot is sent nothing; one that owns none any more, for `expiry_s` longer.
         """
         self._index = index
-        before, shares = self._nodes, _shares(index)
+        before, shares = self._nodes, self._shares()
         self._nodes = {}
         for node in index.nodes:
             state = before.pop(node.name, None)
             if state is not None:
                 state.own(node, shares[node.name], index, now)
             elif len(shares[node.name]):
-                state = NodeState(node, shares[node.name], self._identity.site, index, now)
+                state = NodeState(node, shares[node.name], self._slots, self._identity.site, index, now)
             if state is not None:
                 self._nodes[node.name] = state
         for name, state in before.items():
             state.own(Node(name=name, url=state.url), np.empty(0, dtype=np.intp), index, now)
             self._nodes[name] = state
+
+    def _shares(self) -> dict[str, Slots]:
+        """The slots of each listed node, ascending, for some nodes none; one piece for all goes to whoever has any."""
+        ring, part = self._index.ring, self._index.partition.part_of(self._identity.site)
+        shares = {name: np.flatnonzero(cells[:, part]) for name, cells in ring.shares.items()}
+        if self._slots == self._index.slots:
+            return shares
+        return {name: np.arange(self._slots) if len(slots) else slots for name, slots in shares.items()}
 
     # ---- messages ------------------------------------------------------------------------------------------------
 
@@ -303,6 +320,7 @@ class Sender:
             summaries=summaries,
             drop=drop,
             about=self._about,
+            one_piece=self._slots != self._index.slots,
         )
 
     def _summaries_that_fit(self, node: NodeState) -> tuple[list[int], list[Summary]]:
@@ -375,17 +393,8 @@ class Sender:
             position=self._lag.position,
             slots=self._index.slots,
             size_class=self.size_class,
-            names=int(self._counts.sum()),
+            names=self.names,
             expected_false_positive_rate=self._form.rate(self._fullest),
             nodes=self.progress(now),
             ring=self._index.ring.version,
         )
-
-
-def _shares(index: IndexSettings) -> dict[str, Slots]:
-    """The slots of each listed node, ascending, for some nodes none."""
-    owned: dict[str, list[int]] = {node.name: [] for node in index.nodes}
-    for slot, owners in enumerate(index.ring.owners):
-        for name in owners:
-            owned[name].append(slot)
-    return {name: np.array(slots, dtype=np.intp) for name, slots in owned.items()}

@@ -14,21 +14,22 @@ from contextlib import asynccontextmanager
 import numpy as np
 from msgspec.structs import replace
 
+from lrc import names_stream
 from lrc.catalog import Catalog
+from lrc.names_stream import SCANNED_NAMES_PER_BUILD, Choice, NamesForm
 from lrc.news import News
 from lrc.settings import LrcSettings
-from lrc.slot_filters import SlotBuild, build_slot
 from lrc.slot_totals import SlotTotals, TotalsBuild, build_totals
-from lrc.softstate import Identity, Sender
+from lrc.softstate import NAMES_PER_BUILD, Identity, Sender
 from lrc.stream import Meters, Outside, Stream
 from lrc.threads import Threads
-from reploc import service
+from reploc import service, telemetry
 from reploc.client.transport import HttpTransport, Transport
 from reploc.errors import Unavailable
 from reploc.members import IndexSettings
 from reploc.service import Duty
 from reploc.telemetry import Metrics
-from reploc.wire import About, SenderStatus
+from reploc.wire import SIZE_MAX, About, SenderStatus
 
 
 class Updater:
@@ -42,6 +43,8 @@ class Updater:
         self._index = settings.index
         self._outside = Outside(threads, transport, Meters(metrics), catalog.raise_epoch)
         self._streams: dict[About, Stream] = {}
+        self._identity: Identity | None = None
+        self._names: NamesForm | None = None
         self._loop = asyncio.get_running_loop()
         metrics.watch_each(
             "reploc_softstate_lag_seconds",
@@ -60,7 +63,7 @@ class Updater:
         return lags
 
     def _deletions(self) -> float:
-        return self._streams["names"].sender.deletions if self._streams else 0
+        return self._streams["names"].sender.deletions if "names" in self._streams else 0
 
     @classmethod
     @asynccontextmanager
@@ -80,34 +83,67 @@ class Updater:
     def listening(self, url: str) -> str:
         """Begins this start's epoch, now that it is known where the daemon listens; the address for clients."""
         self.url = self._settings.url or url
-        identity = Identity(self._catalog.site, self.url, self._catalog.sender, secrets.randbits(64))
+        self._identity = Identity(self._catalog.site, self.url, self._catalog.sender, secrets.randbits(64))
         epoch = self._catalog.raise_epoch()
-        position = self._catalog.state().position
-        counts = self._catalog.slot_counts(self._index.slots)
-        names = Sender(identity, epoch, self._index, counts, position=position, now=service.now())
-        self._streams["names"] = Stream("names", names, self._read_filters, self._outside, self._index)
-        if self._index.collections:
+        if self._index.tells_names:
+            choice = names_stream.choose(self._index, self._catalog.state().lfns, None)
+            self._streams["names"] = self._names_stream(choice, epoch)
+        if self._index.tells_collections:
+            partition, position = self._index.partition, self._catalog.state().position
             collections = Sender(
-                identity,
+                self._identity,
                 epoch,
-                self._index,
-                np.zeros(self._index.slots, dtype=np.int64),
+                paced(self._index),
+                np.zeros(partition.slots, dtype=np.int64),
                 position=position,
                 now=service.now(),
                 about="collections",
-                form=SlotTotals(self._index.slots),
+                form=SlotTotals(partition),
             )
-            stream = Stream("collections", collections, self._read_totals, self._outside, self._index)
+            stream = Stream("collections", collections, self._read_totals, self._outside, paced(self._index))
             self._streams["collections"] = stream
         return self.url
 
+    def _names_stream(self, choice: Choice, epoch: int) -> Stream:
+        assert self._identity is not None, "the daemon does not listen yet"
+        self._names = names = NamesForm.of(choice, self._catalog, self._index)
+        counts, position = names.reading.counts()
+        sender = Sender(
+            self._identity,
+            epoch,
+            paced(self._index),
+            counts,
+            position=position,
+            now=service.now(),
+            form=names.form,
+            names_per_build=SCANNED_NAMES_PER_BUILD if names.reading.scans else NAMES_PER_BUILD,
+        )
+        return Stream("names", sender, names.read_and_build, self._outside, paced(self._index))
+
     def duties(self) -> list[Duty]:
         """What the catalog does unasked."""
-        duties = [Duty("softstate", self._names_once)]
-        return [*duties, Duty("softstate-collections", self._collections_once)] if self._index.collections else duties
+        told = [
+            Duty("softstate", self._names_once) if self._index.tells_names else None,
+            Duty("softstate-collections", self._collections_once) if self._index.tells_collections else None,
+        ]
+        return [duty for duty in told if duty is not None]
 
     async def _names_once(self) -> float:
-        return await self._required("names").run_once()
+        stream, names = self._required("names"), self._names
+        if names is not None:
+            choice = names_stream.choose(self._index, stream.sender.names, names.choice)
+            if choice != names.choice:
+                await self._begin_anew(choice)
+                stream = self._required("names")
+        return await stream.run_once()
+
+    async def _begin_anew(self, choice: Choice) -> None:
+        """From now on LFNs are told in another form, in an epoch of its own."""
+        before = self._streams["names"]
+        epoch = self._catalog.raise_epoch(before.sender.epoch)
+        self._streams["names"] = self._names_stream(choice, epoch)
+        telemetry.event("softstate.form-changed", site=self._catalog.site, form=choice, epoch=epoch)
+        await before.close()
 
     async def _collections_once(self) -> float:
         return await self._required("collections").run_once()
@@ -119,9 +155,10 @@ class Updater:
 
     def status(self) -> SenderStatus:
         """What is sent, and what each node is owed. Unavailable before the daemon listens."""
-        now = service.now()
+        now, beside = service.now(), self._streams.get("collections")
+        if not self._index.tells_names:
+            return replace(self._required("collections").sender.status(now), nodes=[], names=0)
         names = self._required("names").sender.status(now)
-        beside = self._streams.get("collections")
         if beside is None:
             return names
         said = beside.sender.status(now)
@@ -129,7 +166,8 @@ class Updater:
 
     def push(self) -> None:
         """Makes everything owed due at once."""
-        self._required("names")
+        if not self._streams:
+            raise Unavailable("the daemon is starting")
         for stream in self._streams.values():
             stream.push()
 
@@ -137,7 +175,7 @@ class Updater:
         """Other nodes, or another redundancy: who gains slots is sent them at once."""
         self._index = index
         for stream in self._streams.values():
-            stream.change_ring(index)
+            stream.change_ring(paced(index))
 
     def _required(self, about: About) -> Stream:
         if about not in self._streams:
@@ -151,15 +189,17 @@ class Updater:
         self._loop.call_soon_threadsafe(self._note, news)
 
     def _note(self, news: News) -> None:
-        self._required("names")
         for stream in self._streams.values():
             stream.note(news)
 
-    def _read_filters(self, slots: Sequence[int]) -> tuple[list[SlotBuild], int]:
-        read = self._catalog.digests(slots, self._index.slots)
-        size_class, rate = self._required("names").sender.size_class, self._index.error_rate
-        return [build_slot(*of, size_class, rate) for of in zip(slots, read.digests, strict=True)], read.position
-
     def _read_totals(self, slots: Sequence[int]) -> tuple[list[TotalsBuild], int]:
         rows, position = self._catalog.totals()
-        return build_totals(slots, rows, self._index.slots), position
+        return build_totals(slots, rows, self._index.partition), position
+
+
+def paced(index: IndexSettings) -> IndexSettings:
+    """The settings by which streams send: in mode full what changed waits for the next full update."""
+    if index.mode == "partial":
+        return index
+    whole = index.full_interval_s
+    return replace(index, increment_interval_s=whole, increment_changes=SIZE_MAX, rebuild_interval_s=whole)

@@ -6,12 +6,15 @@ every soft-state message, and a node refuses a sender that has others.
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import lru_cache
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, field
+from msgspec.structs import force_setattr
 
 from reploc.config import Settings
 from reploc.names import require_site, require_url
+from reploc.partition import RULES_MAX, LfnPartition, Partition, Rule, SitePartition
 from reploc.ring import Ring, ring_of
 from reploc.wire import SLOTS_MAX
 
@@ -36,16 +39,58 @@ class Node(Settings, frozen=True):
         require_url(self.url)
 
 
+#: How a catalog tells its LFNs.
+Compression: TypeAlias = Literal["bloom", "fingerprint", "none", "auto", "collection"]
+
+
 class IndexSettings(Settings, frozen=True):
-    """The index, the same at every catalog and node (the framework's parameters G, R and S)."""
+    """The index, the same at every catalog and node: the framework's parameters G, P_L, P_R, R, S and C."""
 
     slots: Annotated[
         int,
-        Meta(description="Equal parts of the digest space, a power of two; fixed for an index.", ge=1, le=SLOTS_MAX),
+        Meta(
+            description="Equal parts of the digest space, a power of two; fixed for an index. With lfn_partition = "
+            '"pattern" each rule is a slot instead.',
+            ge=1,
+            le=SLOTS_MAX,
+        ),
     ] = 256
+    lfn_partition: Annotated[
+        LfnPartition,
+        Meta(description="P_L: none, hash, collection or pattern: by what an LFN's node is chosen."),
+    ] = "hash"
+    site_partition: Annotated[
+        SitePartition,
+        Meta(description="P_R: none, domain, site or pattern: by what a site's node is chosen."),
+    ] = "none"
+    lfn_rules: Annotated[
+        list[Rule],
+        Meta(
+            description="With pattern: prefix, glob or regex, and nodes; the last takes all.",
+            max_length=RULES_MAX,
+        ),
+    ] = []
+    site_rules: Annotated[
+        list[Rule],
+        Meta(
+            description="With pattern: the same for names of sites.",
+            max_length=RULES_MAX,
+        ),
+    ] = []
     redundancy: Annotated[
         int, Meta(description="R: how many index nodes hold each slot; two survive the loss of one.", ge=1)
     ] = 1
+    mode: Annotated[
+        Literal["partial", "full"],
+        Meta(description="S: partial sends what changed soon; full sends everything once per full_interval_s alone."),
+    ] = "partial"
+    compression: Annotated[
+        Compression,
+        Meta(
+            description="C: bloom, fingerprint, none (whole names), auto (fingerprint while small, then bloom), or "
+            "collection (totals alone)."
+        ),
+    ] = "bloom"
     error_rate: Annotated[
         float, Meta(description="The false-positive rate promised for one site's filter.", ge=ERROR_RATE_MIN, le=0.1)
     ] = 1e-5
@@ -94,19 +139,44 @@ class IndexSettings(Settings, frozen=True):
     )
 
     def __post_init__(self) -> None:
-        if self.slots & (self.slots - 1):
+        if self.lfn_partition == "pattern":
+            force_setattr(self, "slots", max(1, len(self.lfn_rules)))
+        elif self.slots & (self.slots - 1):
             raise ValueError(f"slots is {self.slots}; expected a power of two")
         names = [node.name for node in self.nodes]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"index node {min(twice)!r} stands twice in the list")
+        if nonsense := _nonsense(self):
+            raise ValueError(nonsense)
         if self.nodes and self.redundancy > len(self.nodes):
             raise ValueError(f"redundancy is {self.redundancy}, but there are {len(self.nodes)} nodes")
         if self.expiry_s < self.renewal_interval_s:
             raise ValueError("expiry_s is shorter than renewal_interval_s, so that every sender would expire")
 
     @property
+    def partition(self) -> Partition:
+        """How the index is parted."""
+        rules = tuple(self.lfn_rules), tuple(self.site_rules)
+        return _partition(self.slots, self.lfn_partition, self.site_partition, *rules)
+
+    @property
     def ring(self) -> Ring:
-        return ring_of(tuple(node.name for node in self.nodes), self.slots, self.redundancy)
+        return ring_of(tuple(node.name for node in self.nodes), self.redundancy, self.partition)
+
+    @property
+    def holds_everything(self) -> bool:
+        """Whether nothing is parted, so that every node holds all."""
+        return self.lfn_partition == self.site_partition == "none"
+
+    @property
+    def tells_names(self) -> bool:
+        """Whether catalogs tell LFNs at all, or totals of collections alone."""
+        return self.compression != "collection"
+
+    @property
+    def tells_collections(self) -> bool:
+        """Whether catalogs tell the totals of their collections."""
+        return self.collections or self.compression == "collection"
 
     @property
     def urls(self) -> dict[str, str]:
@@ -122,3 +192,66 @@ class IndexSettings(Settings, frozen=True):
             "error_rate": self.error_rate,
             "expiry_s": self.expiry_s,
         }
+
+
+@lru_cache(maxsize=16)
+def _partition(
+    slots: int,
+    lfns: LfnPartition,
+    sites: SitePartition,
+    lfn_rules: tuple[Rule, ...],
+    site_rules: tuple[Rule, ...],
+) -> Partition:
+    """The partition of these settings; the same object for the same settings."""
+    return Partition(slots, lfns, sites, lfn_rules, site_rules)
+
+
+def _nonsense(index: IndexSettings) -> str:
+    """Why a combination of parameters makes no sense, or empty text."""
+    return (
+        _rules_lacking("lfn", index.lfn_partition, index.lfn_rules, index)
+        or _rules_lacking("site", index.site_partition, index.site_rules, index)
+        or _unfit_partitions(index)
+        or _unfit_compression(index)
+    )
+
+
+def _rules_lacking(what: str, partition: str, rules: list[Rule], index: IndexSettings) -> str:
+    key = f"{what}_rules"
+    if partition != "pattern":
+        return f'{key} are given, but {what}_partition is "{partition}"; expected "pattern"' if rules else ""
+    if not rules:
+        return f'{what}_partition is "pattern", but there are no {key}'
+    if not rules[-1].matches_everything:
+        return f'the last of {key} may leave names out; expected one with prefix = "" or glob = "*"'
+    known = {node.name for node in index.nodes}
+    for number, rule in enumerate(rules):
+        if strange := [name for name in rule.nodes if name not in known]:
+            return f"{key}[{number}] names node {strange[0]!r}, which is none of index.nodes"
+        if len(rule.nodes) < index.redundancy:
+            return f"{key}[{number}] names {len(rule.nodes)} nodes, but redundancy is {index.redundancy}"
+    return ""
+
+
+def _unfit_partitions(index: IndexSettings) -> str:
+    lfns, sites = index.lfn_partition, index.site_partition
+    if lfns == sites == "pattern":
+        return (
+            'lfn_partition and site_partition are both "pattern", so that two rules name the nodes of one LFN of one '
+            "site; expected one of them"
+        )
+    if index.holds_everything and len(index.nodes) > 1 and index.redundancy != len(index.nodes):
+        return (
+            f'lfn_partition and site_partition are both "none", so that each of the {len(index.nodes)} nodes holds '
+            f"everything, but redundancy is {index.redundancy}; expected {len(index.nodes)}, or a partition"
+        )
+    return ""
+
+
+def _unfit_compression(index: IndexSettings) -> str:
+    if index.compression == "collection" and index.lfn_partition == "pattern":
+        return (
+            'compression is "collection", which tells no LFN, but lfn_partition is "pattern", which parts by them; '
+            'expected "none", "hash" or "collection"'
+        )
+    return ""

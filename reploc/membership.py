@@ -108,7 +108,8 @@ class Membership:
         if self._settings.kind == "static":
             return index
         nodes = [Node(name=name, url=url) for name, url in sorted(self._roster.nodes.items())]
-        return replace(index, nodes=nodes, redundancy=max(1, min(index.redundancy, len(nodes))))
+        redundancy = len(nodes) if index.holds_everything else min(index.redundancy, len(nodes))
+        return replace(index, nodes=nodes, redundancy=max(1, redundancy))
 
     def services(self) -> list[Service]:
         """Every service that is known by its own description, this one first."""

@@ -44,9 +44,13 @@ NO_DEMAND = Demand()
 
 
 class LocateQuery(Body, frozen=True):
-    """Which sites may hold one LFN. `verify`: ask their catalogs whether they do. A query string has no null."""
+    """Which sites may hold one LFN. `verify`: ask their catalogs whether they do. A query string has no null.
+
+    An index that is parted by collections, or is told of them alone, wants to know the LFN's `collection`.
+    """
 
     lfn: Name
+    collection: Name | UnsetType = UNSET
     max_age_s: MaxAge | UnsetType = UNSET
     verify: bool = False
     deadline_s: Deadline = DEADLINE_S
@@ -57,9 +61,10 @@ class LocateQuery(Body, frozen=True):
 
 
 class LocateBody(Body, frozen=True):
-    """The same for many LFNs."""
+    """The same for many LFNs, all of the one `collection` where it is given."""
 
     lfns: Lfns
+    collection: Name | UnsetType = UNSET
     max_age_s: MaxAge | None = None
     verify: bool = False
     deadline_s: Deadline = DEADLINE_S
@@ -73,6 +78,7 @@ class ResolveQuery(Body, frozen=True):
     """Which LFN to look up at its catalogs."""
 
     lfn: Name
+    collection: Name | UnsetType = UNSET
     max_age_s: MaxAge | UnsetType = UNSET
     deadline_s: Deadline = DEADLINE_S
     client_site: SiteName | UnsetType = UNSET
@@ -83,9 +89,10 @@ class ResolveQuery(Body, frozen=True):
 
 
 class ResolveBody(Body, frozen=True):
-    """The same for many LFNs."""
+    """The same for many LFNs, all of the one `collection` where it is given."""
 
     lfns: Lfns
+    collection: Name | UnsetType = UNSET
     max_age_s: MaxAge | None = None
     deadline_s: Deadline = DEADLINE_S
     client_site: SiteName | UnsetType = UNSET

@@ -11,6 +11,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from reploc.partition import Partition
+
 #: Items in one bulk request: a thousand is usual; ten times that still answers within a second.
 BATCH_ITEMS_MAX = 10_000
 #: Names in one page of a listing.
@@ -207,7 +209,7 @@ class Files(Answer, frozen=True):
 #: own, so that a node may be complete in one and not in the other.
 About: TypeAlias = Literal["names", "collections"]
 #: How a summary tells what a sender holds of a slot.
-Kind: TypeAlias = Literal["bloom", "collection"]
+Kind: TypeAlias = Literal["bloom", "fingerprint", "list", "collection"]
 
 
 class Summary(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -217,6 +219,9 @@ class Summary(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     and its number of names. Otherwise it is an increment, a difference as drawn in `reploc/difference.py`, which a node
     can apply that holds `from_seq` or any sequence between the two. `checksum` is `reploc.bloom.checksum` of the bits
     at `to_seq`.
+
+    `fingerprint` and `list`: `body` is a set of keys as drawn in `reploc/key_sets.py`, all of the slot or, with another
+    `from_seq`, those that came and went.
 
     `collection`: `body` are totals as drawn in `reploc/totals.py`, of all collections of the slot or, with another
     `from_seq`, of those that changed; `checksum` is `reploc.totals.checksum` of all at `to_seq`.
@@ -239,7 +244,8 @@ class SoftState(Struct, frozen=True, forbid_unknown_fields=True):
     that this node is sent, those that are not built yet included. `news_age_s` says how long ago the catalog stood at
     `position`, all of whose LFNs those sequences hold; LFNs deleted before it they may hold a while longer. `drop`
     names slots that the node holds and is not told of any more. News about `collections` has epochs, messages,
-    sequences and a position of its own, and that position holds every deletion too.
+    sequences and a position of its own, and that position holds every deletion too. A small sender tells everything in
+    `one_piece`: slot 0 of its messages then stands for all slots of the index.
     """
 
     version: int
@@ -257,6 +263,7 @@ class SoftState(Struct, frozen=True, forbid_unknown_fields=True):
     summaries: Annotated[list[Summary], Meta(max_length=SLOTS_MAX)] = []
     drop: Annotated[list[Slot], Meta(max_length=SLOTS_MAX)] = []
     about: About = "names"
+    one_piece: bool = False
 
 
 class SlotAnswer(Struct, frozen=True, array_like=True):
@@ -457,7 +464,8 @@ class Members(Answer, frozen=True):
 
     `listed` holds the slots whose list of senders this node vouches for, as runs [first, last]. While the ring has
     changed less than `expiry_s` ago, `former` are the owners that catalogs still tell their news. `services` are those
-    that describe themselves: this node, and with a registry all that are in it.
+    that describe themselves: this node, and with a registry all that are in it. `partition` is null where the index is
+    parted by hash alone.
     """
 
     node: str
@@ -470,3 +478,4 @@ class Members(Answer, frozen=True):
     expiry_s: float = 90.0
     former: FormerRing | None = None
     services: list[Service] = []
+    partition: Partition | None = None

@@ -13,6 +13,7 @@ from typing import Any
 
 from reploc import names, service
 from reploc.actions import Action, everything
+from reploc.client.node import HOP_HEADER
 from reploc.errors import NotIndexed, SiteUnknown
 from reploc.holdings import (
     ARROW,
@@ -27,7 +28,7 @@ from reploc.holdings import (
 from reploc.routes import Also, Call, NoQuery, Reply, Route, get
 from rli import arrow
 from rli.collections import Collections
-from rli.forward import HOP_HEADER, Forward
+from rli.forward import Forward
 from rli.index import Index
 from rli.totals import Snapshot
 

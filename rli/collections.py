@@ -10,8 +10,6 @@ import secrets
 
 import numpy as np
 
-from reploc import digest
-from reploc.digest import slot_of
 from reploc.holdings import CollectionSites, Holdings, SiteCollection, SiteHoldings
 from reploc.members import IndexSettings
 from reploc.wire import SoftState, SoftStateAnswer
@@ -24,18 +22,15 @@ from rli.totals import HeldTotals, Snapshot
 class Collections:
     """The collections of all sites at one node. One event loop uses it; moments are monotonic seconds."""
 
-    def __init__(self, index: IndexSettings, owned: Slots, now: float) -> None:
-        self.registry = Registry(index, owned, now)
-        self.totals = HeldTotals(index.slots)
-        self._slots = index.slots
-        self._owned = owned
+    def __init__(self, index: IndexSettings, node: str, now: float) -> None:
+        self.registry = Registry(index, index.ring.share(node), now)
+        self.totals = HeldTotals(index.partition)
+        #: The slots that the node owns; whoever tells the registry sets it.
+        self.owned: Slots = index.ring.slots_owned(node)
+        self._partition = index.partition
         self._intake = Intake(self.registry, {"collection": self.totals})
         #: Tells this start's versions from those of every other start and node.
         self._start = secrets.token_hex(8)
-
-    def own(self, owned: Slots) -> None:
-        """From now on the node owns these slots; the registry is told by whoever tells all registries."""
-        self._owned = owned
 
     async def receive(self, message: SoftState, now: float) -> SoftStateAnswer:
         """Takes a sender's message. Raises what `Registry.receive` raises."""
@@ -51,13 +46,13 @@ class Collections:
         """The state of every site's news, and what is lacking."""
         registry = self.registry
         live = [member for member in registry.members(now) if member.state == "live"]
-        missing = registry.missing_sites(self._owned)
+        missing = registry.missing_sites(self.owned)
         return Holdings(
             node=node,
             complete=bool(registry.knows_all() and not missing),
             missing=missing,
-            slots=runs(self._owned),
-            slot_count=self._slots,
+            slots=runs(self.owned),
+            slot_count=self._partition.slots,
             sites=[self._site(member.name, complete=member.name not in missing, now=now) for member in live],
         )
 
@@ -81,13 +76,9 @@ class Collections:
         """All that is held of a known site's collections."""
         return self.totals.snapshot(self._number(site))
 
-    def helpless(self, name: str) -> bool:
-        """Whether another node must be asked about a collection: this one does not hold its slot from every site."""
-        return not self.registry.is_complete(slot_of(digest.of([name]), self._slots))
-
     def of(self, name: str, now: float) -> CollectionSites:
         """Which sites hold how much of a collection."""
-        registry, slot = self.registry, slot_of(digest.of([name]), self._slots)
+        registry, slot = self.registry, int(self._partition.slots_of_collections([name])[0])
         complete = registry.is_complete(slot)
         sites = [
             SiteCollection(

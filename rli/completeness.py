@@ -19,13 +19,18 @@ Flags = NDArray[np.bool_]
 
 
 class Completeness:
-    """Sites are the small numbers that the registry gives; slots that the node never owned are never complete."""
+    """Sites are the small numbers that the registry gives, each of a part of the sites; cells are slots × parts.
 
-    def __init__(self, slots: int, owned: Slots, now: float, held: Flags | None = None) -> None:
-        """`held` has room for all the sites that there may be, shape (sites, slots); without it there is room for more
-        whenever it is needed."""
-        self._owned: Flags = np.zeros(slots, dtype=bool)
-        self._owned[owned] = True
+    Slots of which the node never owned a cell are never complete.
+    """
+
+    def __init__(self, cells: Flags, now: float, held: Flags | None = None) -> None:
+        """`cells` are those that the node owns, shape (slots, parts). `held` has room for all the sites that there may
+        be, shape (sites, slots); without it there is room for more whenever it is needed."""
+        slots = len(cells)
+        self._owned: Flags = _in_any_part(cells)
+        #: Cells that the node owns or once owned: what is held of them counts, shape (slots, parts).
+        self._ours: Flags = cells.copy()
         #: Since when each slot is owned, where it is, shape (slots,).
         self._owned_since: NDArray[np.float64] = np.full(slots, now)
         #: Slots whose list of senders is known, shape (slots,).
@@ -33,44 +38,64 @@ class Completeness:
         #: Whether a site number is in use, shape (numbers,), and what it holds, shape (numbers, slots).
         self._listed: Flags = np.zeros(0, dtype=bool)
         self._held: Flags = np.zeros((0, slots), dtype=bool) if held is None else held
+        #: The part of each site, shape (numbers,).
+        self._part: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
         #: How many sites are listed: always `_listed.sum()`.
         self.sites = 0
-        #: How many listed sites hold each slot: always `_held.sum(axis=0)`.
+        #: How many listed sites are to hold each slot, and how many of these do, shape (slots,) each. Where sites are
+        #: of one part, all of them are to hold a slot of ours.
+        self._expected: NDArray[np.int64] = np.zeros(slots, dtype=np.int64)
         self.holders: NDArray[np.int64] = np.zeros(slots, dtype=np.int64)
 
-    def own(self, owned: Slots, now: float) -> None:
-        """From now on the node owns these slots."""
-        mine = np.zeros_like(self._owned)
-        mine[owned] = True
-        self._owned_since[mine & ~self._owned] = now
+    def own(self, cells: Flags, now: float) -> None:
+        """From now on the node owns these cells, shape (slots, parts)."""
+        mine, gained = _in_any_part(cells), _in_any_part(cells & ~self._ours)
+        self._owned_since[(mine & ~self._owned) | gained] = now
+        if self._ours.shape[1] > 1:
+            # Of a part of the sites that is new here nobody was told yet.
+            self.known &= ~gained
         self._owned = mine
+        self._ours |= cells
+        ours = self._ours[:, self._part].T
+        self._expected = (ours & self._listed[:, None]).sum(axis=0)
+        self.holders = (ours & self._held[: len(self._listed)]).sum(axis=0)
 
-    def list_site(self, number: int) -> None:
-        """A site gets a free number: from now on it is missing in every slot that is not held from it."""
+    def list_site(self, number: int, part: int) -> None:
+        """A site gets a free number: from now on it is missing in every slot of ours that is not held from it."""
         self._grow(number + 1)
         self.sites += 1
+        self._part[number] = part
+        self._expected += self._ours[:, part]
         self._listed[number] = True
 
     def unlist(self, number: int) -> None:
         """Forgets a listed site; its number is free again."""
         self.drop(number)
         self.sites -= 1
+        self._expected -= self._ours[:, self._part[number]]
         self._listed[number] = False
 
-    def hold(self, number: int, slot: int) -> None:
-        self.holders[slot] += not self._held[number, slot]
-        self._held[number, slot] = True
+    def hold(self, number: int, slots: Slots) -> None:
+        """The node now holds these distinct slots of the site."""
+        new = slots[~self._held[number, slots]]
+        self._held[number, new] = True
+        self.holders[new] += self._ours[new, self._part[number]]
 
     def drop(self, number: int, slots: Slots | None = None) -> None:
         """The node no longer holds these distinct slots of the site; without `slots` none."""
         gone = np.flatnonzero(self._held[number]) if slots is None else slots[self._held[number, slots]]
         self._held[number, gone] = False
-        self.holders[gone] -= 1
+        self.holders[gone] -= self._ours[gone, self._part[number]]
 
     def listed(self, numbers: int) -> Flags:
         """Whether each of the first site numbers is in use, shape (numbers,)."""
         self._grow(numbers)
         return self._listed[:numbers]
+
+    def empty(self, slots: Slots) -> Flags:
+        """Whether nothing that counts is held of each slot, shape of `slots`."""
+        empty: Flags = self.holders[slots] == 0
+        return empty
 
     def held(self, number: int) -> Flags:
         """Which slots are held from a site, shape (slots,)."""
@@ -91,16 +116,17 @@ class Completeness:
 
     def complete(self, slots: Slots) -> Flags:
         """Whether each slot is complete, shape of `slots`."""
-        complete: Flags = self.known[slots] & (self.holders[slots] == self.sites)
+        complete: Flags = self.known[slots] & (self.holders[slots] == self._expected[slots])
         return complete
 
     def is_complete(self, slot: int) -> bool:
         """Whether one slot is complete."""
-        return self.known.item(slot) and self.holders.item(slot) == self.sites
+        return self.known.item(slot) and self.holders.item(slot) == self._expected.item(slot)
 
     def missing(self, slots: Slots) -> Flags:
         """Which listed sites each slot is not held from, shape (n, numbers)."""
-        missing: Flags = self._listed & ~self._held[: len(self._listed), slots].T
+        held = self._held[: len(self._listed), slots].T
+        missing: Flags = self._listed & ~held & self._ours[slots][:, self._part]
         return missing
 
     def _grow(self, numbers: int) -> None:
@@ -108,6 +134,7 @@ class Completeness:
         if numbers > have:
             more = max(numbers, 2 * have) - have
             self._listed = np.concatenate([self._listed, np.zeros(more, dtype=bool)])
+            self._part = np.concatenate([self._part, np.zeros(more, dtype=np.intp)])
             if numbers > len(self._held):
                 self._held = np.concatenate([self._held, np.zeros((more, self._held.shape[1]), dtype=bool)])
 
@@ -117,3 +144,9 @@ def runs(slots: Slots) -> list[tuple[int, int]]:
     breaks = np.flatnonzero(np.diff(slots) != 1)
     firsts, lasts = np.concatenate([slots[:1], slots[breaks + 1]]), np.concatenate([slots[breaks], slots[-1:]])
     return list(zip(firsts.tolist(), lasts.tolist(), strict=True))
+
+
+def _in_any_part(cells: Flags) -> Flags:
+    """The slots of cells, shape (slots,)."""
+    slots: Flags = np.any(cells, axis=1)
+    return slots

@@ -8,7 +8,7 @@ from reploc.difference import from_bytes
 from reploc.errors import SummaryInvalid
 from reploc.softstate import WholeFilter, whole_filter
 from reploc.wire import Summary
-from rli.holding import Steps
+from rli.holding import PIECE, Steps
 from rli.matrix import Matrix
 
 
@@ -36,8 +36,11 @@ class Filters:
         require_checksum(difference.checksum_after(checksum, was_set), summary)
         self._matrix.change(slot, site, difference)
 
+    def slots(self, site: int) -> list[int]:
+        return np.flatnonzero(self._matrix.holds(site)).tolist()
+
     def drop(self, slot: int, site: int) -> bool:
-        return self._matrix.drop(slot, site)
+        return slot != PIECE and self._matrix.drop(slot, site)
 
     def drop_site(self, site: int) -> int:
         return self._matrix.drop_site(site)

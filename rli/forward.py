@@ -10,20 +10,22 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
+from msgspec.structs import replace
+
 from reploc import service
 from reploc.client import locations
 from reploc.client.concurrency import side_by_side
 from reploc.client.locations import Part, View
-from reploc.client.node import RliNodeClient
+from reploc.client.node import HOP_HEADER, RliNodeClient
+from reploc.client.shares import ask_shares
 from reploc.client.transport import Transport
 from reploc.errors import ReplocError
 from reploc.holdings import CollectionSites
 from reploc.members import IndexSettings
 from reploc.questions import Demand
+from reploc.ring import Needs
 from reploc.wire import Locations, Members
 
-#: Says which node forwarded a question; its presence says that it was forwarded.
-HOP_HEADER = "Reploc-Forwarded-By"
 #: Seconds that all other owners together may take; the client that waits has its own deadline and owners to ask.
 FORWARD_S = 3.0
 #: For so many times `expiry_s` the owners before a change of the ring are asked where the new ones are not complete:
@@ -55,23 +57,64 @@ class Forward:
         former = self.former(now)
         return {name: url for name, url in self._urls(former).items() if name != self._node}
 
-    async def locations(self, lfns: Sequence[str], demand: Demand, until: float) -> Locations:
-        """What the other owners say of LFNs by the moment `until` of the loop's clock, or in three seconds.
+    async def locations(self, ours: Locations, demand: Demand, until: float, collection: str | None) -> Locations:
+        """What this node says of LFNs, made complete by what the other owners say.
 
-        Of those that none could be asked about it says that nothing is known.
+        They are asked by the moment `until` of the loop's clock, or in three seconds.
         """
         until = min(until, _time() + FORWARD_S)
 
         async def ask(part: Part) -> Locations:
-            return await self._ask_part(part, demand, until)
+            return await self._with_others(_only(ours, part.lfns), part, demand, until, collection)
 
-        parts = self._view.parts(lfns)
-        said = locations.joined(await side_by_side(ask, parts, limit=len(parts)))
+        parts = self._view.parts(list(ours.locations), collection)
+        said = locations.joined(await side_by_side(ask, parts, limit=max(1, len(parts))))
+        said = _only(said, list(ours.locations))  # in the order of the question
         former = self.former(service.now())
         if former is None or not said.incomplete:
             return said
-        parts = former.parts(said.incomplete)
-        return locations.merged(said, locations.joined(await side_by_side(ask, parts, limit=len(parts))))
+
+        async def ask_former(part: Part) -> Locations:
+            return await self._others(part.needs, part.lfns, demand, until, collection) or locations.unanswered([])
+
+        parts = former.parts(said.incomplete, collection)
+        return locations.merged(said, locations.joined(await side_by_side(ask_former, parts, limit=len(parts))))
+
+    async def _with_others(
+        self, ours: Locations, part: Part, demand: Demand, until: float, collection: str | None
+    ) -> Locations:
+        """Of shares of which this node is an owner it is asked no more, unless its own answer is lacking."""
+        others = [owners for owners in part.needs if self._node not in owners]
+        mine = [
+            tuple(owner for owner in owners if owner != self._node) for owners in part.needs if owners not in others
+        ]
+        first, second = await asyncio.gather(
+            self._others(tuple(mine), ours.incomplete, demand, until, collection),
+            self._others(tuple(others), part.lfns, demand, until, collection),
+        )
+        if mine:
+            ours = ours if first is None else locations.merged(ours, first)
+        if not others:
+            return ours
+        theirs = locations.unanswered(part.lfns) if second is None else second
+        return locations.together([ours, theirs]) if mine else locations.merged(ours, theirs)
+
+    async def _others(
+        self, needs: Needs, lfns: Sequence[str], demand: Demand, until: float, collection: str | None
+    ) -> Locations | None:
+        """What other owners say of all these shares, None where there are none or all of them fail."""
+        urls = self._urls(self._former)
+
+        async def ask(node: str, lfns: Sequence[str], *, left: int, alone: bool) -> Locations | None:
+            del alone
+            with suppress(ReplocError):
+                client = self._client(urls[node], max(until - _time(), 0.0) / left)
+                return await client.locations(lfns, demand, collection)
+            return None
+
+        if not lfns or not any(needs) or not all(needs):
+            return None
+        return await ask_shares(needs, lfns, ask, lambda node: node == self._node)
 
     async def collection(self, name: str) -> list[CollectionSites]:
         """What the other owners of a collection's slot say, those that answer within three seconds."""
@@ -93,18 +136,6 @@ class Forward:
     def _urls(self, former: View | None) -> dict[str, str]:
         return {**(former.urls if former else {}), **self._view.urls}
 
-    async def _ask_part(self, part: Part, demand: Demand, until: float) -> Locations:
-        said = locations.unanswered(part.lfns)
-        urls = self._urls(self._former)
-        others = [owner for owner in part.owners if owner != self._node]
-        for left, owner in zip(range(len(others), 0, -1), others, strict=True):
-            client = self._client(urls[owner], max(until - _time(), 0.0) / left)
-            with suppress(ReplocError):
-                said = locations.merged(said, await client.locations(said.incomplete, demand))
-            if not said.incomplete:
-                break
-        return said
-
     def _client(self, url: str, request_s: float) -> RliNodeClient:
         headers = {HOP_HEADER: self._node}
         return RliNodeClient(url, request_s=request_s, transport=self._transport, headers=headers)
@@ -113,3 +144,13 @@ class Forward:
 def _time() -> float:
     """Seconds of the running loop's clock."""
     return asyncio.get_running_loop().time()
+
+
+def _only(said: Locations, lfns: Sequence[str]) -> Locations:
+    """What an answer says of some of its LFNs, in their order."""
+    lacking = set(said.incomplete)
+    return replace(
+        said,
+        locations={lfn: said.locations[lfn] for lfn in lfns},
+        incomplete=[lfn for lfn in lfns if lfn in lacking],
+    )

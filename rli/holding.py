@@ -7,10 +7,13 @@ past both is in `rli/intake.py`. Sites are the small numbers that the registry g
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from reploc.wire import Summary
+
+#: Stands for a slot where a sender tells everything in one piece.
+PIECE = -1
 
 #: Long work in pieces: run it by iterating, abandon it by `close`.
 Steps: TypeAlias = Generator[None, None, None]
@@ -33,6 +36,9 @@ class Holding(Protocol):
 
         SummaryInvalid, with nothing changed: it is broken, or what would be held after it is not what the sender has.
         """
+
+    def slots(self, site: int) -> Sequence[int]:
+        """The slots of which something is held of a site."""
 
     def drop(self, slot: int, site: int) -> bool:
         """Forgets what is held of a slot of a site; whether there was anything."""

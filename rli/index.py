@@ -12,14 +12,15 @@ from itertools import groupby
 
 import numpy as np
 
-from reploc.errors import IndexMismatch
+from reploc.digest import Digests
+from reploc.errors import IndexMismatch, NotIndexed
 from reploc.members import IndexSettings
-from reploc.wire import Member, SoftState, SoftStateAnswer
+from reploc.wire import Locations, Member, SiteNews, SoftState, SoftStateAnswer
 from rli.answers import LATE_S, Answers
 from rli.collections import Collections
 from rli.completeness import Flags, Slots
-from rli.filters import Filters
 from rli.intake import Intake
+from rli.lfns import HeldLfns
 from rli.matrix import Matrix
 from rli.registry import Registry
 from rli.shared import Shared
@@ -34,12 +35,14 @@ class Index(Answers):
     ) -> None:
         """With `shared` memory, in which workers see what answers are made from."""
         self.settings = index
+        cells = index.ring.share(node)
+        self.registry = ShownRegistry(index, cells, now, shared) if shared else Registry(index, cells, now)
+        lfns = HeldLfns(Matrix(index.slots, index.error_rate, bytes_max, shared))
+        super().__init__(self.registry, lfns, index.partition)
         self.owned = index.ring.slots_owned(node)
-        self.registry = ShownRegistry(index, self.owned, now, shared) if shared else Registry(index, self.owned, now)
-        super().__init__(self.registry, Matrix(index.slots, index.error_rate, bytes_max, shared))
-        self._intake = Intake(self.registry, {"bloom": Filters(self.matrix)})
+        self._intake = Intake(self.registry, self.lfns.holdings)
         #: The totals of collections, where the index is told of them.
-        self.collections = Collections(index, self.owned, now) if index.collections else None
+        self.collections = Collections(index, node, now) if index.tells_collections else None
         self._expired_at = now
         #: Senders that fell silent in front of a question, for the next `expire` to say.
         self._fell_silent: list[str] = []
@@ -49,14 +52,19 @@ class Index(Answers):
         self.settings = index
         self.owned = index.ring.slots_owned(node)
         for registry in self.registries:
-            registry.own(index, self.owned, now)
+            registry.own(index, index.ring.share(node), now)
         if self.collections is not None:
-            self.collections.own(self.owned)
+            self.collections.owned = self.owned
 
     @property
     def registries(self) -> list[Registry]:
         """Those of all that the node is told of, LFNs first."""
-        return [self.registry] if self.collections is None else [self.registry, self.collections.registry]
+        told = [self.registry] if self.settings.tells_names else []
+        return told if self.collections is None else [*told, self.collections.registry]
+
+    def memory(self) -> int:
+        """Bytes of all that is held."""
+        return self.lfns.memory() + (0 if self.collections is None else self.collections.totals.memory())
 
     # ---- whom it knows -------------------------------------------------------------------------------------------
 
@@ -90,6 +98,10 @@ class Index(Answers):
         for registry in self.registries:
             registry.require_claim(message, now)
         if message.about == "names":
+            if not self.settings.tells_names:
+                raise IndexMismatch(
+                    f"site {message.site!r} sends LFNs, but index.compression is collection at this node"
+                )
             return await self._intake.receive(message, now)
         if self.collections is None:
             raise IndexMismatch(
@@ -110,3 +122,36 @@ class Index(Answers):
         """Nothing is answered from news that has expired, however long the duty that drops it is held up."""
         if now - self._expired_at > LATE_S:
             self._fell_silent = self.expire(now)
+        if not self.settings.tells_names:
+            raise NotIndexed(
+                "this index is told of collections alone (index.compression is collection); "
+                "expected the collection of the LFN"
+            )
+
+    # ---- answers -------------------------------------------------------------------------------------------------
+
+    def answers_alone(self) -> bool:
+        """Whether an owner of an LFN's slot holds all that is told of it, so that nobody else need be asked."""
+        return self.partition.sites == "none" and self.partition.lfns != "collection"
+
+    def locations(self, lfns: Sequence[str], digests: Digests, now: float, collection: str | None = None) -> Locations:
+        """Which sites may hold each of many LFNs, all of one collection where it is given; `digests` are theirs, shape
+        (n, 2). Raises NotIndexed: the index is told of collections alone, and none was given."""
+        if self.settings.tells_names or collection is None or self.collections is None:
+            return super().locations(lfns, digests, now, collection)
+        said = self.collections.of(collection, now)
+        sites = [one.site for one in said.sites]
+        return Locations(
+            locations={lfn: list(sites) for lfn in lfns},
+            incomplete=[] if said.complete else list(dict.fromkeys(lfns)),
+            missing=said.missing,
+            sites={one.site: SiteNews(one.lrc, one.age_s) for one in said.sites},
+        )
+
+    def helpless(self, slots: Slots) -> Flags:
+        """For which LFNs of these slots another node must be asked, shape (n,)."""
+        if self.settings.tells_names or self.collections is None:
+            return super().helpless(slots)
+        registry = self.collections.registry
+        helpless: Flags = (slots < 0) | ~registry.complete(np.maximum(slots, 0))
+        return helpless

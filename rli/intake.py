@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from reploc.errors import ReplocError, SummaryInvalid
 from reploc.wire import SoftState, SoftStateAnswer, Summary
-from rli.holding import Holding
-from rli.registry import Decision, DropSite, Registry
+from rli.decisions import Decision, DropSite
+from rli.holding import PIECE, Holding
+from rli.registry import Registry
 
 #: Bytes of a summary above which it is verified in a thread: below it that takes less than two milliseconds.
 VERIFY_BYTES = 24 << 10
@@ -34,20 +37,23 @@ class Intake:
         for again; what was held of its slot stays.
         """
         decision = self._registry.receive(message, now)
-        self._drop(decision.dropped.tolist(), decision.number)
+        one_piece = message.one_piece
+        self._drop([PIECE] * len(decision.dropped) if one_piece else decision.dropped.tolist(), decision.number)
         spoiled: dict[int, str] = {}
         for summary in decision.accepted:
             try:
                 if summary.from_seq:
-                    self._change(decision, summary)
+                    self._change(decision, summary, PIECE if one_piece else summary.slot)
                     await asyncio.sleep(0)
                 else:
-                    await self._swap_in(decision, summary)
+                    await self._swap_in(decision, summary, PIECE if one_piece else summary.slot)
             except ReplocError as wrong:
                 spoiled[summary.slot] = f"{wrong.code}: {wrong.detail}"
         settled = self._registry.answer(decision, spoiled)
         if settled.drop is not None:
             self._drop(settled.drop.slots.tolist(), settled.drop.number)
+        if settled.answer.current and decision.renews and not one_piece:
+            self._drop([PIECE], decision.number)  # what an earlier epoch told, now that all slots are there
         return settled.answer
 
     def expire(self, now: float) -> list[str]:
@@ -65,32 +71,38 @@ class Intake:
             for holding in self._holdings.values():
                 holding.drop(slot, site)
 
+    def _drop_others(self, holding: Holding, slot: int, site: int) -> None:
+        """What was just shown takes the place of what other kinds hold of the slot; a piece that of everything."""
+        for each in self._holdings.values():
+            gone = each.slots(site) if slot == PIECE else [slot]
+            for other in gone:
+                if each is not holding or other != slot:
+                    each.drop(other, site)
+
     def _holding(self, summary: Summary) -> Holding:
         if summary.kind not in self._holdings:
             kinds = " or ".join(self._holdings)
             raise SummaryInvalid(f"the summary of slot {summary.slot} is of kind {summary.kind}; expected {kinds}")
         return self._holdings[summary.kind]
 
-    def _change(self, decision: Decision, summary: Summary) -> None:
+    def _change(self, decision: Decision, summary: Summary, slot: int) -> None:
         if self._registry.wanted(decision, summary):
             checksum = self._registry.checksum(decision, summary.slot)
-            self._holding(summary).change(summary, decision.number, checksum)
+            self._holding(summary).change(replace(summary, slot=slot), decision.number, checksum)
             self._registry.applied(decision, summary)
 
-    async def _swap_in(self, decision: Decision, summary: Summary) -> None:
+    async def _swap_in(self, decision: Decision, summary: Summary, slot: int) -> None:
         holding = self._holding(summary)
         if len(summary.body) > VERIFY_BYTES:
             whole = await asyncio.to_thread(holding.verified, summary)
         else:
             whole = holding.verified(summary)
-        writing = holding.store(summary.slot, decision.number, whole)
+        writing = holding.store(slot, decision.number, whole)
         # The last step swaps, and nothing comes between it and the look at the registry before it.
         while self._registry.wanted(decision, summary):
             if next(writing, writing) is writing:
                 self._registry.applied(decision, summary)
-                for other in self._holdings.values():
-                    if other is not holding:
-                        other.drop(summary.slot, decision.number)
+                self._drop_others(holding, slot, decision.number)
                 return
             await asyncio.sleep(0)
         writing.close()

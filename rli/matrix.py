@@ -161,22 +161,30 @@ class Matrix:
         """Takes note of what another process changed, before it is asked what that holds."""
         self._regions.look()
 
-    def query(self, digests: Digests) -> MayHold:
-        """Which sites may hold each of n digests of any slots, shape (n, 2): all that do, and few that do not."""
+    def query(self, digests: Digests, slots: NDArray[np.intp] | None = None) -> MayHold:
+        """Which sites may hold each of n digests, shape (n, 2): all that do, and few that do not.
+
+        `slots` are those of the digests, shape (n,), where they are not said by the digests themselves.
+        """
         if not len(digests) or not self._regions.classes:
             return MayHold(_NO_PAIRS, _NO_PAIRS)
         if len(digests) <= _SINGLES_MAX:
-            pairs = [_pairs(at, self.sites_of(digests[at : at + 1])) for at in range(len(digests))]
+            of = [None] * len(digests) if slots is None else slots.tolist()
+            pairs = [_pairs(at, self.sites_of(digests[at : at + 1], of[at])) for at in range(len(digests))]
         else:
             chunk = self._chunk(len(digests))
-            pairs = [self._match(digests[at : at + chunk], at) for at in range(0, len(digests), chunk)]
+            slots = slots_of(digests, self.slots) if slots is None else slots
+            pairs = [
+                self._match(digests[at : at + chunk], slots[at : at + chunk], at)
+                for at in range(0, len(digests), chunk)
+            ]
         found = pairs[0] if len(pairs) == 1 else np.concatenate(pairs)
         return MayHold(found >> _SITE_BITS, found & SITE_MAX)
 
-    def sites_of(self, digest: Digests) -> list[int]:
+    def sites_of(self, digest: Digests, slot: int | None = None) -> list[int]:
         """Which sites may hold a single digest, shape (1, 2), ascending: what `query` says, with the fewest calls."""
         regions = self._regions
-        slot = slot_of(digest, self.slots)
+        slot = slot_of(digest, self.slots) if slot is None else slot
         rows = hashes(digest, self._slices) * regions.slice_bits
         rows >>= _HALF
         rows += regions.slice_rows
@@ -250,10 +258,9 @@ class Matrix:
         most = max(_CHUNK_MIN, min(_CHUNK_MAX, _GATHER_WORDS // (self._slices * widest)))
         return -(-count // -(-count // most))
 
-    def _match(self, digests: Digests, first: int) -> Pairs:
+    def _match(self, digests: Digests, slots: NDArray[np.intp], first: int) -> Pairs:
         """The pairs of one chunk in order."""
         regions = self._regions
-        slots = slots_of(digests, self.slots)
         hashed = hashes(digests, self._slices).T
         pairs = [_NO_PAIRS]
         for size_class, length, slice_rows in zip(regions.classes, regions.slice_bits, regions.slice_rows, strict=True):

@@ -10,11 +10,11 @@ from typing import Any
 from reploc import digest, names, service
 from reploc.actions import Action, all_lfns, one_lfn
 from reploc.client import demands
+from reploc.client.node import HOP_HEADER
 from reploc.questions import LocateBody, LocateQuery
 from reploc.routes import Call, Done, Elsewhere, Route, get, post
 from reploc.turn import Turn
 from reploc.wire import Existence, Location, Locations
-from rli.forward import HOP_HEADER
 from rli.seen import Seen
 from rli.shared import Changing
 
@@ -56,7 +56,7 @@ class Reading:
         raise Elsewhere(call)
 
     def begin_location(self, call: Call[LocateQuery], done: Done) -> None:
-        begin(self._turn, call, done)
+        begin(self._turn, call, done, simple=call.what.demand.is_none)
 
     async def locations(self, call: Call[LocateBody]) -> Locations:
         lfns = call.what.lfns
@@ -78,14 +78,14 @@ def suffices(found: Location, call: Call[LocateQuery]) -> bool:
     return found.complete or bool(found.sites) or HOP_HEADER in call.headers
 
 
-def begin(turn: Turn[Location], call: Call[LocateQuery], done: Done) -> None:
-    """Begins to answer for one LFN, where what is held here suffices."""
+def begin(turn: Turn[Location], call: Call[LocateQuery], done: Done, *, simple: bool) -> None:
+    """Begins to answer for one LFN, where what is held here suffices; it cannot where the question is not `simple`."""
 
     def end(found: Location | Exception) -> None:
         ours = suffices(found, call) if isinstance(found, Location) else not isinstance(found, Changing)
         done(found if ours else None)
 
-    if call.what.demand.is_none:
+    if simple:
         turn.begin(names.require(call.what.lfn), end)
     else:
         done(None)

@@ -46,13 +46,11 @@ from reploc.softstate import vector_hash
 from reploc.wire import SOFT_STATE_VERSION, Member, SlotAnswer, SoftState, SoftStateAnswer, Summary
 from rli.claims import Claims, mark, precedes
 from rli.completeness import Completeness, Flags, Slots
+from rli.decisions import NO_SLOTS, Decision, DropSite, DropSlots, Forget, Settled
 
 #: Sites that a node remembers, silent ones included: a hundred thousand small sites are foreseen, and 256 slots of so
 #: many cost 440 MB of bookkeeping.
 SITES_MAX = 100_000
-
-
-NO_SLOTS: Slots = np.empty(0, dtype=np.intp)
 
 
 class State(Enum):
@@ -62,53 +60,6 @@ class State(Enum):
     """Another node named it; nothing was heard from it yet."""
     LIVE = "live"
     SILENT = "silent"
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What to do with a message: verify, write and apply these summaries of the site of that number, then answer."""
-
-    message: SoftState
-    received_at: float
-    number: int
-    renews: bool
-    """Whether it is news, not a late or doubled message."""
-    accepted: tuple[Summary, ...]
-    dropped: Slots = field(default_factory=lambda: NO_SLOTS)
-    """Slots of the site to stop serving at once: the sender does not tell this node of them any more."""
-
-
-@dataclass(frozen=True)
-class DropSite:
-    """Stop serving all bits of a site that fell silent."""
-
-    site: str
-    number: int
-
-
-@dataclass(frozen=True)
-class Forget:
-    """The site is no longer remembered, and its number may be given to another. Its bits were dropped before."""
-
-    site: str
-    number: int
-
-
-@dataclass(frozen=True)
-class DropSlots:
-    """Stop serving these slots of a site: leftovers of an earlier epoch that the new one does not have."""
-
-    site: str
-    number: int
-    slots: Slots
-
-
-@dataclass(frozen=True)
-class Settled:
-    """The end of a message: what to answer, and what to stop serving before."""
-
-    answer: SoftStateAnswer
-    drop: DropSlots | None = None
 
 
 @dataclass
@@ -134,8 +85,14 @@ class _Site:
     #: Since when the site is bound to its sender.
     bound_at: float = 0.0
 
+    @property
+    def is_one_piece(self) -> bool:
+        """Whether what it sends has one slot, which stands for all."""
+        return len(self.sequences) == 1
+
     def begin_epoch(self, message: SoftState, now: float) -> None:
         """From now on the sender and epoch of this message count; nothing of them is held yet."""
+        self.sequences, self.checksums = np.zeros((2, _pieces(message)), dtype=np.uint64)
         if message.sender != self.sender or self.state is not State.LIVE:
             self.bound_at = now
         if message.sender != self.sender:
@@ -144,7 +101,6 @@ class _Site:
         self.epoch = message.epoch
         self.incarnation = message.incarnation
         self.message = 0
-        self.sequences[:] = 0
 
     def is_of(self, message: SoftState) -> bool:
         """Whether the message is of the sender, epoch and incarnation that count."""
@@ -152,24 +108,24 @@ class _Site:
 
 
 class Registry:
-    """The senders of one node. `owned` are its slots on the ring; moments are monotonic seconds."""
+    """The senders of one node. `cells` are its share of the ring, shape (slots, parts); moments are monotonic."""
 
-    def __init__(self, index: IndexSettings, owned: Slots, now: float, held: Flags | None = None) -> None:
+    def __init__(self, index: IndexSettings, cells: Flags, now: float, held: Flags | None = None) -> None:
         """`held` is where it is noted what is held of whom, if that shall be somewhere (`rli/completeness.py`)."""
         self._index = index
         self._sites: dict[str, _Site] = {}
         self._by_number: list[_Site | None] = []
         self._free: list[int] = []
-        self._completeness = Completeness(index.slots, owned, now, held)
+        self._completeness = Completeness(cells, now, held)
         self._claims = Claims()
         #: The last news of each site number, and the moment whose catalog the held news shows: shape (numbers,).
         self._contact_at: NDArray[np.float64] = np.zeros(0)
         self._news_at: NDArray[np.float64] = np.zeros(0)
 
-    def own(self, index: IndexSettings, owned: Slots, now: float) -> None:
-        """From now on the node owns these slots, in an index that is the same but for its nodes and redundancy."""
+    def own(self, index: IndexSettings, cells: Flags, now: float) -> None:
+        """From now on the node owns these cells, in an index that is the same but for its nodes and redundancy."""
         self._index = index
-        self._completeness.own(owned, now)
+        self._completeness.own(cells, now)
 
     # ---- messages ------------------------------------------------------------------------------------------------
 
@@ -191,6 +147,8 @@ class Registry:
             site.url = require_url(message.url)
         if not site.is_of(message):
             return Decision(message, now, site.number, renews=False, accepted=())
+        if len(site.sequences) != _pieces(message):
+            raise SummaryInvalid(f"site {message.site!r} sent other pieces in epoch {site.epoch} before")
         renews = message.message > site.message
         dropped = NO_SLOTS
         if renews:
@@ -220,8 +178,12 @@ class Registry:
         site = self._sites[decision.message.site]
         site.sequences[summary.slot] = summary.to_seq
         site.checksums[summary.slot] = summary.checksum
-        self._completeness.hold(site.number, summary.slot)
+        self._completeness.hold(site.number, self._stands_for(site, summary.slot))
         return True
+
+    def _stands_for(self, site: _Site, slot: int) -> Slots:
+        """The slots of the index that a slot of a site's messages stands for."""
+        return np.arange(self._index.slots) if site.is_one_piece else np.array([slot], dtype=np.intp)
 
     def answer(self, decision: Decision, spoiled: Mapping[int, str]) -> Settled:
         """What to answer once the accepted summaries are applied; `spoiled` says why those of some slots are not."""
@@ -251,8 +213,8 @@ class Registry:
                 f"this node has version {ours[0]}, {ours[1]} slots, error rate {ours[2]}"
             )
         for slot in [*(summary.slot for summary in message.summaries), *message.drop]:
-            if slot >= self._index.slots:
-                raise SummaryInvalid(f"slot {slot} is unknown; the index has slots 0 to {self._index.slots - 1}")
+            if slot >= _pieces(message):
+                raise SummaryInvalid(f"slot {slot} is unknown; expected 0 to {_pieces(message) - 1}")
 
     def require_claim(self, message: SoftState, now: float) -> None:
         """Raises SiteClaimed: another sender speaks for the site of a message, here or at another node."""
@@ -284,6 +246,9 @@ class Registry:
         """The sender does not tell of these slots any more; those of them that are held."""
         named = np.unique(np.array(slots, dtype=np.intp))
         site.sequences[named] = 0
+        if site.is_one_piece and len(named):
+            self._completeness.drop(site.number)
+            return named
         held = named[self._completeness.held(site.number)[named]]
         self._completeness.drop(site.number, held)
         return held
@@ -305,7 +270,7 @@ class Registry:
         site.applied = decision.message.position
         self._news_at[site.number] = decision.received_at - decision.message.news_age_s
         left = np.flatnonzero(self._completeness.held(site.number) & (site.sequences == 0))
-        if not len(left):
+        if site.is_one_piece or not len(left):
             return None
         self._completeness.drop(site.number, left)
         return DropSlots(site.name, site.number, left)
@@ -347,13 +312,13 @@ class Registry:
         if not self._free:
             self._grow()
         number = heapq.heappop(self._free)
-        sequences, checksums = np.zeros((2, self._index.slots), dtype=np.uint64)
-        site = _Site(name, number, url, state, sequences, checksums)
+        nothing = np.zeros(0, dtype=np.uint64)
+        site = _Site(name, number, url, state, nothing, nothing)
         self._sites[name] = site
         self._by_number[number] = site
         self._contact_at[number] = contact_at
         self._news_at[number] = contact_at
-        self._completeness.list_site(number)
+        self._completeness.list_site(number, self._index.partition.part_of(name))
         return site
 
     def _grow(self) -> None:
@@ -422,6 +387,10 @@ class Registry:
         """The same for one slot."""
         return self._completeness.is_complete(slot)
 
+    def empty(self, slots: Slots) -> Flags:
+        """Whether nothing is held of each slot, shape of `slots`."""
+        return self._completeness.empty(slots)
+
     def missing(self, slots: Slots) -> Flags:
         """Which sites each slot is not held from, shape (n, numbers): column = site number. For slots not complete."""
         return self._completeness.missing(slots)
@@ -470,6 +439,11 @@ class Registry:
         if site is None:
             raise KeyError(f"no site has number {number}")
         return site
+
+
+def _pieces(message: SoftState) -> int:
+    """How many slots a sender's messages have."""
+    return 1 if message.one_piece else message.slots
 
 
 def _applies(summary: Summary, held: int) -> bool:

@@ -12,6 +12,7 @@ from reploc.digest import Digests
 from reploc.members import IndexSettings
 from reploc.wire import Location, Locations, SiteNews
 from rli.answers import LATE_S, Answers
+from rli.lfns import HeldLfns
 from rli.matrix import Matrix
 from rli.shared import Changing, Shared
 from rli.shown import SeenRegistry
@@ -26,7 +27,9 @@ class Seen:
     def __init__(self, index: IndexSettings, bytes_max: int, shared: Shared) -> None:
         self._shared = shared
         self._registry = SeenRegistry(shared)
-        self._answers = Answers(self._registry, Matrix(index.slots, index.error_rate, bytes_max, shared))
+        self._answers = Answers(
+            self._registry, HeldLfns(Matrix(index.slots, index.error_rate, bytes_max, shared)), index.partition
+        )
 
     def _look(self, now: float) -> None:
         """Takes note of what changed. A main process that is held up may hold news that has expired."""
@@ -36,7 +39,8 @@ class Seen:
 
     def helpless(self, digests: Digests) -> bool:
         """Whether another node must be asked about one of the digests."""
-        return self._shared.consistently(lambda: bool(self._answers.helpless(digests).any()))
+        slots = self._answers.slots_of([], digests)
+        return self._shared.consistently(lambda: bool(self._answers.helpless(slots).any()))
 
     def each_location(self, lfns: Sequence[str], now: float) -> list[Location]:
         """Which sites may hold each of some LFNs, an answer for each of them."""

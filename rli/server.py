@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from reploc import __version__, digest, metalink, names, service, telemetry
@@ -20,9 +21,11 @@ from reploc.client.catalogs import ask_catalogs
 from reploc.client.concurrency import side_by_side
 from reploc.client.locations import Located, View
 from reploc.client.nearness import Nearness
+from reploc.client.node import HOP_HEADER
 from reploc.client.transport import HttpTransport, Transport
 from reploc.errors import ReplocError
 from reploc.membership import Membership, described
+from reploc.partition import Partition
 from reploc.questions import Demand, LocateBody, LocateQuery, ResolveBody, ResolveQuery
 from reploc.reload import Reloadable
 from reploc.rls_port import RlsPort
@@ -47,7 +50,7 @@ from reploc.workers import Workers
 from rli.collection_routes import CollectionRoutes
 from rli.completeness import runs
 from rli.foreign import ForeignCatalogs
-from rli.forward import HOP_HEADER, Forward
+from rli.forward import Forward
 from rli.index import Index
 from rli.reading import begin, suffices
 from rli.refresh import Refresh
@@ -165,7 +168,7 @@ class RliServer:
 
     async def location(self, call: Call[LocateQuery]) -> Location:
         lfn = names.require(call.what.lfn)
-        if call.what.demand.is_none:
+        if self._is_simple(call):
             found = await self._turn.ask(lfn)
             if suffices(found, call):
                 return found
@@ -173,7 +176,12 @@ class RliServer:
 
     def begin_location(self, call: Call[LocateQuery], done: Done) -> None:
         """The same, where this node alone can answer."""
-        begin(self._turn, call, done)
+        begin(self._turn, call, done, simple=self._is_simple(call))
+
+    def _is_simple(self, call: Call[LocateQuery]) -> bool:
+        """Whether what this node knows is the answer, as good as demanded: one of many of its turn."""
+        alone = self._index.answers_alone() or HOP_HEADER in call.headers
+        return alone and call.what.demand.is_none and call.what.collection is UNSET
 
     async def locations(self, call: Call[LocateBody]) -> Locations:
         names.require_all(call.what.lfns)
@@ -205,34 +213,42 @@ class RliServer:
 
     async def locate(self, lfns: Sequence[str]) -> Locations:
         """What this node and the other owners know of some valid LFNs, without a demand."""
-        return await self._located(lfns, Demand(), inf, hopped=False)
+        return await self._located(lfns, Demand(), inf, None, hopped=False)
 
     async def _asked(self, lfns: Sequence[str], call: Call[LocateQuery] | Call[LocateBody]) -> Locations:
         demand = call.what.demand
         until = inf if demand.is_none else _time() + call.what.deadline_s
-        return await self._located(lfns, demand, until, hopped=HOP_HEADER in call.headers)
+        return await self._located(lfns, demand, until, _collection(call.what), hopped=HOP_HEADER in call.headers)
 
-    async def _located(self, lfns: Sequence[str], demand: Demand, until: float, *, hopped: bool) -> Locations:
+    async def _located(
+        self, lfns: Sequence[str], demand: Demand, until: float, collection: str | None, *, hopped: bool
+    ) -> Locations:
         """As good as demanded by the moment `until` of the loop's clock: from what is held here, and of slots that
         nothing is held of, from other owners too, unless one of them asks."""
         digests = digest.of(lfns)
-        helpless = self._index.helpless(digests)
+        helpless = self._index.helpless(self._index.slots_of(lfns, digests, collection))
         if hopped or not helpless.any():
-            return await self._refresh.located(self._index.locations(lfns, digests, service.now()), demand, until)
+            known = self._index.locations(lfns, digests, service.now(), collection)
+            return await self._refresh.located(known, demand, until)
         elsewhere = [lfns[at] for at in np.flatnonzero(helpless).tolist()]
         here = [lfns[at] for at in np.flatnonzero(~helpless).tolist()]
         self._forwarded.inc(len(elsewhere))
-        known = self._index.locations(here, digests[~helpless], service.now())
+        known = self._index.locations(here, digests[~helpless], service.now(), collection)
+        share = self._index.locations(elsewhere, digests[helpless], service.now(), collection)
         ours, theirs = await asyncio.gather(
-            self._refresh.located(known, demand, until), self._forward.locations(elsewhere, demand, until)
+            self._refresh.located(known, demand, until), self._shared(share, demand, until, collection)
         )
-        nothing = self._index.locations(elsewhere, digests[helpless], service.now())
-        return locations.joined([ours, locations.merged(nothing, theirs)])
+        return locations.joined([ours, theirs])
+
+    async def _shared(self, share: Locations, demand: Demand, until: float, collection: str | None) -> Locations:
+        """What is known here of a share, made complete by what the owners of the other shares say."""
+        ours = await self._refresh.located(share, demand, until)
+        return await self._forward.locations(ours, demand, until, collection)
 
     async def _resolved(self, lfns: Sequence[str], call: Call[ResolveQuery] | Call[ResolveBody]) -> resolve.Lookup:
         now, deadline_s = _time(), call.what.deadline_s
         until, hopped = now + deadline_s * INDEX_SHARE, HOP_HEADER in call.headers
-        located = await self._located(lfns, call.what.demand, until, hopped=hopped)
+        located = await self._located(lfns, call.what.demand, until, _collection(call.what), hopped=hopped)
         found = resolve.lookup(located, await ask_catalogs(self._transport, resolve.asks(located), now + deadline_s))
         return self._nearness.nearest_first(found, call.what.client_site or None)
 
@@ -297,6 +313,7 @@ class RliServer:
             expiry_s=index.expiry_s,
             former=_former(self._forward.former(service.now())),
             services=self._membership.services(),
+            partition=None if index.partition == Partition(index.slots) else index.partition,
         )
 
     async def status(self, _: Call[NoQuery]) -> RliStatus:
@@ -315,7 +332,7 @@ class RliServer:
             slots_complete=int(self._index.registry.complete(owned).sum()),
             sites_live=states.count("live"),
             sites_silent=len(states) - states.count("live"),
-            memory_bytes=self._index.matrix.memory().allocated + self._totals_bytes(),
+            memory_bytes=self._index.memory(),
             reload_error=self.reloadable.error,
             rls_url=self.rls.url,
         )
@@ -337,6 +354,11 @@ class RliServer:
 
     def _silent(self) -> int:
         return self._states().count("silent")
+
+
+def _collection(asked: LocateQuery | LocateBody | ResolveQuery | ResolveBody) -> str | None:
+    """The collection that a question names, which must be a name."""
+    return None if asked.collection is UNSET else names.require(asked.collection, "collection")
 
 
 def _time() -> float:

@@ -10,6 +10,7 @@ from reploc.client.nearness import Distances
 from reploc.members import IndexSettings
 from reploc.membership import MembershipSettings
 from reploc.names import require_site, require_url
+from reploc.partition import Partition
 from reploc.rls_port import RlsSettings
 from reploc.service import SharedDaemonSettings
 
@@ -53,6 +54,16 @@ class RliSettings(SharedDaemonSettings, frozen=True):
             raise ValueError(
                 f"node is {self.node!r}; expected one of index.nodes: {', '.join(names) or 'there are none'}"
             )
+
+        plain = self.index.partition == Partition(self.index.slots) and self.index.compression == "bloom"
+        if self.workers > 1 and not plain:
+            raise ValueError(
+                f"workers is {self.workers}, but workers see filters that are parted by hash alone; expected "
+                'index.compression "bloom", lfn_partition "hash" and site_partition "none", or one worker'
+            )
+        ruled = "pattern" in (self.index.lfn_partition, self.index.site_partition)
+        if self.membership.kind == "etcd" and ruled:
+            raise ValueError("rules name nodes, which a registry lets come and go; expected membership.kind static")
 
     @property
     def own_url(self) -> str:

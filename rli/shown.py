@@ -12,7 +12,8 @@ from reploc.members import IndexSettings
 from reploc.wire import Member, SoftState, Summary
 from rli.arena import WORD_BYTES, Arena
 from rli.completeness import Flags, Slots
-from rli.registry import Decision, DropSite, Forget, Registry, Settled
+from rli.decisions import Decision, DropSite, Forget, Settled
+from rli.registry import Registry
 from rli.shared import Shared
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -22,16 +23,16 @@ _decode = msgspec.msgpack.Decoder(tuple[str, str]).decode
 class ShownRegistry(Registry):
     """A registry that shows what answers need of it in shared memory."""
 
-    def __init__(self, index: IndexSettings, owned: Slots, now: float, shared: Shared) -> None:
-        super().__init__(index, owned, now, shared.arrays["held"])
+    def __init__(self, index: IndexSettings, cells: Flags, now: float, shared: Shared) -> None:
+        super().__init__(index, cells, now, shared.arrays["held"])
         self._shared = shared
         self._heap = Arena(reserved=shared.reserved("heap"))
         #: The name and address that is shown under each number.
         self._shown: dict[int, tuple[str, str]] = {}
 
-    def own(self, index: IndexSettings, owned: Slots, now: float) -> None:
+    def own(self, index: IndexSettings, cells: Flags, now: float) -> None:
         with self._shared:
-            super().own(index, owned, now)
+            super().own(index, cells, now)
             self._show_slots()
 
     def receive(self, message: SoftState, now: float) -> Decision:
@@ -117,6 +118,10 @@ class SeenRegistry:
     def is_complete(self, slot: int) -> bool:
         arrays = self._arrays
         return bool(arrays["known"][slot] and arrays["holders"][slot] == arrays["sites"][0])
+
+    def empty(self, slots: Slots) -> Flags:
+        empty: Flags = self._arrays["holders"][slots] == 0
+        return empty
 
     def missing_sites(self, slots: Slots) -> list[str]:
         numbers = self._arrays["sites"].item(1)

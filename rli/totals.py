@@ -14,13 +14,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reploc import digest, totals
-from reploc.digest import Digests, slot_of
+from reploc import totals
 from reploc.errors import SummaryInvalid
+from reploc.partition import Partition
 from reploc.totals import Numbers, Totals
 from reploc.wire import Summary
 from rli.filters import require_checksum
-from rli.holding import Steps
+from rli.holding import PIECE, Steps
 from rli.interned import Interned, Names
 
 #: Names that are taken in between two questions: about a millisecond's work.
@@ -67,11 +67,11 @@ NOTHING = Columns(np.zeros(0, dtype=np.uint32), np.zeros((3, 0), dtype=np.int64)
 class HeldTotals:
     """The totals of all sites. `versions` change whenever a site's totals do, and never come back."""
 
-    def __init__(self, slots: int) -> None:
-        self._slots = slots
+    def __init__(self, partition: Partition) -> None:
+        self._partition = partition
         self._interned = Interned()
         #: Slot → site → what is held, where that is anything.
-        self._held: list[dict[int, Columns]] = [{} for _ in range(slots)]
+        self._held: list[dict[int, Columns]] = [{} for _ in range(partition.slots)]
         #: How many collections each site has.
         self._counts: dict[int, int] = {}
         self._versions: dict[int, int] = {}
@@ -83,7 +83,7 @@ class HeldTotals:
         """The totals of a whole summary. Raises SummaryInvalid: broken, of another slot, or a wrong checksum."""
         said = totals.from_bytes(summary.body)
         digests = totals.digests_of(said)
-        self._require_slot(digests, summary.slot)
+        self._require_slot(said.names, summary.slot)
         if len(said.names) and not said.numbers[0].all():
             raise SummaryInvalid(f"totals of slot {summary.slot} have a collection without files")
         if (found := totals.checksum(digests, said.numbers)) != summary.checksum:
@@ -110,7 +110,7 @@ class HeldTotals:
         """Takes changed totals in. Raises SummaryInvalid, with nothing changed."""
         said, slot = totals.from_bytes(summary.body), summary.slot
         digests = totals.digests_of(said)
-        self._require_slot(digests, slot)
+        self._require_slot(said.names, slot)
         names, held = _encoded(said), self._held[slot].get(site, NOTHING)
         places, there = _places(held, self._interned.find(names))
         before = totals.checksum(digests[there], held.numbers[:, places[there]])
@@ -125,7 +125,7 @@ class HeldTotals:
 
     def drop(self, slot: int, site: int) -> bool:
         """Forgets a slot of a site; whether it had collections there."""
-        held = self._held[slot].get(site)
+        held = None if slot == PIECE else self._held[slot].get(site)
         if held is None:
             return False
         self._put(slot, site, NOTHING, held.ids)
@@ -133,10 +133,14 @@ class HeldTotals:
 
     def drop_site(self, site: int) -> int:
         """Forgets all collections of a site; of how many slots they were."""
-        return sum(self.drop(slot, site) for slot in range(self._slots))
+        return sum(self.drop(slot, site) for slot in self.slots(site))
 
-    def _require_slot(self, digests: Digests, slot: int) -> None:
-        if (digest.slots_of(digests, self._slots) != slot).any():
+    def slots(self, site: int) -> list[int]:
+        """The slots of which a site has collections."""
+        return [slot for slot, held in enumerate(self._held) if site in held]
+
+    def _require_slot(self, names: list[str], slot: int) -> None:
+        if (self._partition.slots_of_collections(names) != slot).any():
             raise SummaryInvalid(f"totals of slot {slot} have a collection of another slot")
 
     def _put(self, slot: int, site: int, columns: Columns, released: NDArray[np.uint32]) -> None:
@@ -166,7 +170,7 @@ class HeldTotals:
 
     def of(self, name: str) -> list[tuple[int, tuple[int, int, int]]]:
         """Each site that has a collection, ascending, with its files, bytes, and files of unknown size."""
-        slot = slot_of(digest.of([name]), self._slots)
+        slot = int(self._partition.slots_of_collections([name])[0])
         number = self._interned.find([name.encode()])
         found = []
         for site, held in sorted(self._held[slot].items()):

@@ -9,14 +9,19 @@ from typing import Any
 import numpy as np
 
 from lrc.form import Build, Form
+from lrc.mappings import Record
 from lrc.news import News
+from lrc.placing import Placing
 from lrc.slot_filters import SlotFilters, build_slot
+from lrc.slot_keys import SlotFingerprints, SlotLists
 from lrc.slot_totals import SlotTotals, build_totals
 from reploc import digest
 from reploc.digest import Digests, slots_of
+from reploc.partition import Partition
 from reploc.wire import CollectionTotals
 from rli.filters import Filters
 from rli.holding import Holding
+from rli.key_sets import HeldFingerprints, HeldLists
 from rli.matrix import Matrix
 from rli.totals import HeldTotals
 
@@ -36,7 +41,9 @@ class Content:
         added = sorted(after.files.keys() - self.files.keys())
         removed = sorted(self.files.keys() - after.files.keys())
         changed = sorted(name for name in self.files.keys() | after.files.keys() if after.of(name) != self.of(name))
-        return News(position, digests(added), digests(removed), totals=[row(name, after.of(name)) for name in changed])
+        came, went = [record(name) for name in added], [record(name) for name in removed]
+        totals = [row(name, after.of(name)) for name in changed]
+        return News(position, digests(added), digests(removed), came, went, totals=totals)
 
     def of(self, name: str) -> int:
         return self.files.get(name, 0)
@@ -54,6 +61,10 @@ class Content:
 
 def digests(names: Sequence[str]) -> Digests:
     return digest.of(names) if names else np.zeros((0, 2), dtype=np.uint64)
+
+
+def record(name: str) -> Record:
+    return Record(name, None, None, None, ("file:///copy",))
 
 
 def row(name: str, files: int) -> CollectionTotals:
@@ -84,7 +95,15 @@ def _filters(form: Form, slots: Iterable[int], content: Content, count: int) -> 
 
 
 def _totals(_: Form, slots: Iterable[int], content: Content, count: int) -> list[Build]:
-    return list(build_totals(list(slots), [row(name, files) for name, files in content.files.items()], count))
+    return list(
+        build_totals(list(slots), [row(name, files) for name, files in content.files.items()], Partition(count))
+    )
+
+
+def _keys(form: Form, slots: Iterable[int], content: Content, count: int) -> list[Build]:
+    assert isinstance(form, SlotFingerprints | SlotLists)
+    parts = [(slot, sorted(content.in_slot(slot, count).files)) for slot in slots]
+    return [form.build(slot, digests(names), names) for slot, names in parts]
 
 
 class MatrixFilters(Filters):
@@ -104,18 +123,54 @@ def _in_totals(holding: HeldTotals, site: int, names: Sequence[str]) -> dict[str
     return {name: said[site] for name in names if site in (said := dict(holding.of(name)))}
 
 
+def _in_fingerprints(holding: HeldFingerprints, site: int, names: Sequence[str]) -> dict[str, object]:
+    found = holding.query(digests(names))
+    return {names[at]: True for at, of in zip(found.rows.tolist(), found.sites.tolist(), strict=True) if of == site}
+
+
+def _in_lists(holding: HeldLists, site: int, names: Sequence[str]) -> dict[str, object]:
+    found = holding.query(names)
+    return {names[at]: True for at, of in zip(found.rows.tolist(), found.sites.tolist(), strict=True) if of == site}
+
+
 def _is_there(content: Content) -> dict[str, object]:
     return dict.fromkeys(content.files, True)
 
 
 KINDS = (
-    Kind("bloom", False, lambda slots: SlotFilters(slots, RATE), _filters, MatrixFilters, _in_matrix, _is_there),
+    Kind(
+        "bloom",
+        False,
+        lambda slots: SlotFilters(Placing(Partition(slots)), RATE),
+        _filters,
+        MatrixFilters,
+        _in_matrix,
+        _is_there,
+    ),
+    Kind(
+        "fingerprint",
+        True,
+        lambda slots: SlotFingerprints(Placing(Partition(slots))),
+        _keys,
+        lambda _: HeldFingerprints(),
+        _in_fingerprints,
+        _is_there,
+    ),
+    Kind(
+        "list",
+        True,
+        lambda slots: SlotLists(Placing(Partition(slots))),
+        _keys,
+        lambda _: HeldLists(),
+        _in_lists,
+        _is_there,
+    ),
     Kind(
         "collection",
         True,
-        SlotTotals,
+        lambda slots: SlotTotals(Partition(slots)),
         _totals,
-        HeldTotals,
+        lambda slots: HeldTotals(Partition(slots)),
         _in_totals,
         lambda content: {name: (files, 1000 * files, 0) for name, files in content.files.items()},
     ),

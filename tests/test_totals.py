@@ -9,7 +9,8 @@ import pytest
 
 from reploc import totals
 from reploc.errors import SummaryInvalid
-from reploc.totals import INFLATED_BYTES_MAX, Totals
+from reploc.squeezed import INFLATED_BYTES_MAX
+from reploc.totals import Totals
 
 ROWS = [("/a/b#1", (3, 500, 0)), ("/Ü/long" + "x" * 4000, (1, 0, 1)), ("c", (7, (1 << 63) - 1, 6))]
 
@@ -45,9 +46,9 @@ def test_what_is_written_is_read(rows: list[tuple[str, tuple[int, int, int]]]) -
         (body(raw([(b"a", (1, 1, 0))]) + b"x"), "not as long"),
         (body(raw([(b"a", (1, -1, 0))])), "negative"),
         (body(raw([(b"a", (1, 1, 2))])), "unknown size"),
-        (body(raw([(b"\xff", (1, 1, 0))])), "a name of the totals"),
-        (body(raw([(b"", (1, 1, 0))])), "a name of the totals"),
-        (body(raw([(b"a\nb", (1, 1, 0))])), "a name of the totals"),
+        (body(raw([(b"\xff", (1, 1, 0))])), "a name of a summary"),
+        (body(raw([(b"", (1, 1, 0))])), "a name of a summary"),
+        (body(raw([(b"a\nb", (1, 1, 0))])), "a name of a summary"),
         (body(raw([(b"a", (1, 1, 0)), (b"a", (2, 1, 0))])), "twice"),
     ],
 )

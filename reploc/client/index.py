@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from reploc import names
@@ -21,9 +21,10 @@ from reploc.client.catalogs import ask_catalogs
 from reploc.client.concurrency import REQUESTS, side_by_side
 from reploc.client.locations import Located, Part, View
 from reploc.client.nearness import Nearness
-from reploc.client.node import RliNodeClient
+from reploc.client.node import HOP_HEADER, RliNodeClient
 from reploc.client.resolve import Lookup
 from reploc.client.retry import Retrying
+from reploc.client.shares import ask_shares
 from reploc.client.transport import Carried, HttpTransport, Transport
 from reploc.errors import AnswerInvalid, DeadlineExceeded, ReplocError, Unreachable
 from reploc.questions import Demand
@@ -44,6 +45,18 @@ OTHERS_MAX = 2
 INDEX_SHARE = 0.5
 #: Requests that one call keeps under way over all index nodes.
 PARTS = 4 * REQUESTS
+
+
+#: Says that a node is asked for its own share alone, and by whom.
+SHARE = {HOP_HEADER: "client"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What LFNs are asked with: how good the answer must be, and the collection of all of them where it is known."""
+
+    demand: Demand
+    collection: str | None = None
 
 
 #: What some owners say of LFNs, and which of these at least one of them spoke about.
@@ -82,14 +95,16 @@ class RliClient(Carried):
         *,
         max_age_s: float | None = None,
         verify: bool = False,
+        collection: str | None = None,
     ) -> Located:
         """Which sites may hold each of the LFNs, within `deadline_s` seconds.
 
         No site is judged by news older than `max_age_s` seconds, and with `verify` only sites are listed whose catalogs
-        hold the LFN; the index asks them. What is lacking is named in the answer. Raises NameInvalid, and where not one
-        LFN could be asked about Unreachable or DeadlineExceeded.
+        hold the LFN; the index asks them. `collection` is that of all the LFNs, which an index that is parted by
+        collections, or told of them alone, needs to know. What is lacking is named in the answer. Raises NameInvalid,
+        and where not one LFN could be asked about Unreachable or DeadlineExceeded.
         """
-        return await self._locate(lfns, _time() + deadline_s, Demand(max_age_s, verify))
+        return await self._locate(lfns, _time() + deadline_s, Question(Demand(max_age_s, verify), collection))
 
     async def exists(
         self,
@@ -98,9 +113,10 @@ class RliClient(Carried):
         *,
         max_age_s: float | None = None,
         verify: bool = False,
+        collection: str | None = None,
     ) -> Existence:
         """Which of the LFNs some site may hold, which none does, and which nobody can say; else as `locate`."""
-        located = await self._locate(lfns, _time() + deadline_s, Demand(max_age_s, verify))
+        located = await self._locate(lfns, _time() + deadline_s, Question(Demand(max_age_s, verify), collection))
         return demands.existence(located.said)
 
     async def lookup(
@@ -111,6 +127,7 @@ class RliClient(Carried):
         max_age_s: float | None = None,
         client_site: str | None = None,
         nearness: Nearness | None = None,
+        collection: str | None = None,
     ) -> Lookup:
         """Verified copies of each of the LFNs, within `deadline_s` seconds; raises what `locate` raises.
 
@@ -119,87 +136,83 @@ class RliClient(Carried):
         the distances of `nearness`.
         """
         now = _time()
-        located = await self._locate(lfns, now + deadline_s * INDEX_SHARE, Demand(max_age_s))
+        located = await self._locate(lfns, now + deadline_s * INDEX_SHARE, Question(Demand(max_age_s), collection))
         answers = await ask_catalogs(self._transport, resolve.asks(located.said), now + deadline_s)
         found = replace(resolve.lookup(located.said, answers), nodes=located.nodes)
         return (nearness or Nearness()).nearest_first(found, client_site)
 
     # ---- the index
 
-    async def _locate(self, lfns: Sequence[str], until: float, demand: Demand) -> Located:
+    async def _locate(self, lfns: Sequence[str], until: float, question: Question) -> Located:
         names.require_all(lfns)
         if not lfns:
             return Located(locations.joined([]), frozenset(), {})
         distinct = list(dict.fromkeys(lfns))
         view = await self._current_view(until)
         failed: dict[str, ReplocError] = {}
-        said, answered = await self._ask_view(view, distinct, demand, until, failed)
+        said, answered = await self._ask_view(view, distinct, question, until, failed)
         if said.incomplete and (fresh := await self._changed_view(view, until, urgent=len(answered) < len(distinct))):
-            said, answered = await self._ask_also(fresh, (said, answered), demand, until, failed)
+            said, answered = await self._ask_also(fresh, (said, answered), question, until, failed)
         for former in self._former_views():
             if said.incomplete:
-                said, answered = await self._ask_also(former, (said, answered), demand, until, failed)
+                said, answered = await self._ask_also(former, (said, answered), question, until, failed)
         if not answered:
             raise _nothing_said("no owner of the slots answered", failed)
         return Located(said, answered, {node: _words(wrong) for node, wrong in failed.items()})
 
     async def _ask_view(
-        self, view: View, lfns: Sequence[str], demand: Demand, until: float, failed: dict[str, ReplocError]
+        self, view: View, lfns: Sequence[str], question: Question, until: float, failed: dict[str, ReplocError]
     ) -> Said:
         """What the owners by one view say, and which LFNs at least one of them spoke about."""
-        answers = await self._ask_owners(view, lfns, demand, until, failed)
+        answers = await self._ask_owners(view, lfns, question, until, failed)
         said = locations.joined([locations.unanswered(part.lfns) if one is None else one for part, one in answers])
         return said, frozenset(lfn for part, one in answers if one is not None for lfn in part.lfns)
 
     async def _ask_also(
-        self, view: View, before: Said, demand: Demand, until: float, failed: dict[str, ReplocError]
+        self, view: View, before: Said, question: Question, until: float, failed: dict[str, ReplocError]
     ) -> Said:
         """The same, with what the owners by another view say of what is incomplete."""
         said, answered = before
-        more, also_answered = await self._ask_view(view, said.incomplete, demand, until, failed)
+        more, also_answered = await self._ask_view(view, said.incomplete, question, until, failed)
         return locations.merged(said, more), answered | also_answered
 
     async def _ask_owners(
-        self, view: View, lfns: Sequence[str], demand: Demand, until: float, failed: dict[str, ReplocError]
+        self, view: View, lfns: Sequence[str], question: Question, until: float, failed: dict[str, ReplocError]
     ) -> list[tuple[Part, Locations | None]]:
         """What the owners say of each part, None where none could be asked; `failed` takes the nodes that did not."""
 
         async def ask(part: Part) -> tuple[Part, Locations | None]:
-            return part, await self._ask_part(view, part, demand, until, failed)
+            return part, await self._ask_part(view, part, question, until, failed)
 
-        return await side_by_side(ask, view.parts(lfns), PARTS)
+        return await side_by_side(ask, view.parts(lfns, question.collection), PARTS)
 
     async def _ask_part(
-        self, view: View, part: Part, demand: Demand, until: float, failed: dict[str, ReplocError]
+        self, view: View, part: Part, question: Question, until: float, failed: dict[str, ReplocError]
     ) -> Locations | None:
-        said: Locations | None = None
-        nodes = self._worth_asking(view, part)
-        for number, name in enumerate(nodes):
-            if said is not None and name not in part.owners:
-                continue
-            lfns = part.lfns if said is None else said.incomplete
-            left = len(nodes) - number
-            transport = Retrying(self._transport) if left == 1 and said is None else self._transport
-            node = RliNodeClient(view.urls[name], request_s=_attempt_s(until, left), transport=transport)
+        async def ask(node: str, lfns: Sequence[str], *, left: int, alone: bool) -> Locations | None:
+            transport = Retrying(self._transport) if left == 1 and alone else self._transport
+            headers = SHARE if len(part.needs) > 1 else None
+            request_s = _attempt_s(until, left)
+            client = RliNodeClient(view.urls[node], request_s=request_s, transport=transport, headers=headers)
             try:
-                answer = await node.locations(lfns, demand)
+                return await client.locations(lfns, question.demand, question.collection)
             except ReplocError as wrong:
                 if not _another_may_know(wrong):
                     raise
-                failed[name] = wrong
-                self._failed(view.urls[name])
-                continue
-            said = answer if said is None else locations.merged(said, answer)
-            if not said.incomplete:
-                break
-        return said
+                failed[node] = wrong
+                self._failed(view.urls[node])
+                return None
 
-    def _worth_asking(self, view: View, part: Part) -> list[str]:
-        """The owners, those that failed a moment ago last, and before these a few nodes that may reach them."""
-        ailing = [owner for owner in part.owners if self._ailing(view.urls[owner])]
-        well = [owner for owner in part.owners if owner not in ailing]
-        others = [name for name in view.urls if name not in part.owners and not self._ailing(view.urls[name])]
-        return [*well, *others[:OTHERS_MAX], *ailing]
+        def ailing(node: str) -> bool:
+            return self._ailing(view.urls[node])
+
+        others = [] if len(part.needs) > 1 else self._others(view, part.needs[0])
+        return await ask_shares(part.needs, part.lfns, ask, ailing, others)
+
+    def _others(self, view: View, owners: Sequence[str]) -> list[str]:
+        """A few nodes that own nothing of it, but may reach those that do."""
+        others = [name for name in view.urls if name not in owners and not self._ailing(view.urls[name])]
+        return others[:OTHERS_MAX]
 
     # ---- who belongs to it
 

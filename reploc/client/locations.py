@@ -16,15 +16,16 @@ import numpy as np
 from reploc import digest, names
 from reploc.client.batches import ITEMS, cut
 from reploc.errors import AnswerInvalid, IndexMismatch, NameInvalid
-from reploc.ring import Ring
+from reploc.partition import Partition
+from reploc.ring import Needs, Ring
 from reploc.wire import SLOTS_MAX, Location, Locations, Members, SiteLocation, SiteNews
 
 
 @dataclass(frozen=True)
 class Part:
-    """LFNs that have the same owners, first choice first; few enough for one request."""
+    """LFNs that have the same owners; few enough for one request. One of each of `needs` must answer."""
 
-    owners: tuple[str, ...]
+    needs: Needs
     lfns: list[str]
 
 
@@ -40,15 +41,20 @@ class View:
 
     def owners(self, collection: str) -> dict[str, str]:
         """The nodes that own a collection's slot, first choice first: name → URL."""
-        owners = self.ring.owners[digest.slot_of(digest.of([collection]), self.ring.slots)]
+        owners = self.ring.owners[int(self.ring.partition.slots_of_collections([collection])[0])]
         return {owner: self.urls[owner] for owner in owners}
 
-    def parts(self, lfns: Sequence[str]) -> list[Part]:
-        """The LFNs by owners, in requests of at most `batches.ITEMS`. They must be valid names."""
+    def parts(self, lfns: Sequence[str], collection: str | None = None) -> list[Part]:
+        """The LFNs by owners, in requests of at most `batches.ITEMS`. They must be valid names.
+
+        `collection` is that of all of them, where it is known.
+        """
         named = np.array(lfns, dtype=object)
+        known = None if collection is None else [collection] * len(lfns)
+        slots = self.ring.partition.slots_of(lfns, digest.of(lfns), known)
         return [
-            Part(owners, list(batch))
-            for owners, indexes in self.ring.parts(digest.of(lfns)).items()
+            Part(needs, list(batch))
+            for needs, indexes in self.ring.parts(slots).items()
             for batch in cut(named[indexes].tolist(), ITEMS)
         ]
 
@@ -95,13 +101,15 @@ def view(members: Members) -> View:
     nodes = {member.name: member.url for member in members.members if member.kind == "rli"}
     if not nodes:
         raise AnswerInvalid(f"node {members.node!r} lists no index nodes")
-    if not 0 < members.slots <= SLOTS_MAX or members.slots & (members.slots - 1) or members.redundancy < 1:
+    ruled = _partition(members).lfns == "pattern"
+    odd = bool(members.slots & (members.slots - 1)) and not ruled
+    if not 0 < members.slots <= SLOTS_MAX or odd or members.redundancy < 1:
         raise AnswerInvalid(
             f"node {members.node!r} says {members.slots} slots and redundancy {members.redundancy}; "
             f"expected a power of two up to {SLOTS_MAX:,} and at least 1"
         )
     urls = _urls(members.node, nodes)
-    ring = Ring(tuple(urls), members.slots, members.redundancy)
+    ring = Ring(tuple(urls), members.slots, members.redundancy, _partition(members))
     if ring.version != members.ring:
         raise IndexMismatch(
             f"node {members.node!r} has ring {members.ring}; from its list of members it is {ring.version}"
@@ -113,7 +121,16 @@ def _former(members: Members) -> View | None:
     if members.former is None or not members.former.nodes or members.former.redundancy < 1:
         return None
     urls = _urls(members.node, {node.name: node.url for node in members.former.nodes})
-    return View(Ring(tuple(urls), members.slots, members.former.redundancy), urls)
+    return View(Ring(tuple(urls), members.slots, members.former.redundancy, _partition(members)), urls)
+
+
+def _partition(members: Members) -> Partition:
+    """How the index is parted. AnswerInvalid where the rules do not fit the slots."""
+    partition = members.partition or Partition(members.slots)
+    rules_fit = partition.lfns != "pattern" or len(partition.lfn_rules) == partition.slots
+    if partition.slots != members.slots or not rules_fit or (partition.sites == "pattern" and not partition.site_rules):
+        raise AnswerInvalid(f"node {members.node!r} describes a partition that does not fit {members.slots} slots")
+    return partition
 
 
 def _urls(who: str, nodes: dict[str, str]) -> dict[str, str]:
@@ -145,6 +162,24 @@ def merged(first: Locations, second: Locations) -> Locations:
         sites=_fresher([first, second]),
         stale=sorted({*first.stale, *second.stale}) if incomplete else [],
         unverified=sorted({*first.unverified, *second.unverified}) if incomplete else [],
+    )
+
+
+def together(answers: Sequence[Locations]) -> Locations:
+    """Answers about the same LFNs from different shares of the sites: what any lacks is lacking."""
+    incomplete = {lfn for answer in answers for lfn in answer.incomplete}
+    locations: dict[str, dict[str, None]] = {}
+    for answer in answers:
+        for lfn, sites in answer.locations.items():
+            locations.setdefault(lfn, {}).update(dict.fromkeys(sites))
+    lacking = [answer for answer in answers if answer.incomplete]
+    return Locations(
+        locations={lfn: list(sites) for lfn, sites in locations.items()},
+        incomplete=[lfn for lfn in locations if lfn in incomplete],
+        missing=sorted({site for answer in lacking for site in answer.missing}),
+        sites=_fresher(answers),
+        stale=sorted({site for answer in lacking for site in answer.stale}),
+        unverified=sorted({site for answer in lacking for site in answer.unverified}),
     )
 
 

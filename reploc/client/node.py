@@ -34,6 +34,8 @@ from reploc.wire import (
 
 T = TypeVar("T")
 
+#: Says who forwarded a question, or asks for the node's own share alone; it is not forwarded again.
+HOP_HEADER = "Reploc-Forwarded-By"
 #: The part of a request's time that a node may take to ask catalogs; the way there and back has the rest.
 NODE_SHARE = 0.8
 
@@ -69,9 +71,15 @@ class RliNodeClient(Carried):
             query["max_age_s"] = repr(demand.max_age_s)
         return await self._ask(Request("GET", self.url, "/v1/locations", Location, query))
 
-    async def locations(self, lfns: Sequence[str], demand: Demand = NO_DEMAND) -> Locations:
-        """Which sites may hold each of many LFNs. Every LFN is in the answer, and every site of it is described."""
-        request = Request("POST", self.url, "/v1/locations", Locations, body=self._locate_body(lfns, demand))
+    async def locations(
+        self, lfns: Sequence[str], demand: Demand = NO_DEMAND, collection: str | None = None
+    ) -> Locations:
+        """Which sites may hold each of many LFNs, all of one collection where it is given.
+
+        Every LFN is in the answer, and every site of it is described.
+        """
+        body = self._locate_body(lfns, demand, collection)
+        request = Request("POST", self.url, "/v1/locations", Locations, body=body)
         return locations.checked(await self._ask(request), lfns, str(request))
 
     async def exists(self, lfns: Sequence[str], demand: Demand = NO_DEMAND) -> Existence:
@@ -98,7 +106,7 @@ class RliNodeClient(Carried):
         """The same for many LFNs, with no site judged by news that is older than `max_age_s`."""
         names.require_all(lfns)
         site = UNSET if client_site is None else names.require_site(client_site)
-        body = ResolveBody(list(lfns), max_age_s, deadline_s, site)
+        body = ResolveBody(list(lfns), UNSET, max_age_s, deadline_s, site)
         return await self._ask(Request("POST", self.url, "/v1/replicas", ResolvedMany, body=body))
 
     async def collection(self, name: str) -> CollectionSites:
@@ -122,11 +130,12 @@ class RliNodeClient(Carried):
         """Tells the node a sender's news."""
         return await self._ask(Request("POST", self.url, "/v1/softstate", SoftStateAnswer, body=message))
 
-    def _locate_body(self, lfns: Sequence[str], demand: Demand) -> Body:
+    def _locate_body(self, lfns: Sequence[str], demand: Demand, collection: str | None = None) -> Body:
         names.require_all(lfns)
-        if demand.is_none:
+        if demand.is_none and collection is None:
             return LfnsBody(list(lfns))
-        return LocateBody(list(lfns), demand.max_age_s, demand.verify, self._deadline_s())
+        of = UNSET if collection is None else names.require(collection, "collection")
+        return LocateBody(list(lfns), of, demand.max_age_s, demand.verify, self._deadline_s())
 
     def _deadline_s(self) -> float:
         """Seconds that the node may take: above nothing, as its bound wants it."""

@@ -166,7 +166,7 @@ class Story:
                 said = await node.locations([lfn])
             return settled(Located(said, frozenset([lfn]), {}))
 
-        for owner in part.owners:
+        for owner in part.needs[0]:
             await _until(partial(located, owner), f"{owner} to hear of {lfn}")
 
     async def _until_expired(self, site: str) -> None:

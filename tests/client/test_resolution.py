@@ -58,7 +58,7 @@ def test_parts_hold_every_lfn_once_and_no_more_than_a_request_takes() -> None:
     parts = view.parts(lfns)
     assert sorted(lfn for part in parts for lfn in part.lfns) == sorted(lfns)
     assert max(len(part.lfns) for part in parts) <= 1_000
-    assert all(len(set(part.owners)) == 2 for part in parts)
+    assert all(len(set(part.needs[0])) == 2 for part in parts)
 
 
 def members(slots: int = 16, redundancy: int = 1, url: str = "http://a:1", ring: str | None = None) -> Members:

@@ -5,9 +5,11 @@ from random import Random
 import numpy as np
 import pytest
 
+from lrc.placing import Placing
 from lrc.slot_filters import SlotFilters, build_slot
 from reploc import bloom, digest
 from reploc.difference import from_bytes
+from reploc.partition import Partition
 from reploc.softstate import whole_filter
 from reploc.wire import Summary
 
@@ -47,12 +49,12 @@ class NodeDouble:
 
 
 def test_added_names_make_the_filter_that_is_built_from_all() -> None:
-    filters = SlotFilters(SLOTS, RATE)
+    filters = SlotFilters(Placing(Partition(SLOTS)), RATE)
     built(filters, names(range(100)))
     for first in range(100, 300, 7):
         added = names(range(first, first + 7))
         filters.add(added, digest.slots_of(added, SLOTS))
-    whole = SlotFilters(SLOTS, RATE)
+    whole = SlotFilters(Placing(Partition(SLOTS)), RATE)
     built(whole, names(range(first + 7)))
     for slot in range(SLOTS):
         ours, theirs = filters.summary(slot, 0), whole.summary(slot, 0)
@@ -63,7 +65,7 @@ def test_added_names_make_the_filter_that_is_built_from_all() -> None:
 def test_a_node_that_takes_summaries_now_and_then_holds_the_filter_of_the_names(seed: int) -> None:
     """Names come in any number, go, and are built anew, in two classes; the node is told from wherever it is."""
     rng = Random(seed)
-    filters, node, held = SlotFilters(SLOTS, RATE), NodeDouble(), set(range(300))
+    filters, node, held = SlotFilters(Placing(Partition(SLOTS)), RATE), NodeDouble(), set(range(300))
     built(filters, digest.of([f"/lfn/{number}" for number in sorted(held)]))
     for turn in range(60):
         more = {rng.randrange(1_000) for _ in range(rng.choice([1, 3, 20]))} - held
@@ -83,7 +85,7 @@ def test_a_node_that_takes_summaries_now_and_then_holds_the_filter_of_the_names(
 
 
 def test_names_that_are_there_already_leave_the_sequence() -> None:
-    filters = SlotFilters(SLOTS, RATE)
+    filters = SlotFilters(Placing(Partition(SLOTS)), RATE)
     built(filters, names(range(100)))
     again = names(range(50))
     filters.add(again, digest.slots_of(again, SLOTS))
@@ -91,7 +93,7 @@ def test_names_that_are_there_already_leave_the_sequence() -> None:
 
 
 def test_a_new_epoch_has_no_increments_to_what_was_before_it() -> None:
-    filters = SlotFilters(SLOTS, RATE)
+    filters = SlotFilters(Placing(Partition(SLOTS)), RATE)
     built(filters, names(range(100)))
     added = names(range(100, 110))
     filters.add(added, digest.slots_of(added, SLOTS))
@@ -103,7 +105,7 @@ def test_a_new_epoch_has_no_increments_to_what_was_before_it() -> None:
 
 
 def test_one_name_costs_an_increment_of_four_bytes_a_bit() -> None:
-    filters = SlotFilters(SLOTS, RATE)
+    filters = SlotFilters(Placing(Partition(SLOTS)), RATE)
     built(filters, names(range(400)))
     added = names(range(400, 401))
     slot = int(digest.slots_of(added, SLOTS)[0])

@@ -227,7 +227,7 @@ async def test_a_message_that_is_refused_changes_nothing(
 async def test_a_slot_that_the_index_does_not_have_spoils_the_whole_message() -> None:
     index = made()
     sender = SenderDouble(SETTINGS, names=["/a"])
-    with pytest.raises(SummaryInvalid, match="slot 8 is unknown; the index has slots 0 to 7"):
+    with pytest.raises(SummaryInvalid, match="slot 8 is unknown; expected 0 to 7"):
         await index.receive(sender.news([sender.summary(0), sender.summary(8)]), 31.0)
     assert index.registry.members(31.0) == []
 

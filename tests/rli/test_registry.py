@@ -15,7 +15,8 @@ from reploc.members import IndexSettings
 from reploc.softstate import vector_hash
 from reploc.wire import SOFT_STATE_VERSION, Member, SlotAnswer, SoftState, SoftStateAnswer, Summary
 from rli.completeness import Completeness, runs
-from rli.registry import DropSite, Forget, Registry, Settled
+from rli.decisions import DropSite, Forget, Settled
+from rli.registry import Registry
 
 SLOTS = 4
 ALL = np.arange(SLOTS)
@@ -59,7 +60,7 @@ def take(registry: Registry, what: SoftState, now: float = START, spoiled: dict[
 
 
 def fresh() -> Registry:
-    return Registry(INDEX, ALL, START)
+    return Registry(INDEX, cells(ALL), START)
 
 
 def filled() -> Registry:
@@ -395,7 +396,7 @@ def test_a_node_that_was_told_the_senders_is_complete_once_it_holds_them() -> No
 
 
 def test_a_node_vouches_only_for_slots_that_it_owns() -> None:
-    registry = Registry(INDEX, np.array([1]), START)
+    registry = Registry(INDEX, cells(np.array([1])), START)
     registry.learn(np.ones(SLOTS, dtype=bool), [], START)
     assert complete(registry) == [False, True, False, False]
     registry.expire(START + 90)
@@ -421,16 +422,21 @@ def test_missing_says_for_each_slot_which_sites_are_not_held() -> None:
     assert registry.missing_sites(np.array([], dtype=np.intp)) == []
 
 
-def test_completeness_agrees_with_sets_whatever_happens() -> None:
+@pytest.mark.parametrize("parts", [1, 3])
+def test_completeness_agrees_with_sets_whatever_happens(parts: int) -> None:
+    """Sites of several parts, some of which are ours in some slots; cells that were ours once go on counting."""
     for seed in range(30):
         rng = Random(seed)
-        ours, model = Completeness(SLOTS, ALL, 0.0), {}
+        share = np.array([[parts == 1 or rng.random() < 0.6 for _ in range(parts)] for _ in range(SLOTS)])
+        ours, model, part_of = Completeness(share, 0.0), dict[int, set[int]](), dict[int, int]()
+        counts = share.copy()
         ours.know_owned_before(0.0)
         for _ in range(200):
             number, slot = rng.randrange(20), rng.randrange(SLOTS)
-            match rng.randrange(5):
+            match rng.randrange(6):
                 case 0 if number not in model:
-                    ours.list_site(number)
+                    part_of[number] = rng.randrange(parts)
+                    ours.list_site(number, part_of[number])
                     model[number] = set()
                 case 1 if number in model and rng.random() < 0.3:
                     ours.unlist(number)
@@ -438,9 +444,26 @@ def test_completeness_agrees_with_sets_whatever_happens() -> None:
                 case 2 if number in model:
                     ours.drop(number, np.array([slot]))
                     model[number].discard(slot)
+                case 3 if parts > 1 and rng.random() < 0.1:
+                    share = np.array([[rng.random() < 0.6 for _ in range(parts)] for _ in range(SLOTS)])
+                    counts |= share
+                    ours.own(share, 1.0)
+                    ours.know_owned_before(1.0)
                 case _ if number in model:
-                    ours.hold(number, slot)
+                    ours.hold(number, np.array([slot]))
                     model[number].add(slot)
-            missing = [{n for n, held in model.items() if slot not in held} for slot in range(SLOTS)]
-            assert ours.complete(ALL).tolist() == [not names for names in missing], seed
+            missing = [
+                {n for n, held in model.items() if slot not in held and counts[slot, part_of[n]]}
+                for slot in range(SLOTS)
+            ]
+            known = ours.known.tolist()
+            complete = [know and not names for know, names in zip(known, missing, strict=True)]
+            assert ours.complete(ALL).tolist() == complete, seed
             assert [set(np.flatnonzero(row).tolist()) for row in ours.missing(ALL)] == missing, seed
+
+
+def cells(slots: np.ndarray) -> np.ndarray:
+    """All sites of these slots."""
+    share = np.zeros((SLOTS, 1), dtype=bool)
+    share[slots] = True
+    return share

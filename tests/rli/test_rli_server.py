@@ -15,11 +15,10 @@ from sender_double import SenderDouble
 from service_doubles import CatalogDouble, NodeDouble, serving, stall
 
 from reploc import digest
-from reploc.client.node import RliNodeClient
+from reploc.client.node import HOP_HEADER, RliNodeClient
 from reploc.members import IndexSettings
 from reploc.wire import BATCH_ITEMS_MAX, SoftState
 from rli import server
-from rli.forward import HOP_HEADER
 from rli.settings import RliSettings
 
 LFNS = [f"/lfn/{number}" for number in range(40)]
@@ -139,7 +138,7 @@ async def test_a_node_is_ready_when_nothing_more_is_to_come_and_does_not_wait_fo
         ({"news_age_s": -1.0}, 400, "body-invalid", "$.news_age_s"),
         ({"sender": ""}, 400, "body-invalid", "$.sender"),
         ({"colour": "red"}, 400, "body-invalid", "unknown field `colour`"),
-        ({"summaries": [[0, "list", 0, 1, 0, b""]]}, 400, "body-invalid", "'list'"),
+        ({"summaries": [[0, "bytes", 0, 1, 0, b""]]}, 400, "body-invalid", "'bytes'"),
         ({"summaries": [[0, "bloom", 0, 1, 0]]}, 400, "body-invalid", "length"),
         ({"summaries": [[0, "bloom", 0, 1, 0, b"", 1]]}, 400, "body-invalid", "length"),
         ({"summaries": [[4, "bloom", 0, 1, 0, b""]]}, 400, "summary-invalid", "slot 4 is unknown"),

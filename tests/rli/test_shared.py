@@ -44,7 +44,7 @@ def same(index: Index, seen: Seen, lfns: list[str], now: float) -> None:
     assert seen.locations(lfns, digests, now) == index.locations(lfns, digests, now)
     assert seen.each_location(lfns, now) == index.each_location(lfns, now)
     assert [seen.each_location([lfn], now)[0] for lfn in lfns[:9]] == [index.location(lfn, now) for lfn in lfns[:9]]
-    assert seen.helpless(digests) == bool(index.helpless(digests).any())
+    assert seen.helpless(digests) == bool(index.helpless(index.slots_of([], digests)).any())
 
 
 async def test_a_worker_sees_what_the_main_process_holds(shared: Shared) -> None:

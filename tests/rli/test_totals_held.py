@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from reploc import digest, totals
 from reploc.digest import slots_of
 from reploc.errors import SummaryInvalid
+from reploc.partition import Partition
 from reploc.wire import Summary
 from rli import arrow
 from rli.totals import HeldTotals
@@ -50,7 +51,7 @@ def rows_of(slot: int, rng: Random, count: int) -> Rows:
 @pytest.mark.parametrize("seed", range(8))
 def test_whole_ones_increments_and_drops_lead_to_what_a_dictionary_holds(seed: int) -> None:
     rng = Random(seed)
-    held, truth = HeldTotals(SLOTS), {(site, slot): Rows() for site in range(3) for slot in range(SLOTS)}
+    held, truth = HeldTotals(Partition(SLOTS)), {(site, slot): Rows() for site in range(3) for slot in range(SLOTS)}
     for _ in range(250):
         site, slot = rng.randrange(3), rng.randrange(SLOTS)
         before, version = truth[site, slot], held.version(site)
@@ -81,7 +82,7 @@ def test_whole_ones_increments_and_drops_lead_to_what_a_dictionary_holds(seed: i
 
 
 def test_what_is_broken_changes_nothing() -> None:
-    held = HeldTotals(SLOTS)
+    held = HeldTotals(Partition(SLOTS))
     rows = rows_of(1, Random(1), 5)
     store(held, 0, whole(1, rows))
     version = held.version(0)
@@ -102,7 +103,7 @@ def test_what_is_broken_changes_nothing() -> None:
 
 
 def test_a_store_that_is_given_up_leaves_what_was_there_and_no_name() -> None:
-    held = HeldTotals(1)
+    held = HeldTotals(Partition(1))
     names = [f"c{number}" for number in range(3000)]
     many = dict.fromkeys(names, (1, 1, 0))
     steps = held.store(0, 0, held.verified(whole(0, many)))
@@ -112,7 +113,7 @@ def test_a_store_that_is_given_up_leaves_what_was_there_and_no_name() -> None:
 
 
 def test_a_view_of_some_moment_stays_true() -> None:
-    held = HeldTotals(SLOTS)
+    held = HeldTotals(Partition(SLOTS))
     rows = rows_of(2, Random(2), 9)
     store(held, 0, whole(2, rows))
     view = held.snapshot(0)

@@ -13,7 +13,8 @@ from reploc.errors import ReplocError, SummaryInvalid
 from reploc.members import IndexSettings
 from reploc.softstate import whole_filter
 from reploc.wire import Member, SoftState, Summary
-from rli.registry import Decision, DropSite, DropSlots, Forget, Registry, Slots
+from rli.decisions import Decision, DropSite, DropSlots, Forget
+from rli.registry import Registry, Slots
 from simnet.network import Network
 from simnet.site import Reply
 
@@ -47,7 +48,7 @@ class IndexNode:
     def start(self) -> None:
         """A new process: it knows nothing but what its peers tell."""
         self.up = True
-        self.registry = Registry(self._index, self.owned, self._clock.now)
+        self.registry = Registry(self._index, self._index.ring.share(self.name), self._clock.now)
         self.served.clear()
         self.known.clear()
         self.started_at = self._clock.now

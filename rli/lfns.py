@@ -1,0 +1,74 @@
+"""What a node holds of the sites' LFNs, in whatever form each site tells them: one answer from all forms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reploc.digest import Digests
+from rli.filters import Filters
+from rli.holding import Holding
+from rli.key_sets import HeldFingerprints, HeldLists
+from rli.matrix import SITE_MAX, Matrix, MayHold
+
+_SITE_BITS = 32
+
+
+class HeldLfns:
+    """Filters, fingerprints and lists of all sites. A site tells a slot in one form at a time."""
+
+    def __init__(self, matrix: Matrix) -> None:
+        """The filters are in the matrix."""
+        self.matrix = matrix
+        self._fingerprints = HeldFingerprints()
+        self.lists = HeldLists()
+
+    @property
+    def holdings(self) -> Mapping[str, Holding]:
+        """Where the summaries of each kind go."""
+        return {"bloom": Filters(self.matrix), "fingerprint": self._fingerprints, "list": self.lists}
+
+    def query(self, lfns: Sequence[str], digests: Digests, slots: NDArray[np.intp]) -> MayHold:
+        """Which sites may hold each of n LFNs of these slots, those of `ANY_SLOT` in any; ordered by LFN, then site."""
+        found = [self._filtered(digests, slots)]
+        if len(self._fingerprints):
+            found.append(self._fingerprints.query(digests))
+        if len(self.lists):
+            found.append(self.lists.query(lfns))
+        return found[0] if len(found) == 1 else _joined(found)
+
+    def sites_of(self, lfn: str, digests: Digests, slot: int) -> list[int]:
+        """The same for one LFN of a known slot, ascending, with the fewest calls."""
+        sites = self.matrix.sites_of(digests, slot)
+        more = [self._fingerprints.query(digests).sites] if len(self._fingerprints) else []
+        more += [self.lists.query([lfn]).sites] if len(self.lists) else []
+        return sorted({*sites, *(site for part in more for site in part.tolist())}) if more else sites
+
+    def _filtered(self, digests: Digests, slots: NDArray[np.intp]) -> MayHold:
+        anywhere = np.flatnonzero(slots < 0)
+        if not len(anywhere):
+            return self.matrix.query(digests, slots)
+        known = np.flatnonzero(slots >= 0)
+        there = self.matrix.query(digests[known], slots[known])
+        filled = np.flatnonzero(self.matrix.site_counts)
+        everywhere = self.matrix.query(
+            np.repeat(digests[anywhere], len(filled), axis=0), np.tile(filled, len(anywhere))
+        )
+        return _joined(
+            [
+                MayHold(known[there.rows], there.sites),
+                MayHold(anywhere[everywhere.rows // max(1, len(filled))], everywhere.sites),
+            ]
+        )
+
+    def memory(self) -> int:
+        """Bytes of all that is held."""
+        return self.matrix.memory().allocated + self._fingerprints.memory() + self.lists.memory()
+
+
+def _joined(found: Sequence[MayHold]) -> MayHold:
+    """Pairs of several forms as one, each once."""
+    pairs = np.unique(np.concatenate([part.rows << _SITE_BITS | part.sites for part in found]))
+    return MayHold(pairs >> _SITE_BITS, pairs & SITE_MAX)
