@@ -53,11 +53,11 @@ class FileopsClient(Carried):
         """One operation with its story. Raises OperationUnknown."""
         return await self._get("/v1/operation", StorySaid, id=number)
 
-    async def page(self, path: str, **query: object) -> OperationsSaid:
+    async def page(self, path: str, /, **query: object) -> OperationsSaid:
         """A page of `/v1/operations` or `/v1/history`."""
         return await self._get(path, OperationsSaid, **query)
 
-    async def operations(self, path: str = "/v1/operations", **query: object) -> AsyncIterator[OperationSaid]:
+    async def operations(self, path: str = "/v1/operations", /, **query: object) -> AsyncIterator[OperationSaid]:
         """All operations that a query narrows to, page after page."""
         after: int | None = 0
         while after is not None:
@@ -94,7 +94,7 @@ class FileopsClient(Carried):
         """What the service is and has to do."""
         return await self._get("/v1/status", FileopsStatus)
 
-    async def _get(self, path: str, kind: type[T], **query: object) -> T:
+    async def _get(self, path: str, kind: type[T], /, **query: object) -> T:
         given = {key: str(value) for key, value in query.items() if value is not None}
         return await self._ask(Request("GET", self.url, path, kind, given))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any, TextIO, TypeVar
 
 import click
 
-from fileops import server
+from fileops import plots, server
 from fileops.client import FileopsClient
 from fileops.messages import FileopsStatus, OperationItem, OperationSaid, OutcomesSaid, StorySaid
 from fileops.operation import ENDED, Kind
@@ -277,6 +278,33 @@ def drain(site: str, undo: bool, wait: bool, url: str | None, as_json: bool) -> 
     else:
         closed = ", ".join(name or "all sites" for name in said.drained) or "no site"
         terminal.say(f"drained: {closed}; {said.active} operations are under way")
+
+
+@fileops.command(epilog=EXIT_STATUSES)
+@click.option(
+    "--hours", type=click.FloatRange(0, min_open=True), default=24.0, show_default=True, help="The last ones."
+)
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw them, as HTML.")
+@url_option
+@json_option
+def history(hours: float, plot: Path | None, url: str | None, as_json: bool) -> None:
+    """Shows the operations that ended lately; --plot draws volume, rates, and flows between sites."""
+    since = time.time() - hours * 3600
+
+    async def ended(client: FileopsClient) -> list[OperationSaid]:
+        found = []
+        with terminal.progress("operations") as bar:
+            async for each in client.operations("/v1/history", since_s=since):
+                found.append(each)
+                bar.advance(1)
+        return found
+
+    said = _run(url, ended)
+    if plot is None:
+        _show(said, as_json)
+        return
+    plots.draw(said, _run(url, lambda client: client.links()).links, plot)
+    terminal.say(f"{len(said):,} operations are drawn in {plot}")
 
 
 @fileops.command(epilog=EXIT_STATUSES)

@@ -110,7 +110,7 @@ class Fom:
 
     async def _read(self) -> None:
         while True:
-            after = await self._ledger.do(order_book.read_up_to, self._feed.url)
+            after = await self._ledger.read(order_book.read_up_to, self._feed.url)
             page = await self._feed.orders(after)
             known = [order for order in page.orders if order.state in ("new", "active", "cancelled")]
             await self._ledger.do(order_book.take, self._feed.url, page.next, [_row(order) for order in known])
@@ -122,7 +122,7 @@ class Fom:
 
     async def _expand(self) -> bool:
         """Turns a page of each of some orders into operations; whether any is left."""
-        found = await self._ledger.do(order_book.to_expand, ORDERS_AT_ONCE)
+        found = await self._ledger.read(order_book.to_expand, ORDERS_AT_ONCE)
         if not found:
             return False
         outcomes = await asyncio.gather(*(self._expand_page(row) for row in found), return_exceptions=True)
@@ -187,7 +187,7 @@ class Fom:
     # ---- reporting ---------------------------------------------------------------------------------------------------
 
     async def _report(self) -> None:
-        while changed := await self._ledger.do(order_book.to_report, REPORTS_MAX):
+        while changed := await self._ledger.read(order_book.to_report, REPORTS_MAX):
             await self._feed.report([_report(order) for _, order in changed])
             await self._ledger.do(order_book.reported, {order.id: version for version, order in changed})
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from fileops import journal
 from fileops.gathered import Gathered
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 #: Operations in one transaction: a few milliseconds of the thread, so that claims do not wait for ends.
 ITEMS_MAX = 500
+#: Threads for what only reads: a long listing does not hold up a status.
+READERS = 2
 
 
 class Ledger:
@@ -32,18 +34,27 @@ class Ledger:
         self.lease_s = lease_s
         self.now = clock
         self._engine = sql.opened(url, "fileops", MIGRATIONS)
+        self._reading = self._engine.execution_options(**{sql.READING: True})
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="journal reader")
         self._holds: Gathered[Hold, bool | None] = Gathered(self._hold, ITEMS_MAX)
         self._ends: Gathered[Ended, bool] = Gathered(self._end, ITEMS_MAX)
 
     async def do(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work` returns, done in one transaction of its own. Raises what it raises, Unavailable, StoreError."""
 
-        def done() -> T:
-            with sql.failures("the journal"), self._engine.begin() as connection:
-                return work(connection, *args, **kwargs)
+        return await self._in(self._thread, self._engine, lambda connection: work(connection, *args, **kwargs))
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, done)
+    async def read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for what only reads: it waits for no writer, and no writer for it."""
+        return await self._in(self._readers, self._reading, lambda connection: work(connection, *args, **kwargs))
+
+    async def _in(self, threads: ThreadPoolExecutor, engine: Engine, work: Callable[[Connection], T]) -> T:
+        def done() -> T:
+            with sql.failures("the journal"), engine.begin() as connection:
+                return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(threads, done)
 
     async def claim(self, claims: Sequence[Claim]) -> list[list[Claimed]]:
         """Takes operations for this runner."""
@@ -72,7 +83,8 @@ class Ledger:
 
     async def close(self) -> None:
         """Ends the thread and the connections."""
-        await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
+        for threads in (self._thread, self._readers):
+            await asyncio.get_running_loop().run_in_executor(None, threads.shutdown)
         self._engine.dispose()
 
     async def _hold(self, holds: list[Hold]) -> list[bool | None]:

@@ -106,8 +106,8 @@ class Runner:
             await asyncio.wait(tasks, timeout=STOP_S)
 
     async def _look(self) -> None:
-        lanes = await self._ledger.do(submissions.ready_lanes, self._ledger.now())
-        self._schedule.drained = await self._ledger.do(submissions.drained)
+        lanes = await self._ledger.read(submissions.ready_lanes, self._ledger.now())
+        self._schedule.drained = await self._ledger.read(submissions.drained)
         self._schedule.ready(lanes)
 
     # ---- one operation -----------------------------------------------------------------------------------------------

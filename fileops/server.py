@@ -103,24 +103,24 @@ class FileopsServer:
     # ---- reading -----------------------------------------------------------------------------------------------------
 
     async def operations(self, call: Call[OperationsQuery]) -> OperationsSaid:
-        return await self._ledger.do(records.listed, call.what)
+        return await self._ledger.read(records.listed, call.what)
 
     async def operation(self, call: Call[OperationQuery]) -> StorySaid:
-        return await self._ledger.do(records.story, call.what.id)
+        return await self._ledger.read(records.story, call.what.id)
 
     async def history(self, call: Call[HistoryQuery]) -> OperationsSaid:
-        return await self._ledger.do(records.history, call.what)
+        return await self._ledger.read(records.history, call.what)
 
     async def links(self, _: Call[NoQuery]) -> LinksSaid:
-        known = await self._ledger.do(records.known_links)
+        known = await self._ledger.read(records.known_links)
         fields = LinkSaid.__struct_fields__
         return LinksSaid([LinkSaid(*(getattr(link, name) for name in fields)) for link in known])
 
     async def carried(self, call: Call[CarriedQuery]) -> CarriedOrders:
-        return CarriedOrders(await self._ledger.do(records.carried, call.what.limit))
+        return CarriedOrders(await self._ledger.read(records.carried, call.what.limit))
 
     async def suspects(self, _: Call[NoQuery]) -> Suspects:
-        return Suspects(await self._ledger.do(records.suspected, PAGE_ITEMS_MAX))
+        return Suspects(await self._ledger.read(records.suspected, PAGE_ITEMS_MAX))
 
     async def status(self, _: Call[NoQuery]) -> FileopsStatus:
         return FileopsStatus(
@@ -130,8 +130,8 @@ class FileopsServer:
             parts=self._settings.parts,
             sites=len(self._settings.sites),
             active=self._runner.active if self._runner else 0,
-            states=await self._ledger.do(submissions.waiting),
-            drained=sorted(await self._ledger.do(submissions.drained)),
+            states=await self._ledger.read(submissions.waiting),
+            drained=sorted(await self._ledger.read(submissions.drained)),
             feed=self._settings.placement,
             feed_error=self._fom.error if self._fom else "",
         )
@@ -157,7 +157,7 @@ class FileopsServer:
     async def drain(self, call: Call[DrainBody]) -> DrainSaid:
         await self._ledger.do(submissions.drain, call.what.site, self._ledger.now(), on=not call.what.undo)
         self._wake()
-        drained = await self._ledger.do(submissions.drained)
+        drained = await self._ledger.read(submissions.drained)
         return DrainSaid(sorted(drained), self._runner.active if self._runner else 0)
 
     async def _cancel_one(self, operation: int) -> str:
@@ -264,7 +264,7 @@ async def compose(settings: FileopsSettings, others: Mapping[str, Mover] | None 
     try:
         catalogs = Catalogs(sites, transport)
         carrier = Carrier(sites, movers, catalogs, ledger, settings.transfers, copier)
-        links = Links(await ledger.do(records.known_links))
+        links = Links(await ledger.read(records.known_links))
         duties, runner, fom = [], None, None
         if "runner" in settings.parts:
             schedule = Schedule(sites, settings.at_once, links, random.random)

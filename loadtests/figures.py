@@ -54,6 +54,7 @@ PROGRAMS = (
     Program("block_totals"),
     Program("inventory_load"),
     Program("detox"),
+    Program("file_operations"),
 )
 NAMES = [program.name for program in PROGRAMS]
 

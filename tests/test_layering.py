@@ -163,7 +163,7 @@ SEAMS = {
         "reploc.etcd",
         "fileops.movers.web",
     },
-    "plotly": {"placement.detox.plots"},
+    "plotly": {"fileops.plots", "placement.detox.plots"},
     "matplotlib": {"placement.detox.plots"},
     "lmdb": {"lrc.layout", "lrc.catalog", "lrc.store", "lrc.whole"},
     "pybloom_live": {"reploc.bloom"},

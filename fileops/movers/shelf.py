@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fileops.movers.fsspec_store import FsspecMover
-from fileops.movers.fts3 import Fts3
+from fileops.movers.fts import Fts3
 from fileops.movers.gfal import GfalMover
 from fileops.movers.memory import MemoryMover
 from fileops.movers.mover import Mover

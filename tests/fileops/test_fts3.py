@@ -16,7 +16,7 @@ from suites.movers import pieces
 from xrootd import XrootdServer
 
 from fileops.faults import Absent, StorageFault
-from fileops.movers.fts3 import Fts3
+from fileops.movers.fts import Fts3
 from fileops.movers.mover import Transfer
 from fileops.movers.web import Web
 from fileops.movers.webdav import WebdavMover

@@ -15,6 +15,7 @@ from loadtests.report import Report
 WITH_WRK = ("lrc_lookups", "rli_lookups", "whole_world", "catalog_curve", "tls_and_tokens", "workers")
 NEEDS = {name: {"wrk": "wrk"} for name in WITH_WRK}
 NEEDS["catalog_peers"] = {"redis-server": "redis-server"}
+NEEDS["file_operations"] = {"xrootd": "xrootd-server", "xrdcp": "xrootd-client"}
 #: The Debian packages of servers that are not on the path.
 POSTGRES = "PostgreSQL: apt-get install postgresql"
 
