@@ -95,7 +95,8 @@ def client_context(settings: TlsSettings, *, also_system: bool = False) -> ssl.S
 
 def files(settings: TlsSettings) -> list[str]:
     """Every file that a context is made from."""
-    return [settings.certificate, settings.key, settings.authorities, settings.crls.removeprefix(BESIDE)]
+    crls = "" if settings.crls == BESIDE else settings.crls
+    return [settings.certificate, settings.key, settings.authorities, crls]
 
 
 def _restrict(context: ssl.SSLContext) -> None:

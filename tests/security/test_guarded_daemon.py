@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import json
 import shutil
+import socket
 import ssl
 import time
 from base64 import urlsafe_b64encode
@@ -126,6 +127,22 @@ async def test_a_certificate_that_is_taken_back_is_refused_also_on_an_open_conne
         with pytest.raises(aiohttp.ClientError):
             await ask(url + "/healthz", parties.context("writer"))
         assert (await ask(url + "/v1/whoami", parties.context("reader")))[0] == 200
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_no_session_is_resumed_past_the_lists(url: str, parties: Parties, version: ssl.TLSVersion) -> None:
+    context = parties.context("writer")
+    context.maximum_version = version
+
+    def connected(session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool | None]:
+        raw = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=20)
+        with context.wrap_socket(raw, server_hostname="127.0.0.1", session=session) as connection:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert connection.recv(1_000).startswith(b"HTTP/1.1 200")
+            return connection.session, connection.session_reused
+
+    session, _ = await asyncio.to_thread(connected, None)
+    assert (await asyncio.to_thread(connected, session))[1] is False
 
 
 async def test_a_new_certificate_and_new_rules_are_taken_without_a_restart(tmp_path: Path) -> None:
