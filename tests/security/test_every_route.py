@@ -50,6 +50,7 @@ TABLE: dict[str, dict[str, str]] = {
         "GET /v1/collection": "read-catalog",
         "GET /v1/collection/files": "read-catalog",
         "GET /v1/dump": "read-catalog",
+        "GET /v1/changes": "read-catalog",
         "GET /v1/attributes": "read-catalog",
         "GET /v1/attributes/values": "read-catalog",
         "POST /v1/attributes/values": "read-catalog",
