@@ -57,13 +57,14 @@ def show(
 
 def decoded(file: BinaryIO, kind: type[S]) -> S:
     """The JSON document in a file. Raises InputInvalid: it is too large, or not what is expected, and where."""
+    name = getattr(file, "name", "the input")
     raw = file.read(FILE_BYTES_MAX + 1)
     if len(raw) > FILE_BYTES_MAX:
-        raise InputInvalid(f"{file.name}: has over {FILE_BYTES_MAX:,} bytes")
+        raise InputInvalid(f"{name}: has over {FILE_BYTES_MAX:,} bytes")
     try:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
-        raise InputInvalid(f"{file.name}: {expected.in_words(wrong, kind)}") from wrong
+        raise InputInvalid(f"{name}: {expected.in_words(wrong, kind)}") from wrong
 
 
 def moment(seconds: float | None) -> str:
