@@ -61,6 +61,14 @@ class Record:
         parts = told.group_by("replica", "line", "fate", "veto", "pass").agg(
             pl.len().cast(pl.UInt32).alias("blocks"), pl.col("files").sum(), pl.col("bytes").sum()
         )
+        # Ranks of names sort a million parts in a fraction of the time that names take.
+        replica = parts["replica"].to_numpy()
+        ranks = [
+            _ranks(world.inventory.sites["name"])[world.replica_site[replica]],
+            _ranks(world.inventory.datasets["name"])[world.replica_dataset[replica]],
+        ]
+        ranked = parts.with_columns(pl.Series("site_rank", ranks[0]), pl.Series("dataset_rank", ranks[1]))
+        parts = ranked.sort("site_rank", "dataset_rank", "line", "fate", "veto", "pass")
         replica = parts["replica"].to_numpy()
         numbers = np.array([*self._line_numbers(), 0])
         vetoed = (parts["fate"] == _VETO).to_numpy()
@@ -74,8 +82,7 @@ class Record:
             "saw": self._saw(replica, parts["line"].to_numpy(), parts["fate"].to_numpy()),
         }
         whole = parts.drop("line").with_columns(series.alias(name) for name, series in named.items())
-        ordered = whole.sort("site", "dataset", "line", "decision", "reason", "pass")
-        return ordered.select(pl.col(name).cast(kind) for name, kind in DECISIONS.items())
+        return whole.select(pl.col(name).cast(kind) for name, kind in DECISIONS.items())
 
     def _line_numbers(self) -> list[int]:
         policy = self._cycle.policy
@@ -165,7 +172,7 @@ class Record:
         near, _ = expanded(world.replica_first[replicas], world.replica_count[replicas])
         near = near[world.survivor[near]]
         names = world.inventory.sites["name"]
-        rank = names.rank("ordinal").to_numpy().astype(np.int64)
+        rank = _ranks(names)
         order = np.lexsort((rank[world.row_site[near]], world.row_block[near]))
         blocks, first = np.unique(world.row_block[near][order], return_index=True)
         at = np.minimum(np.searchsorted(blocks, world.row_block[rows]), max(len(blocks) - 1, 0))
@@ -208,6 +215,11 @@ class Record:
             for key in names.arg_sort().to_list()
             if targets[key]
         )
+
+
+def _ranks(names: pl.Series) -> Keys:
+    """The place of each name in the order of names."""
+    return names.rank("ordinal").to_numpy().astype(np.int64)
 
 
 def _joined(departures: Departures) -> Keys:

@@ -21,9 +21,6 @@ from reploc.errors import PolicyInvalid
 LEVELS = frozenset({Level.BLOCK, Level.DATASET, Level.SITE})
 _DEFINITION = re.compile(r"([^:]+?)[ \t]*:[ \t]*(.*)")
 
-#: What is defined where no file says otherwise.
-DEFAULT = "Default: blockreplica.owner != None\n"
-
 
 @dataclass(frozen=True)
 class Definition:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from placement.policy import parser, review
+from placement.policy.partitions import parse_partitions
 from placement.policy.variables import VARIABLES
 
 ROOT = Path(__file__).parents[3]
@@ -27,6 +28,11 @@ def test_the_policy_on_the_page_is_the_file_that_it_names() -> None:
     (shown,) = re.findall(r"```\n(Partition .*?)```", PAGE, re.DOTALL)
     held = (ROOT / "configs" / "policies" / "watermarks.txt").read_text(encoding="utf-8")
     assert parser.parse(shown).checked() == parser.parse(held).checked()
+
+
+def test_the_partitions_that_ship_are_right() -> None:
+    found = parse_partitions((ROOT / "configs" / "partitions.txt").read_text(encoding="utf-8"))
+    assert [str(each) for each in found] == ["Default: blockreplica.owner != None"]
 
 
 @pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.name)
