@@ -3,6 +3,8 @@
 * A node that is listed belongs to the index; the same name under another address has moved.
 * A node that is no longer listed has left, since its lease has ended. Not so for `patience_s` after a time in which the
   registry could not be asked: then all leases may have ended with it, and every node has so long to come back.
+* The same holds when more than half of the nodes are gone at once: then the registry, or the way to it, is more likely
+  at fault than they are.
 * A list without any node changes nothing: an index of no nodes answers nobody.
 * Changes are gathered for `settle_s`, so that several nodes that come at once change the ring once, and two changes of
   the ring are at least so far apart.
@@ -31,6 +33,8 @@ class Roster:
         #: Until this moment nobody is taken for gone; for ever while the registry does not answer.
         self._lenient_until = now + patience_s
         self._answers = True
+        #: Whether more than half of the nodes were gone when the registry was last heard.
+        self._suspicious = False
 
     def first(self, nodes: Mapping[str, str], now: float) -> None:
         """The first list: it is believed as it is, with whom was known before, since nothing was built on another."""
@@ -44,6 +48,10 @@ class Roster:
             self._lenient_until = now + self._patience_s
         if not nodes:
             return
+        suspicious = 2 * len(self.nodes.keys() - nodes.keys()) > len(self.nodes)
+        if suspicious and not self._suspicious:
+            self._lenient_until = max(self._lenient_until, now + self._patience_s)
+        self._suspicious = suspicious
         wanted = {**(self.nodes if now < self._lenient_until else {}), **nodes}
         if wanted == self._wanted:
             return

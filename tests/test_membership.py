@@ -77,7 +77,7 @@ async def enlisting(path: Path, etcd: EtcdServer, seed: int) -> AsyncIterator[En
     """Three of five nodes run, and three sites hold names that overlap."""
     print(f"seed {seed}")
     pool = index_settings(POOL, redundancy=REDUNDANCY, expiry_s=EXPIRY_S)
-    membership = MembershipSettings(kind="etcd", endpoints=[etcd.url], lease_s=2, settle_s=0.5)
+    membership = MembershipSettings(kind="etcd", endpoints=[etcd.url], lease_s=4, settle_s=0.5)
     world = Grid(path, replace(pool, nodes=pool.nodes[:3]))
     world.nodes = {}
     ring = Enlisting(world, pool, Random(seed), membership)

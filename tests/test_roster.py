@@ -84,6 +84,26 @@ def test_after_the_registry_was_away_every_node_has_time_to_come_back() -> None:
     assert members.nodes == A | C
 
 
+def test_when_more_than_half_are_gone_at_once_they_have_time_to_come_back() -> None:
+    members = Roster(A | B | C, patience_s=PATIENCE_S, settle_s=SETTLE_S, now=0.0)
+    members.listed(A | B | C, 50.0)
+    members.listed(A, 100.0)
+    assert not members.settle(110.0)
+    members.listed(A | B, 112.0)
+    assert not members.settle(114.0), "one that is gone may be, but the patience runs on"
+    members.listed(A | B, 100.0 + PATIENCE_S)
+    assert members.settle(140.0)
+    assert members.nodes == A | B
+
+
+def test_more_than_half_that_stay_away_have_left() -> None:
+    members = Roster(A | B | C, patience_s=PATIENCE_S, settle_s=SETTLE_S, now=0.0)
+    for moment in range(50, 140, 5):
+        members.listed(A, float(moment))
+        members.settle(float(moment))
+    assert members.nodes == A
+
+
 def test_a_list_without_any_node_changes_nothing() -> None:
     members = roster()
     members.listed({}, 100.0)
