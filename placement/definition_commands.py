@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -113,11 +114,19 @@ def set_site(
 @json_option
 def import_sites(file: Path, url: str | None, as_json: bool) -> None:
     """Defines the [[sites]] of a TOML file, with their doors and rules, as file operations read it."""
-    told = config.load(SitesFile, file)
-    _say(
-        asked(url, lambda client: client.inject(InjectBody(sites=[SiteItem(site=site) for site in told.sites]))),
-        as_json,
-    )
+    body = InjectBody(sites=[SiteItem(site=site) for site in _sites(file)])
+    _say(asked(url, lambda client: client.inject(body)), as_json)
+
+
+def _sites(file: Path) -> list[Site]:
+    """The sites of a TOML file, whatever else it holds. Raises InputInvalid and ConfigInvalid."""
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as wrong:
+        raise InputInvalid(f"{file}: {wrong.strerror or wrong}") from wrong
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as wrong:
+        raise InputInvalid(f"{file}: is not TOML: {wrong}") from wrong
+    return config.parse(SitesFile, {"sites": table.get("sites", [])}, str(file)).sites
 
 
 @click.group()

@@ -73,6 +73,18 @@ def test_definitions_are_set_and_listed(told: None) -> None:
     run("sites", "set", "T2", "--status", "ready", "--storage", "disk")
 
 
+def test_sites_are_imported_from_the_settings_of_file_operations(told: None, tmp_path: Path) -> None:
+    path = tmp_path / "fileops.toml"
+    doors = '[[sites.doors]]\nprotocol = "posix"\nurl = "file:///data"\n'
+    path.write_text(f'poll_s = 3.0\n[[sites]]\nname = "T1"\nlrc = "http://T1:39280"\n{doors}')
+    assert run("sites", "import", str(path)).stdout == "changed: 1 sites\n"
+    document = json.loads(run("sites", "list", "--json").stdout)
+    assert document["sites"][0]["site"]["doors"] == [{"protocol": "posix", "url": "file:///data"}]
+    path.write_text('[[sites]]\nname = "T1"\n')
+    refused = run("sites", "import", str(path))
+    assert (refused.exit_code, "lrc" in refused.stderr) == (2, True)
+
+
 def test_partitions_and_quotas(told: None, tmp_path: Path) -> None:
     path = tmp_path / "partitions"
     path.write_text("Default: blockreplica.owner != None\nMine: blockreplica.owner == physics\nBoth: [Default, Mine]\n")
