@@ -55,7 +55,7 @@ class ConsistencySettings(Settings, frozen=True):
     ] = []
     roots: Annotated[
         list[str], Meta(description="The trees that are checked, below the root of the storage.", max_length=1_000)
-    ] = ["/"]
+    ] = field(default_factory=lambda: ["/"])
     excluded: Annotated[
         list[str],
         Meta(description="Path prefixes that are left out; they end where a name ends.", max_length=EXCLUDED_MAX),

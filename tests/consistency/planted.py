@@ -1,0 +1,166 @@
+"""A site with a real catalog and a real tree, in which differences of every kind are planted and known."""
+
+from __future__ import annotations
+
+import os
+import random
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from grid import Service
+
+import lrc.server
+from consistency.catalog import Paths
+from consistency.check import Check, Outcome
+from consistency.compare import FINDINGS
+from consistency.history import History
+from consistency.listers.lister import Lister
+from consistency.listers.posix import PosixLister
+from consistency.settings import ConsistencySettings
+from consistency.site_catalog import SiteCatalog
+from lrc.settings import LrcSettings
+from reploc.client.lrc import LrcClient
+from reploc.demo.processes import free_port
+from reploc.members import IndexSettings
+from reploc.sites import Door, Site
+from reploc.wire import DeleteItem, MappingItem
+
+#: The checker's day: everything that the tests write is older.
+NOW = 2_000_000_000.0
+DAY = 86_400.0
+OLD = int(NOW - 30 * DAY)
+#: Components that break what splits, strips, folds or decodes names. Those that are no UTF-8 can only be orphans.
+AWKWARD = ("a b", " lead", "trail ", "f", "f+1", "f%20", "x,y", "ä", "n" * 255, "quote'\"", "semi;colon", "#hash", "?q")
+UNDECODABLE = (b"\xff\xfe", b"line\nbreak", b"tab\there", b"\x01")
+
+
+def adler32(data: bytes) -> str:
+    return f"adler32:{zlib.adler32(data):08x}"
+
+
+@dataclass
+class Planted:
+    """The site, and what a check must find there: paths by kind."""
+
+    root: Path
+    site: Site
+    settings: ConsistencySettings
+    client: LrcClient
+    expected: dict[str, set[bytes]] = field(default_factory=lambda: {kind: set() for kind in FINDINGS})
+    busy: list[bytes] = field(default_factory=list)
+
+    def pfn(self, lfn: str) -> str:
+        return self.site.mapping(self.site.doors[0]).pfn(lfn)
+
+    def write(self, path: bytes, data: bytes, mtime: int = OLD) -> None:
+        full = os.fsencode(self.root) + path
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        with open(full, "wb") as file:
+            file.write(data)
+        os.utime(full, (mtime, mtime))
+
+    def remove(self, path: bytes) -> None:
+        os.unlink(os.fsencode(self.root) + path)
+
+    async def register(self, files: dict[str, bytes]) -> None:
+        items = [MappingItem(lfn, self.pfn(lfn), len(data), adler32(data)) for lfn, data in files.items()]
+        assert (await self.client.put(items)).errors == []
+
+    async def unregister(self, *lfns: str) -> None:
+        assert (await self.client.delete([DeleteItem(lfn) for lfn in lfns])).errors == []
+
+    async def hold(self, files: dict[str, bytes]) -> None:
+        """Files that are there and in the catalog."""
+        for lfn, data in files.items():
+            self.write(lfn.encode(), data)
+        await self.register(files)
+
+    async def lose(self, files: dict[str, bytes]) -> None:
+        await self.register(files)
+        self.expected["missing"] |= {lfn.encode() for lfn in files}
+
+    def orphan(self, path: bytes) -> None:
+        self.write(path, b"orphan")
+        self.expected["orphan"].add(path)
+
+    async def damage(self, lfn: str) -> None:
+        await self.register({lfn: b"as it was"})
+        self.write(lfn.encode(), b"as it is now")
+        self.expected["damaged"].add(lfn.encode())
+
+    async def check(self, now: float = NOW, listers: list[Lister] | None = None, **changes: Any) -> Outcome:
+        """One run at a moment of the checker's clock."""
+        settings = msgspec.structs.replace(self.settings, **changes)
+        history = History(settings.database)
+        doors = listers or [PosixLister(self.root)]
+        catalog = SiteCatalog(self.client, Paths(self.site))
+        check = Check(self.site, settings, history, catalog, doors, lambda: now, lambda *_: None, self.busy)
+        try:
+            return await check.run()
+        finally:
+            history.close()
+            for door in doors:
+                await door.close()
+
+    def found(self, run: int) -> dict[str, set[bytes]]:
+        """The paths that a run reported, by kind."""
+        history = History(self.settings.database)
+        try:
+            rows = history.findings(run)
+        finally:
+            history.close()
+        kinds: dict[str, set[bytes]] = {kind: set() for kind in FINDINGS}
+        for path, kind, seen in rows.select("path", "kind", "seen").iter_rows():
+            if seen:
+                kinds[kind].add(path)
+        return kinds
+
+
+@asynccontextmanager
+async def planted(folder: Path, **changes: Any) -> AsyncIterator[Planted]:
+    """A site without anything, as long as the context lasts."""
+    root = folder / "storage"
+    root.mkdir()
+    port = free_port()
+    told = LrcSettings(
+        site="site", store=str(folder / "catalog"), listen=f"127.0.0.1:{port}", index=IndexSettings(nodes=[])
+    )
+    service = Service(lrc.server.compose, told, f"http://127.0.0.1:{port}")
+    await service.start()
+    site = Site(name="site", lrc=service.url, doors=[Door(protocol="posix", url=root.as_uri())])
+    settings = ConsistencySettings(
+        state=str(folder / "state"), database=f"sqlite:///{folder / 'history.db'}", sites=[site], **changes
+    )
+    try:
+        async with LrcClient(service.url) as client:
+            yield Planted(root, site, settings, client)
+    finally:
+        await service.stop()
+
+
+async def plant(site: Planted, rng: random.Random, files: int) -> None:
+    """Differences of every kind among many files with awkward names, in directories whose names begin alike."""
+    directories = ["/store", "/store/run", "/store/run+1", "/store/run 2", "/other/deep/er"]
+    directories += [f"/{name}" for name in AWKWARD]
+    good, lost = {}, {}
+    for number in range(files):
+        lfn = f"{rng.choice(directories)}/{rng.choice(AWKWARD)[:200]}-{number}"
+        data = b"x" * rng.randrange(50)
+        fate = rng.random()
+        if fate < 0.8:
+            good[lfn] = data
+        elif fate < 0.9:
+            lost[lfn] = data
+        elif fate < 0.95:
+            site.orphan(lfn.encode())
+        else:
+            await site.damage(lfn)
+    for number, name in enumerate(UNDECODABLE):
+        site.orphan(b"/store/%d-" % number + name)
+    await site.hold(good)
+    await site.lose(lost)
