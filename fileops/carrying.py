@@ -10,13 +10,13 @@ from typing import Annotated, Literal, TypeVar
 from msgspec import Meta
 
 from fileops.catalogs import Catalogs
-from fileops.faults import Side, StorageFault
 from fileops.lane import Claimed
 from fileops.ledger import Ledger
-from fileops.movers.mover import Copier, Mover
 from reploc import digest
 from reploc.config import Settings
 from reploc.sites import Door, Site
+from reploc.storage.faults import Side, StorageFault
+from reploc.storage.mover import Copier, Mover
 
 T = TypeVar("T")
 

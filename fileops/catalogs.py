@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from fileops.faults import Blame, StorageFault
 from fileops.gathered import Gathered
 from reploc.client.lrc import LrcClient
 from reploc.client.transport import Transport
 from reploc.errors import DefinitionUnknown, ReplocError
 from reploc.sites import Site
+from reploc.storage.faults import Blame, StorageFault
 from reploc.wire import DeleteItem, ItemError, MappingItem, Replica, Written
 
 T = TypeVar("T")

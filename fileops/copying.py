@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from fileops.carrying import TIDY_S, Carrier, Done, parent, temporary
 from fileops.doors import Way, way
-from fileops.faults import Absent, StorageFault
 from fileops.lane import Claimed
-from fileops.movers.mover import Mover, Stat, Transfer, streamed
 from reploc.errors import NameInvalid
 from reploc.sites import Site
+from reploc.storage.faults import Absent, StorageFault
+from reploc.storage.mover import Mover, Stat, Transfer, streamed
 from reploc.wire import MappingItem
 
 PLACING = "placing"

@@ -11,11 +11,11 @@ from contextlib import suppress
 
 from fileops.carrying import Carrier, Done, parent
 from fileops.doors import door_of
-from fileops.faults import Absent, StorageFault
 from fileops.lane import Claimed
-from fileops.movers.mover import Mover
 from reploc.errors import NameInvalid
 from reploc.sites import Door
+from reploc.storage.faults import Absent, StorageFault
+from reploc.storage.mover import Mover
 
 REMOVING = "removing"
 

@@ -11,10 +11,10 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from fileops.faults import StorageFault
 from fileops.lane import Claimed, Ended
 from fileops.operation import Event
 from reploc.config import Settings
+from reploc.storage.faults import StorageFault
 
 #: Doublings beyond which no pause is computed: any longest pause is reached by then.
 DOUBLINGS_MAX = 40

@@ -10,7 +10,6 @@ from fileops import order_book, submissions
 from fileops.carrying import CancelAsked, Carrier, Done, LeaseLost
 from fileops.copying import PLACING, Copying
 from fileops.deleting import Deleting, WitnessGone
-from fileops.faults import StorageFault
 from fileops.journal import Claim
 from fileops.lane import Claimed, Ended
 from fileops.links import Links
@@ -19,6 +18,7 @@ from fileops.retries import RetrySettings, Spent, failed
 from fileops.schedule import Schedule
 from reploc import telemetry
 from reploc.errors import ReplocError
+from reploc.storage.faults import StorageFault
 from reploc.telemetry import Metrics
 
 #: Seconds between two looks for operations that came due or were submitted elsewhere.

@@ -12,6 +12,7 @@ from fileops import records, submissions
 from fileops.carrying import Carrier
 from fileops.catalogs import Catalogs
 from fileops.fom import Feed, Fom
+from fileops.fts import Fts3
 from fileops.lane import Wish
 from fileops.ledger import Ledger
 from fileops.links import Links
@@ -37,18 +38,20 @@ from fileops.messages import (
     Suspects,
     submitted_names,
 )
-from fileops.movers import shelf
-from fileops.movers.mover import Mover
 from fileops.runner import Runner
 from fileops.schedule import Schedule
-from fileops.settings import FileopsSettings
+from fileops.settings import FileopsSettings, Fts3Settings
 from reploc import __version__, names, service
 from reploc.actions import Action, everything
 from reploc.client.retry import Retrying
 from reploc.client.transport import HttpTransport
 from reploc.errors import BodyInvalid, ReplocError
 from reploc.routes import Call, NoQuery, Route, get, post
+from reploc.security.credentials import Credentials
 from reploc.service import Daemon, Duty
+from reploc.storage import shelf
+from reploc.storage.mover import Mover
+from reploc.storage.web import Web
 from reploc.telemetry import Metrics
 from reploc.wire import PAGE_ITEMS_MAX, Replica
 
@@ -250,6 +253,20 @@ class _Keeping:
         return 0.0 if forgotten == records.FORGOTTEN_MAX else FORGET_S
 
 
+def _delegated(settings: Fts3Settings, credentials: Credentials) -> Fts3 | None:
+    """The FTS3 server that copies are delegated to, where one is named."""
+    if not settings.url:
+        return None
+    return Fts3(
+        settings.url,
+        Web(credentials),
+        proxy=settings.proxy,
+        token=settings.token,
+        files_max=settings.files_max,
+        poll_s=settings.poll_s,
+    )
+
+
 @asynccontextmanager
 async def compose(settings: FileopsSettings, others: Mapping[str, Mover] | None = None) -> AsyncIterator[Daemon]:
     """File operations: the journal, the movers, clients of catalogs and of placement, and the parts that are wanted.
@@ -259,7 +276,7 @@ async def compose(settings: FileopsSettings, others: Mapping[str, Mover] | None 
     metrics, transport = Metrics(), Retrying(HttpTransport(settings.shown))
     sites = {site.name: site for site in settings.sites}
     movers = shelf.made(settings.shown) | dict(others or {})
-    copier = shelf.delegated(settings.fts3, settings.shown)
+    copier = _delegated(settings.fts3, settings.shown)
     ledger = Ledger(settings.journal, settings.runner_name, settings.lease_s)
     try:
         catalogs = Catalogs(sites, transport)

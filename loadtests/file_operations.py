@@ -22,12 +22,6 @@ from fileops import submissions
 from fileops.carrying import TransferSettings
 from fileops.lane import Wish
 from fileops.ledger import Ledger
-from fileops.movers.memory import MemoryMover
-from fileops.movers.mover import Mover, Transfer
-from fileops.movers.posix import PosixMover
-from fileops.movers.web import Web
-from fileops.movers.webdav import WebdavMover
-from fileops.movers.xrootd import XrootdMover
 from fileops.schedule import AtOnceSettings
 from fileops.settings import FileopsSettings
 from loadtests import servers, xrootd
@@ -35,6 +29,12 @@ from loadtests.figure import Figure, Result
 from loadtests.program import Scale, run, workspace
 from reploc.demo.processes import Process, free_port
 from reploc.sites import Door, Site
+from reploc.storage.memory import MemoryMover
+from reploc.storage.mover import Mover, Transfer
+from reploc.storage.posix import PosixMover
+from reploc.storage.web import Web
+from reploc.storage.webdav import WebdavMover
+from reploc.storage.xrootd import XrootdMover
 
 AT = "1,000,000 copies in memory"
 OPERATIONS = Figure("file operations through journal and schedule", "operations/s", "more", 2_000, AT)

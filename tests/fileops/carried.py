@@ -16,7 +16,6 @@ import fileops.server
 import lrc.server
 from fileops.carrying import TransferSettings
 from fileops.messages import OperationSaid, OperationsSaid, StorySaid, SubmitBody, Submitted
-from fileops.movers.mover import Mover
 from fileops.retries import RetrySettings
 from fileops.settings import FileopsSettings
 from lrc.settings import LrcSettings
@@ -25,6 +24,7 @@ from reploc.client.transport import HttpTransport, Request
 from reploc.demo.processes import free_port
 from reploc.members import IndexSettings
 from reploc.sites import Door, Site
+from reploc.storage.mover import Mover
 from reploc.wire import MappingItem, Replica
 
 

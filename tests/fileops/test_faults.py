@@ -19,9 +19,9 @@ from fileops.journal import Claim, Hold
 from fileops.lane import Claimed, Ended, Wish
 from fileops.ledger import Ledger
 from fileops.messages import IdsBody, OperationItem, OutcomesSaid, Suspects
-from fileops.movers.posix import PosixMover
 from fileops.operation import Event
 from reploc.errors import OperationUnready
+from reploc.storage.posix import PosixMover
 from reploc.wire import MappingItem
 
 DATA = os.urandom(300_000)

@@ -15,11 +15,11 @@ from grid import until
 from suites.movers import pieces
 from xrootd import XrootdServer
 
-from fileops.faults import Absent, StorageFault
-from fileops.movers.fts import Fts3
-from fileops.movers.mover import Transfer
-from fileops.movers.web import Web
-from fileops.movers.webdav import WebdavMover
+from fileops.fts import Fts3
+from reploc.storage.faults import Absent, StorageFault
+from reploc.storage.mover import Transfer
+from reploc.storage.web import Web
+from reploc.storage.webdav import WebdavMover
 
 _folders = count()
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from suites.movers import MoverSuite
 
-from fileops.faults import StorageFault
-from fileops.movers.memory import MemoryMover
-from fileops.movers.mover import Mover, Transfer
-from fileops.movers.posix import PosixMover
+from reploc.storage.faults import StorageFault
+from reploc.storage.memory import MemoryMover
+from reploc.storage.mover import Mover, Transfer
+from reploc.storage.posix import PosixMover
 
 
 class TestMemory(MoverSuite):

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fileops.faults import Absent, StorageFault
 from fileops.lane import Claimed, Lane
 from fileops.links import Links
 from fileops.operation import OPEN, TABLE, Event, Passage, after
@@ -17,6 +16,7 @@ from fileops.retries import RetrySettings, Spent, failed, pause_s
 from fileops.schedule import LARGE_SHARE, AtOnceSettings, Begin, Schedule
 from reploc.errors import OperationUnready
 from reploc.sites import Site
+from reploc.storage.faults import Absent, StorageFault
 
 NAMES = ("a", "b", "c", "d")
 

@@ -12,13 +12,13 @@ from needed import needs_command
 from suites.movers import DATA, MoverSuite, checksum, pieces
 from xrootd import XrootdServer
 
-from fileops.faults import Absent
-from fileops.movers.fsspec_store import FsspecMover
-from fileops.movers.gfal import GfalMover
-from fileops.movers.mover import Mover, Transfer
-from fileops.movers.web import Web
-from fileops.movers.webdav import WebdavMover
-from fileops.movers.xrootd import XrootdMover
+from reploc.storage.faults import Absent
+from reploc.storage.fsspec_store import FsspecMover
+from reploc.storage.gfal import GfalMover
+from reploc.storage.mover import Mover, Transfer
+from reploc.storage.web import Web
+from reploc.storage.webdav import WebdavMover
+from reploc.storage.xrootd import XrootdMover
 
 _folders = count()
 

@@ -12,8 +12,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from fileops.faults import Absent, NotEmpty, StorageFault
-from fileops.movers.mover import Digest, Mover, Transfer, streamed
+from reploc.storage.faults import Absent, NotEmpty, StorageFault
+from reploc.storage.mover import Digest, Mover, Transfer, streamed
 
 #: A file of some pieces, of no round size.
 DATA = random.Random(7).randbytes((3 << 20) + 17)

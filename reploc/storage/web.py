@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from fileops.faults import SAID_CHARS_MAX, Absent, StorageFault
 from reploc import __version__
 from reploc.security.credentials import Credentials
+from reploc.storage.faults import SAID_CHARS_MAX, Absent, StorageFault
 
 #: Seconds to open one connection.
 CONNECT_S = 10.0

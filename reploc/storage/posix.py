@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
-from fileops.faults import StorageFault, of_system
-from fileops.movers.mover import PIECE_BYTES, Entry, Progress, Stat, Transfer, checksum_of
+from reploc.storage.faults import StorageFault, of_system
+from reploc.storage.mover import PIECE_BYTES, Entry, Progress, Stat, Transfer, checksum_of
 
 T = TypeVar("T")
 

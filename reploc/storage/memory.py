@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from urllib.parse import unquote
 
-from fileops.faults import Absent, NotEmpty, StorageFault
-from fileops.movers.mover import PIECE_BYTES, Entry, Progress, Stat, Transfer, checksum_of
+from reploc.storage.faults import Absent, NotEmpty, StorageFault
+from reploc.storage.mover import PIECE_BYTES, Entry, Progress, Stat, Transfer, checksum_of
 
 
 class MemoryMover:

@@ -17,9 +17,9 @@ from collections.abc import AsyncIterator, Mapping
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote, urlsplit
 
-from fileops.faults import Absent, NotEmpty, StorageFault
-from fileops.movers.mover import PIECE_BYTES, Entry, Progress, Stat, Transfer, checksum_of
-from fileops.movers.web import Web, refusal
+from reploc.storage.faults import Absent, NotEmpty, StorageFault
+from reploc.storage.mover import PIECE_BYTES, Entry, Progress, Stat, Transfer, checksum_of
+from reploc.storage.web import Web, refusal
 
 #: Names of algorithms in the Digest header (IANA's registry of RFC 3230).
 DIGESTS = {"md5": "md5", "sha1": "sha", "sha256": "sha-256", "sha512": "sha-512"}

@@ -1,6 +1,7 @@
 """The one interface of all movers, and what is the same for each of them.
 
-A mover speaks to storage by URL. Whatever goes wrong leaves it as a `StorageFault`, classified (`fileops/faults.py`).
+A mover speaks to storage by URL. Whatever goes wrong leaves it as a `StorageFault`, classified in
+`reploc/storage/faults.py`.
 `tests/suites/movers.py` is the conformance suite that every mover passes.
 """
 

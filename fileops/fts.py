@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from fileops.faults import StorageFault, of_errno
+from fileops import delegation
 from fileops.gathered import Gathered
-from fileops.movers import delegation
-from fileops.movers.mover import Progress, Transfer
-from fileops.movers.web import Web
+from reploc.storage.faults import StorageFault, of_errno
+from reploc.storage.mover import Progress, Transfer
+from reploc.storage.web import Web
 
 ENDED = frozenset({"FINISHED", "FAILED", "CANCELED", "NOT_USED"})
 #: The fields that are looked at.

@@ -12,10 +12,10 @@ import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
-from fileops.faults import Absent, Blame, Exists, NotEmpty, StorageFault
-from fileops.movers import programs
-from fileops.movers.mover import Entry, Progress, Stat, Transfer, checksum_of
-from fileops.movers.programs import Ended, ProgramFailed
+from reploc.storage import programs
+from reploc.storage.faults import Absent, Blame, Exists, NotEmpty, StorageFault
+from reploc.storage.mover import Entry, Progress, Stat, Transfer, checksum_of
+from reploc.storage.programs import Ended, ProgramFailed
 
 #: Errors of the protocol that are always one end's, or nobody's; others are blamed on the side where they were met.
 BY_NUMBER: dict[int, Blame] = {

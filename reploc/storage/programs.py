@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from fileops.faults import StorageFault
-from fileops.movers.mover import PIECE_BYTES
+from reploc.storage.faults import StorageFault
+from reploc.storage.mover import PIECE_BYTES
 
 #: Bytes of what a program says that are kept: a listing of some hundred thousand names.
 OUTPUT_BYTES_MAX = 64 << 20

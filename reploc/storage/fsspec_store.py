@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
-from fileops.faults import Absent, NotEmpty, StorageFault, of_system
-from fileops.movers.mover import PIECE_BYTES, Entry, Progress, Stat, Transfer, checksum_of, streamed
+from reploc.storage.faults import Absent, NotEmpty, StorageFault, of_system
+from reploc.storage.mover import PIECE_BYTES, Entry, Progress, Stat, Transfer, checksum_of, streamed
 
 T = TypeVar("T")
 

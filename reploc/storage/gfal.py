@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fileops.faults import Absent, NotEmpty, StorageFault, of_errno
-from fileops.movers import programs
-from fileops.movers.mover import Digest, Entry, Progress, Stat, Transfer, checksum_of
-from fileops.movers.posix import PosixMover
-from fileops.movers.programs import Ended
+from reploc.storage import programs
+from reploc.storage.faults import Absent, NotEmpty, StorageFault, of_errno
+from reploc.storage.mover import Digest, Entry, Progress, Stat, Transfer, checksum_of
+from reploc.storage.posix import PosixMover
+from reploc.storage.programs import Ended
 
 #: The system's interpreter, whose packages the tools need, whatever `python` is on the path.
 PYTHON = "/usr/bin/python3"

@@ -1,1 +1,0 @@
-"""Movers: what performs operations, one for each way of speaking to storage."""
