@@ -40,7 +40,7 @@ class Clock:
         told = {
             "LD_PRELOAD": self._library,
             "FAKETIME_TIMESTAMP_FILE": self._path,
-            "FAKETIME_NO_CACHE": 1,
+            "FAKETIME_CACHE_DURATION": 1,
             "FAKETIME_DONT_FAKE_MONOTONIC": 1,
         }
         prefix = ["env", *(f"{name}={value}" for name, value in told.items())]
@@ -67,6 +67,9 @@ async def test_clocks_that_are_set_forward_and_back_change_no_answer(tmp_path: P
             await until(lambda: client.lookup(asked), lambda said: said.complete and pfns(said) == right, "settled")
             for days, who in ((1, node), (-1, node), (1, lrc), (-1, lrc), (0, lrc)):
                 clocks[who is lrc].step(days)
+                await until(
+                    lambda days=days, who=who: _logged(who, days), bool, "the daemon sees the other time of day"
+                )
                 for _ in range(10):
                     said = await client.lookup(asked)
                     assert said.complete
@@ -79,9 +82,6 @@ async def test_clocks_that_are_set_forward_and_back_change_no_answer(tmp_path: P
                 right[new] = {f"file://{new}"}
                 asked.append(new)
                 await until(lambda: client.lookup(asked), lambda said: pfns(said) == right, "what is new is found")
-                await until(
-                    lambda days=days, who=who: _logged(who, days), bool, "the daemon sees the other time of day"
-                )
     finally:
         lrc.kill()
         node.kill()
@@ -91,5 +91,6 @@ async def _logged(daemon: Process, days: int) -> bool:
     """Whether a line of its log is of the day that it was shown."""
     assert daemon.running is not None
     daemon.running.send_signal(signal.SIGHUP)
+    await asyncio.sleep(0.2)
     day = (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%d")
     return daemon.log.read_text().splitlines()[-1].startswith(day)

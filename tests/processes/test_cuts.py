@@ -21,7 +21,8 @@ from reploc.client import LrcClient, RliClient
 from reploc.client.node import RliNodeClient
 from reploc.client.resolve import Lookup
 from reploc.members import Node
-from reploc.wire import MappingItem, RliStatus
+from reploc.status import RliStatus
+from reploc.wire import MappingItem
 from rli.settings import RliSettings
 
 NODES = ("n0", "n1", "n2", "n3")
