@@ -13,7 +13,7 @@ from placement.policy import source
 from placement.policy.lexer import LogicalLine, Token, logical_lines
 from placement.policy.parser import parse_condition
 from placement.policy.source import Problem, nearest
-from placement.policy.syntax import Condition, leaves
+from placement.policy.syntax import Both, Condition, Either, OfBlocks, leaves
 from placement.policy.variables import INVENTORY, Level
 from reploc.errors import PolicyInvalid
 
@@ -61,7 +61,7 @@ def parse_partitions(text: str, file: str = "partitions") -> tuple[Definition, .
 def partition_condition(text: str, name: str) -> Condition:
     """The condition of one partition. Raises PolicyInvalid: it is none, or asks what a partition may not."""
     condition = parse_condition(text, f"partition {name}", LEVELS)
-    source.refuse(_volatile(condition, next(iter(logical_lines(text, f"partition {name}")))))
+    source.refuse(_unfit(condition, next(iter(logical_lines(text, f"partition {name}")))))
     return condition
 
 
@@ -85,9 +85,17 @@ def _definition(line: LogicalLine, problems: list[Problem]) -> Definition | None
         return None
 
 
-def _volatile(condition: Condition, line: LogicalLine) -> list[Problem]:
+def _of_blocks_together(condition: Condition) -> bool:
+    if isinstance(condition, Both | Either):
+        return any(_of_blocks_together(part) for part in condition.parts)
+    return isinstance(condition, OfBlocks)
+
+
+def _unfit(condition: Condition, line: LogicalLine) -> list[Problem]:
     whole = Token(line.text, 0, len(line.text))
     asked = [leaf.variable for leaf in leaves(condition)]
     wrong = [variable for variable in asked if variable.volatile or variable.producer != INVENTORY]
+    if _of_blocks_together(condition):
+        return [line.problem(whole, "`any` and `all` look at other blocks", "what a block replica is by itself")]
     said = "changes with other replicas, or comes from a producer"
     return [line.problem(whole, f"{each} {said}", "what a block replica is by itself") for each in wrong]

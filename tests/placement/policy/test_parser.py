@@ -233,6 +233,7 @@ def test_partitions_are_conditions_or_parts() -> None:
         ("A: dataset.nme == X", "did you mean"),
         ("A: replica.size > 5", "about a replica"),
         ("A: blockreplica.on_tape", "changes with other replicas"),
+        ("A: site.name == X and any(blockreplica.complete)", "look at other blocks"),
         ("A: dataset.last_access older_than 1 week ago", "comes from a producer"),
     ],
 )
