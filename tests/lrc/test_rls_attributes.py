@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from random import Random
 
 import pytest
 from plain_http import ask
@@ -15,6 +16,7 @@ from lrc.settings import LrcSettings
 from reploc import service
 from reploc.members import IndexSettings
 from reploc.rls_port import RlsSettings
+from reploc.rls_protocol import METHODS, Code
 
 LONGEST = "/" + "é" * 2047 + "a"
 DATE, FLOAT, INT, STRING = "0", "1", "2", "3"
@@ -167,3 +169,51 @@ async def test_a_read_sees_the_attribute_written_before_it_in_one_pipeline(clien
     client.send("lrc_attr_value_get", "lfnA", "a_int", LFN)
     assert await client.reply("lrc_attr_add") == (0, [])
     assert await client.reply("lrc_attr_value_get") == (0, ["a_int", INT, "1"])
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_is_asked_about_attributes_is_answered_and_never_by_a_fault(
+    client: RlsClient, seed: int
+) -> None:
+    rng = Random(seed)
+    tokens = [
+        b"",
+        b"0",
+        b"1",
+        b"2",
+        b"3",
+        b"8",
+        b"9",
+        b"-1",
+        b"lfnA",
+        b"lfnB",
+        b"a_int",
+        b"a_string",
+        b"a_date",
+        b"\xff",
+    ]
+    tokens += [
+        b"a_date",
+        b"%",
+        b"x' or '1'='1",
+        b"20030201123456",
+        b"1e999",
+        b"9" * 30,
+        b"\x01",
+        b"n" * 4_096,
+        LONGEST.encode(),
+    ]
+    methods = sorted(method for method in METHODS if method.startswith(b"lrc_attr"))
+    for _ in range(150):
+        method = rng.choice(methods)
+        shape = METHODS[method]
+        asked = rng.choices(tokens, k=shape.parameters)
+        if shape.item:
+            firsts = [one for one in tokens if one]
+            for _ in range(rng.randrange(3)):
+                asked += [rng.choice(firsts), *rng.choices(tokens, k=shape.item - 1)]
+            asked.append(b"")
+        client.send(method, *asked)
+        code, _ = await client.reply(method.decode())
+        assert code != Code.DATABASE_ERROR, (method, asked)
+    assert await client.ask("admin", "0") == (0, [])
