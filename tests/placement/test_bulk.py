@@ -37,8 +37,8 @@ def test_what_is_put_in_and_heard_comes_out(told: Told) -> None:
     told.inject(InjectBody(sites=[SiteItem(site=Site(name=name, lrc="http://h:1")) for name in made.sites["name"]]))
     assert bulk.define(told.keeper, made, bool) == 200
     assert bulk.define(told.keeper, made, bool) == 0
-    for name, rows in inventory_load._holdings(made):
-        holds = inventory_load._told(name, len(rows))
+    for name, rows in inventory_load.holdings(made):
+        holds = inventory_load.told_of(name, len(rows))
         told.keeper.observe(News(name, holds.lrc, (Part("n0", holds, None),), 1, 0.0, True, 1), rows)
     again = told.keeper.inventory()
     assert named(again).equals(named(made))
