@@ -58,7 +58,8 @@ class Bodies:
         """Waits until no body is on its way; from `seconds` on none is waited for."""
         self._end = asyncio.get_running_loop().time() + seconds
         for late in self._reading:
-            late.reschedule(min(late.when() or self._end, self._end))
+            if not late.expired():
+                late.reschedule(min(late.when() or self._end, self._end))
         while self._reading:
             self._none_left.clear()
             await self._none_left.wait()
