@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from fileops.lane import Claimed, Ended, Lane, Tally
 from fileops.operation import ENDED, OPEN, READY, Event, after
-from fileops.tables import lanes, numbers, operations, orders, stories, suspects
+from fileops.tables import in_states, lanes, numbers, operations, orders, stories, suspects
 
 _c = operations.c
 _other = operations.alias()
@@ -114,12 +114,12 @@ def _due(lane: int, count: int, now: float) -> Select[tuple[object, ...]]:
     busy = exists().where(
         _other.c.site == _c.site,
         _other.c.lfn == _c.lfn,
-        _other.c.state.in_(OPEN),
+        in_states(_other.c.state, OPEN),
         or_(_other.c.state == "active", and_(_other.c.step != "", _other.c.id < _c.id)),
     )
     return (
         select(operations)
-        .where(_c.lane == lane, _c.state.in_(READY), _c.due_s <= now, ~busy)
+        .where(_c.lane == lane, in_states(_c.state, READY), _c.due_s <= now, ~busy)
         .order_by(_c.due_s, _c.id)
         .limit(count)
         .with_for_update(skip_locked=True, of=operations)
@@ -171,7 +171,7 @@ def hold(connection: Connection, holds: Sequence[Hold]) -> list[bool | None]:
 
 def renew(connection: Connection, runner: str, now: float, lease_s: float) -> frozenset[int]:
     """Makes the leases of all that a runner holds last on; the operations among them that are to be cancelled."""
-    own = and_(_c.runner == runner, _c.state == "active")
+    own = and_(_c.runner == runner, in_states(_c.state, ("active",)))
     connection.execute(update(operations).where(own).values(lease_s=now + lease_s))
     return frozenset(connection.scalars(select(_c.id).where(own, _c.cancel)))
 
@@ -180,7 +180,11 @@ def expire(connection: Connection, now: float, runner: str | None = None) -> int
     """Gives back what is active and whose lease is over, or with `runner` all of that one, which was started anew."""
     over = _c.lease_s < now if runner is None else _c.runner == runner
     words = "its lease was over" if runner is None else f"{runner} was started again"
-    gone = list(connection.scalars(select(_c.id).where(_c.state == "active", over).with_for_update(skip_locked=True)))
+    gone = list(
+        connection.scalars(
+            select(_c.id).where(in_states(_c.state, ("active",)), over).with_for_update(skip_locked=True)
+        )
+    )
     _requeue(connection, gone)
     tell(connection, now, [(each, Event.EXPIRED, "queued", words) for each in gone])
     return len(gone)
@@ -198,7 +202,7 @@ def _ours(connection: Connection, claimed: Sequence[Claimed]) -> dict[int, Row[t
     ids = list(fences)
     found = {}
     for start in range(0, len(ids), IDS_MAX):
-        asked = select(operations).where(_c.id.in_(ids[start : start + IDS_MAX]), _c.state == "active")
+        asked = select(operations).where(_c.id.in_(ids[start : start + IDS_MAX]), in_states(_c.state, ("active",)))
         for row in connection.execute(asked.with_for_update()):
             if row.fence == fences[row.id]:
                 found[row.id] = row

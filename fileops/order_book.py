@@ -16,7 +16,7 @@ from fileops.lane import Tally, Wish
 from fileops.messages import CarriedOrder
 from fileops.operation import OPEN, READY, Event, after
 from fileops.submissions import cancel_rows, set_rows, submit
-from fileops.tables import feeds, lanes, operations, orders
+from fileops.tables import feeds, in_states, lanes, operations, orders
 
 _c = operations.c
 _o = orders.c
@@ -130,6 +130,6 @@ def _rows_of(connection: Connection, order: int, states: Sequence[str]) -> Seque
     return connection.execute(
         select(operations, lanes.c.order_id)
         .join(lanes, lanes.c.id == _c.lane)
-        .where(lanes.c.order_id == order, _c.state.in_(states))
+        .where(lanes.c.order_id == order, in_states(_c.state, states))
         .with_for_update(of=operations)
     ).all()

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, bindparam, exists, func, insert, select,
 from fileops.journal import IDS_MAX, count, lane_of, tell
 from fileops.lane import Lane, Tally, Wish
 from fileops.operation import OPEN, READY, Event, after
-from fileops.tables import drains, lanes, operations, orders
+from fileops.tables import drains, in_states, lanes, operations, orders
 from reploc.errors import OperationUnknown, OperationUnready
 
 _c = operations.c
@@ -58,7 +58,7 @@ def _open_at(connection: Connection, wishes: Sequence[Wish]) -> list[Row[tuple[o
             found += connection.execute(
                 select(operations, lanes.c.kind, lanes.c.order_id)
                 .join(lanes, lanes.c.id == _c.lane)
-                .where(_c.site == site, _c.lfn.in_(some), _c.state.in_(OPEN))
+                .where(_c.site == site, _c.lfn.in_(some), in_states(_c.state, OPEN))
             ).all()
     return found
 
@@ -193,7 +193,7 @@ def _row(connection: Connection, operation: int) -> Row[tuple[object, ...]]:
 
 def ready_lanes(connection: Connection, now: float) -> list[Lane]:
     """The lanes in which an operation is due."""
-    due = exists().where(_c.lane == lanes.c.id, _c.state.in_(READY), _c.due_s <= now)
+    due = exists().where(_c.lane == lanes.c.id, in_states(_c.state, READY), _c.due_s <= now)
     return [lane(row) for row in connection.execute(select(lanes).where(due))]
 
 
@@ -204,7 +204,7 @@ def lane(row: Row[tuple[object, ...]]) -> Lane:
 
 def waiting(connection: Connection) -> dict[str, int]:
     """How many operations are in each open state."""
-    counted = select(_c.state, func.count()).where(_c.state.in_(OPEN)).group_by(_c.state)
+    counted = select(_c.state, func.count()).where(in_states(_c.state, OPEN)).group_by(_c.state)
     return {row[0]: row[1] for row in connection.execute(counted)}
 
 

@@ -15,12 +15,14 @@ deletion of one path apart, also between runners. Fencing numbers only rise. Tim
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Double,
     ForeignKey,
@@ -30,9 +32,11 @@ from sqlalchemy import (
     Table,
     Text,
     insert,
+    literal_column,
     text,
 )
 
+from fileops.operation import OPEN, READY
 from reploc.sql import Migration
 
 metadata = MetaData()
@@ -112,15 +116,25 @@ operations = Table(
 _c = operations.c
 
 
+def in_states(column: ColumnElement[str], states: Sequence[str]) -> ColumnElement[bool]:
+    """Whether a state is one of these, written out: a database takes a partial index only for what it can see to be
+    the index's own condition, and a parameter it cannot see."""
+    return column.in_([literal_column(f"'{state}'") for state in states])
+
+
+def _written(states: Sequence[str]) -> str:
+    return "state IN ({})".format(", ".join(f"'{state}'" for state in states))
+
+
 def _some(condition: str) -> dict[str, Any]:
     """A partial index, for both databases."""
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
-Index("fileops_ready", _c.lane, _c.due_s, _c.id, **_some("state IN ('queued', 'waiting')"))
-Index("fileops_leases", _c.site, _c.lfn, unique=True, **_some("state = 'active'"))
-Index("fileops_open", _c.site, _c.lfn, **_some("state IN ('queued', 'waiting', 'active', 'held')"))
-Index("fileops_held", _c.id, **_some("state = 'held'"))
+Index("fileops_ready", _c.lane, _c.due_s, _c.id, **_some(_written(READY)))
+Index("fileops_leases", _c.site, _c.lfn, unique=True, **_some(_written(("active",))))
+Index("fileops_open", _c.site, _c.lfn, **_some(_written(OPEN)))
+Index("fileops_held", _c.id, **_some(_written(("held",))))
 Index("fileops_finished", _c.finished_s, **_some("finished_s IS NOT NULL"))
 
 stories = Table(
