@@ -51,8 +51,8 @@ BYTES, QUICK_BYTES, TOY_BYTES = 1 << 30, 256 << 20, 4 << 20
 BATCH = 5_000
 #: Copies over HTTP that are under way at once.
 AT_ONCE = 8
-#: Seconds between two looks whether all is done.
-LOOK_S = 0.2
+#: Seconds between two looks whether all is done, each of which counts what is left.
+LOOK_S = 1.0
 DATA = b"x" * 100
 ADLER32 = "adler32:401b2ee1"
 
@@ -65,8 +65,7 @@ class _Endless(MemoryMover):
 
 
 def measure(scale: Scale) -> Iterator[Result]:
-    """The journal's figures, then those of real storage."""
-    yield from _journal(scale)
+    """The figures of real storage, then the journal's, which take longest."""
     try:
         yield from _servers(scale)
     except servers.PeerMissing as wrong:
@@ -77,6 +76,7 @@ def measure(scale: Scale) -> Iterator[Result]:
         ours = asyncio.run(_rates(scale, PosixMover(), (folder / "file").as_uri(), (folder / "copy").as_uri(), size))
         peer = _peer(["cp", str(folder / "file"), str(folder / "copy")], size)
         yield Result(POSIX, f"{size >> 20:,} MiB", ours, peer)
+    yield from _journal(scale)
 
 
 # ---- journal and schedule --------------------------------------------------------------------------------------------
@@ -89,11 +89,10 @@ def _journal(scale: Scale) -> Iterator[Result]:
         with servers.running(servers.catalog(folder, "b", folder / "store", index), ready=False) as catalog:
             settings = _settings(folder, catalog.url)
             asyncio.run(_filled(settings, count))
-            waiting = _memory(folder, settings)
+            yield Result(WAITING, f"{count:,} operations waiting", (_memory(folder, settings) / 1e6,))
             seconds = asyncio.run(_carried_out(settings))
     said = f"{count:,} copies of 100 bytes in memory"
     yield Result(OPERATIONS, said, (count / seconds,), note="each registered in a catalog of its own process")
-    yield Result(WAITING, f"{count:,} operations waiting", (waiting / 1e6,))
 
 
 def _settings(folder: Path, lrc: str) -> FileopsSettings:
