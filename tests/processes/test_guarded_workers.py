@@ -1,0 +1,69 @@
+"""Workers behind the guard: whichever process has the connection, the same rules hold, and changes have their makers."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import aiohttp
+from daemon import process, settings_file
+from grid import until
+from parties import Parties, ask
+
+from lrc.settings import LrcSettings
+from reploc.demo.processes import Process, free_port
+from reploc.members import IndexSettings
+from reploc.security.settings import AuditSettings
+
+#: Connections of each kind: with three processes all but one in ten thousand runs needs fewer to meet each.
+CONNECTIONS = 25
+#: What a worker would say of an operator; from anybody else it says nothing.
+FORGED = base64.b64encode(
+    json.dumps({"address": "::1", "who": {"kind": "certificate", "subject": "/O=reploc/OU=people/CN=writer"}}).encode()
+).decode()
+
+
+def guarded(parties: Parties, path: Path) -> Process:
+    """A catalog of three processes."""
+    listen = f"127.0.0.1:{free_port()}"
+    told = LrcSettings(
+        site="site-a",
+        store=str(path / "store"),
+        listen=listen,
+        workers=3,
+        index=IndexSettings(nodes=[]),
+        audit=AuditSettings(file=str(path / "audit.jsonl")),
+        **parties.guarded(),
+    )
+    return process("lrc", settings_file(path / "lrc.toml", told), f"https://{listen}")
+
+
+async def answers(url: str, parties: Parties) -> bool:
+    try:
+        return (await ask(url + "/v1/whoami", parties.context()))[0] == 200
+    except aiohttp.ClientError:
+        return False
+
+
+async def test_the_same_rules_hold_in_every_process(tmp_path: Path) -> None:
+    parties = Parties.meet(tmp_path / "parties")
+    catalog = guarded(parties, tmp_path)
+    catalog.start()
+    try:
+        await until(lambda: answers(catalog.url, parties), bool, "the catalog answers")
+        for number in range(CONNECTIONS):
+            body = {"mode": "put", "mappings": [{"lfn": f"/store/{number}", "pfn": "file:///a"}]}
+            forged = {"Reploc-Introduced": FORGED}
+            url = catalog.url + "/v1/mappings"
+            assert (await ask(url, parties.context("writer"), method="POST", json=body))[0] == 200
+            assert (await ask(url, parties.context("reader"), method="POST", json=body))[0] == 403
+            assert (await ask(url, parties.context("stranger"), method="POST", json=body, headers=forged))[0] == 403
+            url = f"{catalog.url}/v1/replicas?lfn=/store/{number}"
+            assert (await ask(url, parties.context("reader")))[0] == 200
+            assert (await ask(url, parties.context("stranger"), headers=forged))[0] == 403
+    finally:
+        catalog.stop()
+    lines = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    assert [line["who"]["subject"] for line in lines] == ["/O=reploc/OU=people/CN=writer"] * CONNECTIONS
+    assert {line["peer"] for line in lines} == {"127.0.0.1"}
