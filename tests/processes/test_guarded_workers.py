@@ -1,4 +1,4 @@
-"""Workers behind the guard: whichever process has the connection, the same rules hold, and changes have their makers."""
+"""Workers behind the guard: whichever process has a connection, the same rules hold, and changes have their makers."""
 
 from __future__ import annotations
 
