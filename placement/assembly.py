@@ -15,8 +15,8 @@ import polars as pl
 from placement import locks, schemas
 from placement.definitions import Definitions
 from placement.intents import Intents
-from placement.inventory import Inventory
-from placement.known import UNKNOWN, Array, Known
+from placement.inventory import UNKNOWN, Array, Inventory
+from placement.known import Known
 from placement.messages import Lock
 from placement.observations import Observation, split
 from reploc.orders import Order

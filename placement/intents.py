@@ -16,7 +16,8 @@ from sqlalchemy import Connection, Table, delete, insert, select
 
 from placement import datasets, schemas, tables
 from placement.database import INTENT, advance
-from placement.known import UNKNOWN, Array, Known
+from placement.inventory import UNKNOWN, Array
+from placement.known import Known
 from placement.messages import OwnerItem
 from reploc import names
 from reploc.errors import DefinitionUnknown

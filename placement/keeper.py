@@ -21,8 +21,8 @@ from placement import assembly, database, datasets, definitions, intents, known,
 from placement.database import Database
 from placement.definitions import Definitions
 from placement.intents import Intents
-from placement.inventory import Inventory
-from placement.known import UNKNOWN, Array, Known
+from placement.inventory import UNKNOWN, Array, Inventory
+from placement.known import Known
 from placement.messages import Lock, SiteItem
 from placement.observations import News, Observation, split
 from reploc import telemetry

@@ -8,17 +8,13 @@ at once, and then compared whole, so that a collision is never an answer.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
 
 from placement import schemas
+from placement.inventory import UNKNOWN, Array
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
-
-#: What stands for a name or an id that is not known, among keys.
-UNKNOWN = -1
 #: Names hashed at once: the whole texts of so many fit into some fifty megabytes.
 HASHED_AT_ONCE = 500_000
 #: An odd 64-bit constant (2⁶⁴ over the golden ratio): spreads a dataset's hash before the block's is added.

@@ -14,8 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, upd
 
 from placement import tables
 from placement.database import INTENT, advance
-from placement.inventory import Inventory
-from placement.known import UNKNOWN, Array
+from placement.inventory import UNKNOWN, Array, Inventory
 from placement.messages import Lock, LockItem, Locks, LocksQuery
 from placement.policy.texts import glob_matching
 from reploc import names

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from placement.known import Array
+from placement.inventory import Array
 from reploc.holdings import Holdings, SiteHoldings
 
 

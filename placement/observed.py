@@ -15,7 +15,8 @@ import polars as pl
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from placement import tables
-from placement.known import UNKNOWN, Known
+from placement.inventory import UNKNOWN
+from placement.known import Known
 from placement.observations import Observation
 
 _VERSIONS = msgspec.json.Decoder(tuple[tuple[str, str], ...])

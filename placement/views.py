@@ -6,8 +6,7 @@ import numpy as np
 import polars as pl
 
 from placement.definitions import Definitions as Defined
-from placement.inventory import Inventory
-from placement.known import UNKNOWN, Array
+from placement.inventory import UNKNOWN, Array, Inventory
 from placement.messages import (
     Dataset,
     DatasetRow,

@@ -12,9 +12,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from placement import database, orders
-from placement.inventory import Inventory
+from placement.inventory import UNKNOWN, Array, Inventory
 from placement.keeper import Keeper
-from placement.known import UNKNOWN, Array
 from placement.messages import WishBody, WishItem, Written
 from placement.orders import Wish
 from reploc import names
