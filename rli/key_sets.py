@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from reploc.digest import Digests
 from reploc.errors import SummaryInvalid
 from reploc.key_sets import checksum_of_fingerprints, checksum_of_names, fingerprints_from_bytes, names_from
-from reploc.names import Pattern
 from reploc.wire import Summary
 from rli.filters import require_checksum
 from rli.holding import Steps
@@ -25,8 +24,6 @@ from rli.pairs import Keys, Pairs
 
 #: Names that are taken in between two questions: about a millisecond's work.
 _STEP = 1 << 10
-#: Names that one page of a search looks at: about twenty milliseconds.
-NAMES_PER_PAGE_MAX = 20_000
 
 _NONE: Keys = np.zeros(0, dtype=np.uint64)
 
@@ -120,14 +117,6 @@ class VerifiedNames(NamedTuple):
     names: list[bytes]
 
 
-class NamesFound(NamedTuple):
-    """Some names that match, with the sites of each, and behind which number a search goes on; -1 at the end."""
-
-    names: list[str]
-    sites: list[list[int]]
-    next: int
-
-
 class HeldLists:
     """The LFNs of all sites, each name once."""
 
@@ -199,26 +188,6 @@ class HeldLists:
         known = np.flatnonzero(numbers >= 0)
         found = self._keys.pairs.find(numbers[known].astype(np.uint64))
         return MayHold(known[found.rows], found.sites)
-
-    def matching(self, pattern: Pattern, limit: int, after: int) -> NamesFound:
-        """Up to `limit` names that match, in order of their numbers behind `after`, which is -1 at first.
-
-        A page may hold fewer, or none, and still not be the last.
-        """
-        numbers = self._interned.held_behind(after, NAMES_PER_PAGE_MAX)
-        matches: list[tuple[int, str]] = []
-        follow = int(numbers[-1]) if len(numbers) == NAMES_PER_PAGE_MAX else -1
-        for number, raw in zip(numbers.tolist(), self._interned.names().of(numbers), strict=True):
-            if pattern.matches(name := raw.decode()):
-                matches.append((number, name))
-                if len(matches) == limit:
-                    follow = number
-                    break
-        found = self._keys.pairs.find(np.array([number for number, _ in matches], dtype=np.uint64))
-        sites: list[list[int]] = [[] for _ in matches]
-        for row, site in zip(found.rows.tolist(), found.sites.tolist(), strict=True):
-            sites[row].append(site)
-        return NamesFound([name for _, name in matches], sites, follow)
 
     def memory(self) -> int:
         """Bytes of all names and pairs."""
