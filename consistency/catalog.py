@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 import mmh3
 import polars as pl
@@ -57,6 +58,14 @@ class Paths:
         found = (door.path_of(pfn) for door in self._doors)
         path = next((each for each in found if each is not None), None)
         return None if path is None else path.encode()
+
+    def pfns(self, path: bytes) -> list[str]:
+        """The URLs of a path at all doors; none where it is no UTF-8, which no PFN can name."""
+        try:
+            text = path.decode()
+        except UnicodeDecodeError:
+            return []
+        return [door.address + (quote(text) if door.quoted else text) for door in self._doors]
 
     def expected(self, lfn: str) -> bytes | None:
         """Where the first door's rules put an LFN, None where they put it nowhere."""

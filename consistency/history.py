@@ -39,7 +39,7 @@ from consistency.limits import BOUNDED, WEEK_S, Bounded
 from consistency.report import Report
 from consistency.verdict import VERDICTS
 from reploc import sql
-from reploc.errors import Conflict, NotFound
+from reploc.errors import LossUnknown, RunUnknown, SiteBusy
 from reploc.sql import failures
 
 metadata = MetaData()
@@ -109,19 +109,6 @@ locks = Table(
 )
 
 MIGRATIONS: tuple[sql.Migration, ...] = (metadata.create_all,)
-
-
-class RunUnknown(NotFound):
-    """No such run."""
-
-    code, title = "run-unknown", "there is no such run"
-
-
-class SiteBusy(Conflict):
-    """Another run is at work on the site."""
-
-    code, title = "site-busy", "another run checks this site"
-    hint = "wait for it to end"
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -245,12 +232,12 @@ class History:
         return sorted((Lost(*row) for row in rows), key=lambda each: (each.site, each.lfn))
 
     def acknowledge(self, site: str, lfn: str, who: str) -> list[bytes]:
-        """Takes note that a person knows of a loss; the paths of the file. Raises NotFound: it is not on the list."""
+        """Takes note that a person knows of a loss; the paths of the file. Raises LossUnknown."""
         same = (lost.c.site == site, lost.c.lfn == lfn)
         with self._begin() as connection:
             paths = connection.scalars(select(lost.c.path).where(*same)).all()
             if not paths:
-                raise NotFound(f"{lfn!r} is not on the list of lost files of {site}")
+                raise LossUnknown(f"{lfn!r} is not on the list of lost files of {site}")
             connection.execute(update(lost).where(*same).values(acknowledged_by=who))
         return list(paths)
 

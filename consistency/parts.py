@@ -11,6 +11,7 @@ ten million paths in two lists that took twice the memory (`loadtests/consistenc
 from __future__ import annotations
 
 from contextlib import ExitStack
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 
@@ -43,7 +44,7 @@ class Parts:
         self._waiting: list[pl.DataFrame] = []
         self._waiting_rows = 0
         self._opened = ExitStack()
-        self._writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
+        self._files: dict[int, FileIO] = {}
 
     def __enter__(self) -> Parts:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +54,7 @@ class Parts:
         with self._opened:
             if kind is None:
                 self._write()
-        self._writers.clear()
+        self._files.clear()
 
     def add(self, frame: pl.DataFrame) -> None:
         """Takes records, in columns of the schema."""
@@ -68,8 +69,12 @@ class Parts:
         path = self._path(number)
         if not path.exists():
             return pl.DataFrame(schema=self.schema)
-        with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
-            frame = pl.from_arrow(stream.read_all())
+        with pa.OSFile(str(path)) as file:
+            batches: list[pa.RecordBatch] = []
+            while file.tell() < file.size():
+                with pa.ipc.open_stream(file) as stream:
+                    batches += stream
+        frame = pl.from_arrow(pa.Table.from_batches(batches))
         assert isinstance(frame, pl.DataFrame)
         return frame.sort("path", maintain_order=True)
 
@@ -83,13 +88,14 @@ class Parts:
             self._append(int(number), rows)
 
     def _append(self, number: int, rows: pl.DataFrame) -> None:
+        """Writes a stream of one batch behind those that are there: a writer that stays open keeps buffers for each."""
+        if (file := self._files.get(number)) is None:
+            file = self._files[number] = self._opened.enter_context(self._path(number).open("wb", buffering=0))
         table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
-        writer = self._writers.get(number)
-        if writer is None:
-            file = self._opened.enter_context(pa.OSFile(str(self._path(number)), "wb"))
-            writer = self._opened.enter_context(pa.ipc.new_stream(file, table.schema, options=_COMPRESSED))
-            self._writers[number] = writer
-        writer.write_table(table)
+        with pa.BufferOutputStream() as buffer:
+            with pa.ipc.new_stream(buffer, table.schema, options=_COMPRESSED) as stream:
+                stream.write_table(table)
+            file.write(buffer.getvalue())
 
     def _path(self, number: int) -> Path:
         return self._folder / f"part-{number:04d}.arrow"

@@ -26,6 +26,7 @@
     │   ├── NotIndexed             the index's settings leave out what was asked for
     │   ├── OperationUnknown
     │   └── NotRedirectable        there are copies, but none that a client can be sent to
+    │   ├── RunUnknown · LossUnknown of the consistency checker
     ├── ChangesForgotten      410  a catalog's log of changes does not reach back so far
     ├── Conflict              409  the state of the service forbids it
     │   ├── LfnExists · AttributesDiffer · PfnsFull · DigestCollision
@@ -39,6 +40,8 @@
     │   ├── PlanExcessive          more would go than a cycle may take, and nobody said that it is meant
     │   ├── SitesFull              an index node knows as many sites as it may
     │   └── IndexMismatch          sender and node disagree on slots, rate or protocol
+    │   ├── SiteBusy               another run checks the site
+    │   ├── RunNotHeld             a run waits for nobody's release
     ├── StoreError            500  the catalog's store cannot be used
     │   ├── StoreForeign · StoreVersion · StoreLocked · StoreReadOnly · StoreDamaged
     │   └── StoreFull         507
@@ -204,6 +207,14 @@ class MappingUnknown(NotFound):
     code, title = "mapping-unknown", "the LFN is known, but not with this PFN"
 
 
+class RunUnknown(NotFound):
+    code, title = "run-unknown", "there is no such run"
+
+
+class LossUnknown(NotFound):
+    code, title = "loss-unknown", "the file is not on the list of lost files"
+
+
 class ChangesForgotten(ReplocError):
     code, status, title = "changes-forgotten", 410, "the log of changes does not reach back so far"
     hint = "read the catalog anew"
@@ -323,6 +334,15 @@ class SitesFull(Conflict):
 class IndexMismatch(Conflict):
     code, title = "index-mismatch", "sender and node disagree about the index"
     hint = "give both the same [index] settings"
+
+
+class SiteBusy(Conflict):
+    code, title = "site-busy", "another run checks this site"
+    hint = "wait for it to end"
+
+
+class RunNotHeld(Conflict):
+    code, title = "run-not-held", "the run waits for nobody"
 
 
 class StoreError(ReplocError):

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
+from consistency.settings import ConsistencySettings
 from fileops.settings import FileopsSettings
 from lrc.settings import LrcSettings
 from placement.settings import PlacementSettings
@@ -83,7 +84,13 @@ def test_every_command_says_what_it_does_and_its_exit_statuses() -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("lrc", LrcSettings), ("rli", RliSettings), ("fileops", FileopsSettings), ("placement", PlacementSettings)],
+    [
+        ("lrc", LrcSettings),
+        ("rli", RliSettings),
+        ("fileops", FileopsSettings),
+        ("placement", PlacementSettings),
+        ("consistency", ConsistencySettings),
+    ],
 )
 def test_the_files_under_configs_are_the_defaults(name: str, kind: type[Settings]) -> None:
     path = ROOT / "configs" / f"{name}.toml"

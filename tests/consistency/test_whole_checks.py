@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from planted import DAY, NOW, OLD, Planted, plant, planted
 
-from consistency.history import SiteBusy
 from consistency.limits import KindLimits, Limits
 from consistency.listers.lister import Answer, Failed
 from consistency.listers.posix import PosixLister
 from consistency.listing import ListingSettings
+from reploc.errors import SiteBusy
 
 WIDE = KindLimits(files=10_000, fraction=1.0, files_per_week=10_000)
 LIMITS = Limits(missing=WIDE, orphan=WIDE, damaged=WIDE, empty_directories=WIDE)
