@@ -28,7 +28,7 @@ from consistency.intervals import Intervals
 from consistency.limits import BOUNDED, Bounded, breaches, unbelievable
 from consistency.listers.lister import Lister
 from consistency.listing import Progress, Summary, Walk
-from consistency.parts import Parts, parts_for
+from consistency.parts import Parts, compact, parts_for
 from consistency.records import CATALOG, STORAGE
 from consistency.report import CatalogReport, ListingReport, Report, RunState
 from consistency.settings import ConsistencySettings
@@ -242,7 +242,7 @@ class Check:
             later = after.part(number) if after is not None else None
             rows = compared(before.part(number), storage.part(number), later, changed.part(number), rules)
             total += tally(rows)
-            verdicts.append(judged(rows, known.part(number), now, self._settings.confirmation))
+            verdicts.append(compact(judged(rows, known.part(number), now, self._settings.confirmation)))
         return total, pl.concat(verdicts).sort("path")
 
     def _judged(

@@ -12,7 +12,7 @@ import polars as pl
 
 from consistency.compare import FINDINGS, NO_CHANGES, Rules, compared
 from consistency.listers.dump import FIELDS, Field, read
-from consistency.parts import Parts, parts_for
+from consistency.parts import Parts, compact, parts_for
 from consistency.records import CATALOG, STORAGE
 from consistency.tally import Tally, tally
 from reploc.errors import InputInvalid
@@ -66,7 +66,7 @@ def compare(
             second = later.part(number) if later else None
             rows = compared(lists[0].part(number), lists[1].part(number), second, NO_CHANGES, Rules(NEVER))
             total += tally(rows)
-            findings.append(rows.filter(pl.col("kind").is_in(list(FINDINGS))))
+            findings.append(compact(rows.filter(pl.col("kind").is_in(list(FINDINGS)))))
         return Found(total, pl.concat(findings).sort("path"))
 
 

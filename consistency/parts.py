@@ -28,6 +28,13 @@ WAITING_ROWS = 1 << 16
 _COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
+def compact(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same records in memory of their own: a few rows that were filtered out keep all that they came from alive."""
+    own = pl.from_arrow(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    assert isinstance(own, pl.DataFrame)
+    return own.cast(frame.schema)
+
+
 def parts_for(rows: int) -> int:
     """How many parts suit so many records."""
     return min(max(-(-rows // PART_ROWS), 1), PARTS_MAX)

@@ -55,6 +55,7 @@ PROGRAMS = (
     Program("inventory_load"),
     Program("detox"),
     Program("file_operations"),
+    Program("consistency_check"),
 )
 NAMES = [program.name for program in PROGRAMS]
 
