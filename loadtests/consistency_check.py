@@ -131,9 +131,7 @@ def _sorted(catalog: Path, storage: Path, folder: Path, lost: int, orphans: int)
 
 
 def _listing(scale: Scale, folder: Path) -> Result:
-    files = scale.of(#: Seconds between two looks at a process's memory.
-LOOK_S = 0.05
-TREE, QUICK_TREE, TOY_TREE)
+    files = scale.of(TREE, QUICK_TREE, TOY_TREE)
     said(f"making a tree of {files:,} files")
     root = folder / "tree"
     _grow(root, files)
