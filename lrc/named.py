@@ -9,25 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from reploc import names
-from reploc.actions import EVERYTHING, Beginning
+from reploc.actions import EVERYTHING
 from reploc.attributes import RemoveBody, RemoveItem, SetBody, SetItem, ValuesBody, ValuesQuery
 from reploc.wire import DeleteBody, MappingsBody, RenameBody
-
-
-class _ByPattern(Protocol):
-    @property
-    def pattern(self) -> str | None: ...
 
 
 class _OneCollection(Protocol):
     @property
     def name(self) -> str: ...
-
-
-def matching(asked: _ByPattern) -> Iterable[str]:
-    """What every name that matches begins with; all names where there is no pattern."""
-    return EVERYTHING if asked.pattern is None else (Beginning(names.pattern(asked.pattern).prefix),)
 
 
 def one_collection(asked: _OneCollection) -> Iterable[str]:

@@ -17,7 +17,7 @@ from lrc.catalog import Catalog
 from lrc.listings import FilesPage
 from lrc.threads import Threads
 from reploc import names
-from reploc.actions import Action, all_lfns, everything, one_lfn
+from reploc.actions import Action, all_lfns, everything, matching, one_lfn
 from reploc.changes import Changes, ChangesQuery
 from reploc.errors import LfnUnknown, QueryInvalid
 from reploc.routes import Call, Done, Route, Stream, get, post
@@ -103,14 +103,14 @@ class Reading:
             ),
             post("/v1/replicas", self.replicas, LfnsBody, "The copies of many LFNs", action=may, acts_on=all_lfns),
             post("/v1/exists", self.exists, LfnsBody, "Which LFNs the catalog holds", action=may, acts_on=all_lfns),
-            get("/v1/lfns", self.lfns, NamesQuery, "LFNs by PFN or glob pattern", action=may, acts_on=named.matching),
+            get("/v1/lfns", self.lfns, NamesQuery, "LFNs by PFN or glob pattern", action=may, acts_on=matching),
             get(
                 "/v1/collections",
                 self.collections,
                 CollectionsQuery,
                 "Collections with their totals",
                 action=may,
-                acts_on=named.matching,
+                acts_on=matching,
             ),
             get(
                 "/v1/collection",

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Protocol
 
+from reploc import names
+
 
 class Beginning(str):
     """Not a name, but what all the names begin with that a request acts on."""
@@ -50,6 +52,16 @@ class _OfOne(Protocol):
 class _OfMany(Protocol):
     @property
     def lfns(self) -> Sequence[str]: ...
+
+
+class _ByPattern(Protocol):
+    @property
+    def pattern(self) -> str | None: ...
+
+
+def matching(asked: _ByPattern) -> Iterable[str]:
+    """What every name that matches begins with; all names where there is no pattern."""
+    return EVERYTHING if asked.pattern is None else (Beginning(names.pattern(asked.pattern).prefix),)
 
 
 def one_lfn(asked: _OfOne) -> Iterable[str]:

@@ -118,7 +118,7 @@ class Answers:
         found = self.lfns.query(lfns, digests, slots)
         sites, names = self._sites(found, now)
         return Locations(
-            locations=_by_lfn(lfns, found, names),
+            locations=by_lfn(lfns, found, names),
             incomplete=list(dict.fromkeys(lfns[at] for at in lacking.tolist())),
             missing=self._missing(np.unique(slots[lacking])) if len(lacking) else [],
             sites=sites,
@@ -144,7 +144,7 @@ class Answers:
         return news, np.array(names, dtype=object)[which].tolist() if names else []
 
 
-def _by_lfn(lfns: Sequence[str], found: MayHold, names: list[str]) -> dict[str, list[str]]:
+def by_lfn(lfns: Sequence[str], found: MayHold, names: list[str]) -> dict[str, list[str]]:
     """The names of each LFN's sites: the pairs are ordered by LFN, so that each has one run of them."""
     ends = np.searchsorted(found.rows, np.arange(len(lfns) + 1)).tolist()
     return {lfn: names[start:end] for lfn, (start, end) in zip(lfns, pairwise(ends), strict=True)}

@@ -14,9 +14,11 @@ import numpy as np
 
 from reploc.digest import Digests
 from reploc.errors import IndexMismatch, NotIndexed
+from reploc.listed import ListedLfns
 from reploc.members import IndexSettings
+from reploc.names import Pattern
 from reploc.wire import Locations, Member, SiteNews, SoftState, SoftStateAnswer
-from rli.answers import LATE_S, Answers
+from rli.answers import LATE_S, Answers, by_lfn
 from rli.collections import Collections
 from rli.completeness import Flags, Slots
 from rli.intake import Intake
@@ -40,6 +42,8 @@ class Index(Answers):
         lfns = HeldLfns(Matrix(index.slots, index.error_rate, bytes_max, shared))
         super().__init__(self.registry, lfns, index.partition)
         self.owned = index.ring.slots_owned(node)
+        #: Whether the node's share is the whole index.
+        self._owns_all = bool(cells.all())
         self._intake = Intake(self.registry, self.lfns.holdings)
         #: The totals of collections, where the index is told of them.
         self.collections = Collections(index, node, now) if index.tells_collections else None
@@ -51,6 +55,7 @@ class Index(Answers):
         """From now on the nodes and the redundancy are those of `index`, which is the same in all else."""
         self.settings = index
         self.owned = index.ring.slots_owned(node)
+        self._owns_all = bool(index.ring.share(node).all())
         for registry in self.registries:
             registry.own(index, index.ring.share(node), now)
         if self.collections is not None:
@@ -147,6 +152,28 @@ class Index(Answers):
             missing=said.missing,
             sites={one.site: SiteNews(one.lrc, one.age_s) for one in said.sites},
         )
+
+    def matching(self, pattern: Pattern, limit: int, after: int, now: float) -> ListedLfns:
+        """Up to `limit` LFNs of lists that match, behind the number `after`, -1 at first; `next` is a number too."""
+        self._prepare(now)
+        page = self.lfns.lists.matching(pattern, limit, after)
+        sites, names = self._sites(page.found, now)
+        lacking = self.owned[~self._complete(self.owned)]
+        missing = {*self._missing(lacking), *self._unlisted(now)}
+        return ListedLfns(
+            locations=by_lfn(page.names, page.found, names),
+            next=None if page.next < 0 else str(page.next),
+            complete=not len(lacking) and not missing,
+            missing=sorted(missing),
+            shares="all" if self._owns_all else "some",
+            sites=sites,
+        )
+
+    def _unlisted(self, now: float) -> list[str]:
+        """The sites that tell LFNs, but not as lists."""
+        numbers = [self.registry.number(member.name) for member in self.registry.members(now)]
+        found = self.lfns.unlisted(number for number in numbers if number is not None)
+        return [self.registry.name(number) for number in found]
 
     def helpless(self, slots: Slots) -> Flags:
         """For which LFNs of these slots another node must be asked, shape (n,)."""

@@ -74,6 +74,11 @@ class Interned:
         """The number of each name, -1 where it is not held; shape (n,)."""
         return self._find(names, of_bytes(names))
 
+    def held_behind(self, number: int, limit: int) -> Numbers:
+        """Up to `limit` numbers above one that are held, ascending."""
+        held: Numbers = np.flatnonzero(self._held[number + 1 : self._size])[:limit] + number + 1
+        return held
+
     def hold(self, names: Sequence[bytes]) -> Numbers:
         """The number of each of some distinct names, which from now on is held once more; shape (n,)."""
         digests = of_bytes(names)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from reploc.digest import Digests
 from reploc.errors import SummaryInvalid
 from reploc.key_sets import checksum_of_fingerprints, checksum_of_names, fingerprints_from_bytes, names_from
+from reploc.names import Pattern
 from reploc.wire import Summary
 from rli.filters import require_checksum
 from rli.holding import Steps
@@ -24,6 +25,8 @@ from rli.pairs import Keys, Pairs
 
 #: Names that are taken in between two questions: about a millisecond's work.
 _STEP = 1 << 10
+#: Names that one page of a search looks at: about twenty milliseconds.
+NAMES_PER_PAGE_MAX = 20_000
 
 _NONE: Keys = np.zeros(0, dtype=np.uint64)
 
@@ -117,6 +120,15 @@ class VerifiedNames(NamedTuple):
     names: list[bytes]
 
 
+class NamesFound(NamedTuple):
+    """Some names that match, with pairs of a name's place and a site, and behind which number a search goes on; -1 at
+    the end."""
+
+    names: list[str]
+    found: MayHold
+    next: int
+
+
 class HeldLists:
     """The LFNs of all sites, each name once."""
 
@@ -188,6 +200,31 @@ class HeldLists:
         known = np.flatnonzero(numbers >= 0)
         found = self._keys.pairs.find(numbers[known].astype(np.uint64))
         return MayHold(known[found.rows], found.sites)
+
+    def matching(self, pattern: Pattern, limit: int, after: int) -> NamesFound:
+        """Up to `limit` names that match, in order of their numbers behind `after`, which is -1 at first.
+
+        A page may hold fewer, or none, and still not be the last. A name keeps its number while any site has it, so
+        that one which some site had from the first page to the last is found, once.
+        """
+        if pattern.literal:
+            return self._named(pattern.text)
+        numbers = self._interned.held_behind(after, NAMES_PER_PAGE_MAX)
+        matches: list[tuple[int, str]] = []
+        follow = int(numbers[-1]) if len(numbers) == NAMES_PER_PAGE_MAX else -1
+        for number, raw in zip(numbers.tolist(), self._interned.names().of(numbers), strict=True):
+            if pattern.matches(name := raw.decode()):
+                matches.append((number, name))
+                if len(matches) == limit:
+                    follow = number
+                    break
+        found = self._keys.pairs.find(np.array([number for number, _ in matches], dtype=np.uint64))
+        return NamesFound([name for _, name in matches], found, follow)
+
+    def _named(self, name: str) -> NamesFound:
+        """The one name of a pattern without magic, where some site has it."""
+        found = self.query([name])
+        return NamesFound([name] if len(found.rows) else [], found, -1)
 
     def memory(self) -> int:
         """Bytes of all names and pairs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,13 @@ class HeldLfns:
                 MayHold(anywhere[everywhere.rows // max(1, len(filled))], everywhere.sites),
             ]
         )
+
+    def unlisted(self, sites: Iterable[int]) -> list[int]:
+        """Those of some sites that tell any of their LFNs otherwise than as lists."""
+        if not len(self._fingerprints) and not self.matrix.site_counts.any():
+            return []
+        others = [holding for kind, holding in self.holdings.items() if kind != "list"]
+        return [site for site in sites if any(len(holding.slots(site)) for holding in others)]
 
     def memory(self) -> int:
         """Bytes of all that is held."""

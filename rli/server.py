@@ -52,6 +52,7 @@ from rli.completeness import runs
 from rli.foreign import ForeignCatalogs
 from rli.forward import Forward
 from rli.index import Index
+from rli.listing import ListingRoutes
 from rli.reading import begin, suffices
 from rli.refresh import Refresh
 from rli.rls import RliMethods
@@ -107,7 +108,8 @@ class RliServer:
 
     def routes(self) -> list[Route[Any]]:
         """Every route of an index node."""
-        return [*self._asking(), *self._collections.routes(), *self._about()]
+        listing = ListingRoutes(self._index)
+        return [*self._asking(), *listing.routes(), *self._collections.routes(), *self._about()]
 
     def _asking(self) -> list[Route[Any]]:
         may = Action.READ_INDEX

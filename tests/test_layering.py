@@ -36,6 +36,7 @@ PURE = {
     "reploc.names",
     "reploc.orders",
     "reploc.holdings",
+    "reploc.listed",
     "reploc.hot",
     "reploc.client.resolve",
     "reploc.questions",

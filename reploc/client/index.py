@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from reploc import names
-from reploc.client import demands, locations, resolve
+from reploc.client import demands, listing, locations, resolve
 from reploc.client.catalogs import ask_catalogs
 from reploc.client.concurrency import REQUESTS, side_by_side
+from reploc.client.listing import LFNS_LISTED, Listed
 from reploc.client.locations import Located, Part, View
 from reploc.client.nearness import Nearness
 from reploc.client.node import HOP_HEADER, RliNodeClient
@@ -27,6 +28,7 @@ from reploc.client.retry import Retrying
 from reploc.client.shares import ask_shares
 from reploc.client.transport import Carried, HttpTransport, Transport
 from reploc.errors import AnswerInvalid, DeadlineExceeded, ReplocError, Unreachable
+from reploc.listed import ListedLfns
 from reploc.questions import Demand
 from reploc.wire import DEADLINE_S, Existence, Locations
 
@@ -140,6 +142,32 @@ class RliClient(Carried):
         answers = await ask_catalogs(self._transport, resolve.asks(located.said), now + deadline_s)
         found = replace(resolve.lookup(located.said, answers), nodes=located.nodes)
         return (nearness or Nearness()).nearest_first(found, client_site)
+
+    async def matching(self, pattern: str, limit: int = LFNS_LISTED, deadline_s: float = DEADLINE_S) -> Listed:
+        """All LFNs that match a glob pattern, with their sites, or the first `limit`; each request takes `deadline_s`.
+
+        Raises NotIndexed: the index is not told whole names; NameInvalid; where no node could be asked Unreachable or
+        DeadlineExceeded. What is lacking is named in the answer.
+        """
+        names.pattern(pattern)
+        view = await self.view(deadline_s)
+        failed: dict[str, ReplocError] = {}
+
+        async def page(node: str, most: int, after: str | None) -> ListedLfns | None:
+            client = RliNodeClient(view.urls[node], request_s=deadline_s, transport=Retrying(self._transport))
+            try:
+                return await client.matching(pattern, most, after)
+            except ReplocError as wrong:
+                if not _another_may_know(wrong):
+                    raise
+                failed[node] = wrong
+                self._failed(view.urls[node])
+                return None
+
+        found = await listing.gathered(view.ring.needs[-1], page, limit, lambda node: self._ailing(view.urls[node]))
+        if not found.answered:
+            raise _nothing_said("no owner of the slots answered", failed)
+        return replace(found, nodes={node: _words(wrong) for node, wrong in failed.items()})
 
     # ---- the index
 

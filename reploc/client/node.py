@@ -15,11 +15,13 @@ from reploc.client.calls import REQUEST_S
 from reploc.client.retry import Retrying
 from reploc.client.transport import Carried, HttpTransport, Request, Transport
 from reploc.holdings import CollectionSites, Holdings
+from reploc.listed import ListedLfns
 from reploc.questions import NO_DEMAND, Demand, LocateBody, ResolveBody
 from reploc.status import RliStatus
 from reploc.wire import (
     DEADLINE_S,
     DEADLINE_S_MAX,
+    PAGE_ITEMS,
     Body,
     Existence,
     LfnsBody,
@@ -108,6 +110,13 @@ class RliNodeClient(Carried):
         site = UNSET if client_site is None else names.require_site(client_site)
         body = ResolveBody(list(lfns), UNSET, max_age_s, deadline_s, site)
         return await self._ask(Request("POST", self.url, "/v1/replicas", ResolvedMany, body=body))
+
+    async def matching(self, pattern: str, limit: int = PAGE_ITEMS, after: str | None = None) -> ListedLfns:
+        """One page of the LFNs that match a glob pattern, behind `after`. NotIndexed: none is told whole."""
+        query = {"pattern": names.pattern(pattern).text, "limit": str(limit)}
+        if after is not None:
+            query["after"] = after
+        return await self._ask(Request("GET", self.url, "/v1/lfns", ListedLfns, query))
 
     async def collection(self, name: str) -> CollectionSites:
         """Which sites hold how much of one collection."""

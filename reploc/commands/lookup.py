@@ -11,11 +11,13 @@ import click
 import msgspec
 
 from reploc.client import RliClient, demands
+from reploc.client.listing import LFNS_LISTED, LFNS_LISTED_MAX, Listed
 from reploc.client.locations import Located
 from reploc.client.resolve import Lookup
 from reploc.commands import discovery, input_files, terminal
 from reploc.commands.input_files import Form, Line
 from reploc.commands.options import (
+    collection_option,
     deadline_option,
     file_option,
     format_option,
@@ -56,6 +58,16 @@ class ExistsLine(msgspec.Struct, frozen=True):
 @click.argument("lfns", nargs=-1, metavar="[LFN]...")
 @click.option("--exists", "only_exists", is_flag=True, help="Say only whether any site has it.")
 @click.option("--verify", is_flag=True, help="List only sites whose catalog says that it holds the LFN.")
+@click.option("--pattern", metavar="GLOB", help="List all LFNs that match, of an index that is told whole names.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, LFNS_LISTED_MAX),
+    default=LFNS_LISTED,
+    show_default=True,
+    metavar="NUMBER",
+    help="List at most so many LFNs that match.",
+)
+@collection_option
 @max_age_option
 @file_option
 @format_option
@@ -66,6 +78,9 @@ def locate(
     lfns: tuple[str, ...],
     only_exists: bool,
     verify: bool,
+    pattern: str | None,
+    limit: int,
+    collection: str | None,
     max_age_s: float | None,
     file: BinaryIO | None,
     form: Form | None,
@@ -77,10 +92,16 @@ def locate(
 
     A site is listed falsely now and then (a filter's false positive, or a file just deleted), unless --verify is given;
     `reploc lookup` names the copies too. With --file each line is an LFN; further columns are of no interest.
+    With --pattern there are no LFNs to name: those that match are listed, once all index nodes were asked.
     """
+    if pattern is not None:
+        if lfns or file is not None or only_exists or verify or collection is not None or max_age_s is not None:
+            raise click.UsageError("--pattern lists what the index holds: it goes with --limit, --deadline and --rli")
+        urls = discovery.find(rlis=rlis).index
+        click.get_current_context().exit(asyncio.run(_list_all(urls, pattern, limit, deadline_s, as_json)))
 
     async def ask(client: RliClient, names: list[str]) -> Findings:
-        located = await client.locate(names, deadline_s, max_age_s=max_age_s, verify=verify)
+        located = await client.locate(names, deadline_s, max_age_s=max_age_s, verify=verify, collection=collection)
         return existence_findings(located, names, verify=verify) if only_exists else located_findings(located, names)
 
     columns = EXISTS_COLUMNS if only_exists else LOCATED_COLUMNS
@@ -90,6 +111,7 @@ def locate(
 @click.command(epilog=EXIT_STATUSES)
 @click.argument("lfns", nargs=-1, metavar="[LFN]...")
 @max_age_option
+@collection_option
 @click.option("--client-site", metavar="SITE", help="List the copies nearest to this site first.")
 @file_option
 @format_option
@@ -99,6 +121,7 @@ def locate(
 def lookup(
     lfns: tuple[str, ...],
     max_age_s: float | None,
+    collection: str | None,
     client_site: str | None,
     file: BinaryIO | None,
     form: Form | None,
@@ -116,7 +139,12 @@ def lookup(
 
     async def ask(client: RliClient, names: list[str]) -> Findings:
         found = await client.lookup(
-            names, deadline_s, max_age_s=max_age_s, client_site=site, nearness=services.nearness
+            names,
+            deadline_s,
+            max_age_s=max_age_s,
+            client_site=site,
+            nearness=services.nearness,
+            collection=collection,
         )
         return found_findings(found, names)
 
@@ -130,6 +158,17 @@ def located_findings(located: Located, lfns: list[str]) -> Findings:
     notes = [] if located.complete else _located_lacking(located)
     found = all(message.sites for message in messages)
     return Findings(list(messages), rows, notes, _status(located.complete, found))
+
+
+def listed_findings(listed: Listed) -> Findings:
+    """What is printed of all LFNs that match a pattern."""
+    messages = listed.messages()
+    rows = [row for message in messages for row in _located_rows(message)]
+    lacking = _lacking(listed.missing, {}, listed.nodes, []) if listed.missing or listed.nodes else []
+    if listed.cut:
+        lacking.append(f"incomplete: there may be more than {len(messages)} LFNs; narrow the pattern or raise --limit")
+    notes = [] if listed.complete else lacking or _lacking([], {}, {}, [])
+    return Findings(list(messages), rows, notes, _status(listed.complete, bool(messages)))
 
 
 def existence_findings(located: Located, lfns: list[str], *, verify: bool) -> Findings:
@@ -213,6 +252,16 @@ def _run(
     urls = discovery.find(rlis=rlis).index
     status = asyncio.run(_ask_all(urls, lines, ask, columns, as_json))
     click.get_current_context().exit(status)
+
+
+async def _list_all(urls: tuple[str, ...], pattern: str, limit: int, deadline_s: float, as_json: bool) -> Exit:
+    """Prints all LFNs that match, and what is lacking."""
+    async with RliClient(urls) as client:
+        findings = listed_findings(await client.matching(pattern, limit, deadline_s))
+    _show(findings, LOCATED_COLUMNS, as_json)
+    for note in findings.notes:
+        terminal.note(note)
+    return findings.status
 
 
 async def _ask_all(

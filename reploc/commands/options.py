@@ -50,6 +50,11 @@ deadline_option: Callable[[F], F] = click.option(
     metavar="SECONDS",
     help="How long the answer to each batch of names may take.",
 )
+collection_option: Callable[[F], F] = click.option(
+    "--collection",
+    metavar="NAME",
+    help="The collection of all of them, for an index that is parted by collections or told of them alone.",
+)
 max_age_option: Callable[[F], F] = click.option(
     "--max-age",
     "max_age_s",

@@ -57,6 +57,7 @@ async def test_the_routes_are_those_of_the_design(index: IndexSettings) -> None:
             ("GET", "/v1/collection"),
             ("GET", "/v1/collections/arrow"),
             ("GET", "/v1/collections/sites"),
+            ("GET", "/v1/lfns"),
             ("GET", "/v1/locations"),
             ("GET", "/v1/members"),
             ("GET", "/v1/redirect"),

@@ -73,6 +73,7 @@ TABLE: dict[str, dict[str, str]] = {
         "GET /v1/replicas": "read-index",
         "POST /v1/replicas": "read-index",
         "GET /v1/redirect": "read-index",
+        "GET /v1/lfns": "read-index",
         "GET /v1/collection": "read-index",
         "GET /v1/collections/sites": "read-index",
         "GET /v1/collections/arrow": "read-index",
