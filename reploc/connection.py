@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from math import ceil
 from typing import Any, cast
 
 import msgspec
@@ -22,7 +23,7 @@ from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http import SERVER_SOFTWARE
 
 from reploc import hot, telemetry
-from reploc.errors import Internal, ReplocError, RequestMalformed
+from reploc.errors import Internal, ReplocError, RequestMalformed, TooManyRequests, Unauthenticated
 from reploc.security.arrivals import Arrivals
 from reploc.security.tls import Peer
 
@@ -71,6 +72,8 @@ class Connection(web.RequestHandler):
         #: Whether the certificate at the other end was looked at, and what it says (`reploc/security/guard.py`).
         self.looked = False
         self.peer: Peer | None = None
+        #: Whether the request that is under way was counted against the rates.
+        self.counted = False
         self._arrivals = manager.arrivals
         self._address = ""
         self._made = 0.0
@@ -168,6 +171,7 @@ class Connection(web.RequestHandler):
         if answer is None:
             self._pass_on(asked)
         else:
+            self.counted = False
             self.transport.write(answer)
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         if len(held) > HELD_BYTES_MAX:
@@ -197,9 +201,16 @@ class Connection(web.RequestHandler):
 
 
 def problem(wrong: ReplocError, headers: dict[str, str] | None = None) -> web.Response:
-    """An error of the tree as an RFC 9457 problem document."""
-    media = {"Content-Type": PROBLEM}
-    return web.Response(body=msgspec.json.encode(wrong.problem()), status=wrong.status, headers=media | (headers or {}))
+    """An error of the tree as an RFC 9457 problem document, with the headers that belong to it and perhaps more."""
+    told = {"Content-Type": PROBLEM} | _headers_of(wrong) | (headers or {})
+    return web.Response(body=msgspec.json.encode(wrong.problem()), status=wrong.status, headers=told)
+
+
+def _headers_of(wrong: ReplocError) -> dict[str, str]:
+    """What an error says in headers; a wait in whole seconds, at whose end there is room (RFC 9110, section 10.2.3)."""
+    if isinstance(wrong, Unauthenticated):
+        return {"WWW-Authenticate": "Bearer"}
+    return {"Retry-After": str(ceil(wrong.wait_s))} if isinstance(wrong, TooManyRequests) else {}
 
 
 def answer_bytes(status: int, media: str, body: bytes) -> bytes:

@@ -190,6 +190,12 @@ class Forbidden(ReplocError):
 class TooManyRequests(ReplocError):
     code, status, title, retryable = "too-many-requests", 429, "more requests than are taken in this time", True
 
+    def __init__(self, detail: str = "", *, hint: str = "", wait_s: float = 1.0, whose: str = "") -> None:
+        """`wait_s` is when one more will be taken, `whose` bound it is: an address's or an identity's."""
+        super().__init__(detail, hint=hint)
+        self.wait_s = wait_s
+        self.whose = whose
+
 
 class NotFound(ReplocError):
     code, status, title = "not-found", 404, "the thing named is not there"

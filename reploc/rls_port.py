@@ -133,6 +133,7 @@ class RlsPort:
             connection.who = self._guard.admit_at_once(connection, connection.address, None)
             self._guard.require(self._guard.rights(connection.who), action, EVERYTHING)
         except ReplocError as wrong:
+            self._guard.arrivals.in_vain(connection.address, wrong, request.method.decode(errors="replace"))
             return Refused(Code.NOT_ALLOWED, f"{wrong.code}: {wrong.detail}")
         return request
 
@@ -228,6 +229,7 @@ class Connection(asyncio.Protocol):
         self.address = ""
         self.looked = False
         self.peer: Peer | None = None
+        self.counted = False
 
     @property
     def transport(self) -> asyncio.Transport | None:

@@ -275,7 +275,7 @@ class Router:
             who = NOBODY if self._guard.idle else await self._who(request)
         except errors.ReplocError as wrong:
             self._guard.arrivals.in_vain(request.remote or "", wrong, f"{request.method} {request.path}")
-            return problem(wrong, _HEADERS_OF.get(type(wrong)))
+            return problem(wrong)
         return await relay.answer(request, Introduction(request.remote or "", who))
 
     def _entry(self, path: str, method: str) -> _Entry:
@@ -306,7 +306,7 @@ class Router:
         except Exception as broke:
             wrong = _told(broke, path)
             self._guard.arrivals.in_vain(_peer(request), wrong, f"{request.method} {path}")
-            return problem(wrong, _HEADERS_OF.get(type(wrong)))
+            return problem(wrong)
 
     async def _outcome(self, entry: _Entry, request: web.BaseRequest, query: str) -> Outcome:
         """What the handler says, to someone who may have it: whether at all is known before the body is read."""
@@ -332,10 +332,6 @@ class Router:
         finally:
             guard.audit.record(who, peer, route.action, route.path, what, said)
         return outcome
-
-
-#: Headers that go with an error.
-_HEADERS_OF = {errors.Unauthenticated: {"WWW-Authenticate": "Bearer"}, errors.TooManyRequests: {"Retry-After": "1"}}
 
 
 class _Entry:

@@ -152,7 +152,7 @@ class Daemon:
             self.reloadable.reload(load)
         if self.guard is not None:
             self.guard.reload()
-        if self.crew and self.reloadable:
+        if self.crew and self.reloadable:  # the workers look at the files too
             self._telling = asyncio.create_task(self.crew.take(self.reloadable.settings))
 
 

@@ -37,9 +37,7 @@ Compose = Callable[[S, int], AbstractAsyncContextManager[Daemon]]
 def run(compose: Compose[S], kind: type[S]) -> None:
     """Serves what `compose` makes, at the socket that the brief names, until there is no more input."""
     brief = _brief(sys.stdin.buffer.readline())
-    settings = msgspec.json.decode(brief.settings, type=kind)
-    # What changes something is the main process's, and so is the log of it.
-    settings = structs.replace(settings, audit=AuditSettings())
+    settings = _settings(brief.settings, kind)
     service.set_up(settings)
     uvloop.run(_work(compose, settings, brief))
 
@@ -74,8 +72,13 @@ async def _heed(daemon: Daemon, kind: type[Any]) -> None:
         word = _word(line)
         if not bytes(word.settings):
             _say(msgspec.json.encode(daemon.metrics.counted()) + b"\n")
-        elif daemon.reloadable:
-            daemon.reloadable.reload(partial(msgspec.json.decode, word.settings, type=kind))
+        else:
+            daemon.reload(partial(_settings, word.settings, kind))
+
+
+def _settings(told: msgspec.Raw, kind: type[S]) -> S:
+    """A worker's settings. What changes something is the main process's, and so is the log of it."""
+    return structs.replace(msgspec.json.decode(told, type=kind), audit=AuditSettings())
 
 
 def _say(line: bytes) -> None:

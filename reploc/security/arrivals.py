@@ -16,7 +16,7 @@ import msgspec
 
 from reploc import errors, telemetry
 from reploc.errors import ReplocError
-from reploc.security.identity import Identity
+from reploc.security.identity import NOBODY, Identity
 from reploc.security.limits import Buckets, Networks, Offences, network_of
 from reploc.security.lines import Lines
 from reploc.security.settings import LimitSettings
@@ -101,18 +101,29 @@ class Arrivals:
 
     def take_of_address(self, address: str) -> None:
         """One request of an address. Raises TooManyRequests."""
-        if self._addresses.bounding and not self._exempt.hold(address):
-            self._require(self._addresses.take(network_of(address), self._now()), "address")
+        if self._bounds(address):
+            _require(self._addresses.take(network_of(address), self._now()), "address")
 
     def take_of_identity(self, who: Identity) -> None:
-        """One request of an identity. Raises TooManyRequests."""
-        if self._identities.bounding:
-            self._require(self._identities.take(f"{who.issuer} {who.subject}", self._now()), "identity")
+        """One request of an identity; nobody's counts for its address alone. Raises TooManyRequests."""
+        if self._identities.bounding and who is not NOBODY:
+            _require(self._identities.take(_key(who), self._now()), "identity")
+
+    def take(self, address: str, who: Identity) -> None:
+        """One request of both. Raises TooManyRequests, and then nothing is taken of either."""
+        if not self.rates_bounded:
+            return
+        if self._bounds(address):
+            _require(self._addresses.wait(network_of(address), self._now()), "address")
+        self.take_of_identity(who)
+        self.take_of_address(address)
 
     def in_vain(self, address: str, wrong: ReplocError, asked: str = "") -> None:
         """Notes an error; of calls that cannot be right it is told and counted, and perhaps an offence."""
         if not isinstance(wrong, (*ASKED_IN_VAIN, errors.TooManyRequests)):
             return
+        if isinstance(wrong, errors.TooManyRequests):
+            self._limited.labels(wrong.whose).inc()
         self._in_vain.labels(wrong.code).inc()
         self._count(wrong.code, (asked or wrong.detail)[:ASKED_CHARS])
         if self._speaking.take("", self._now()) == 0.0:
@@ -150,10 +161,8 @@ class Arrivals:
             return "connections-of-address"
         return ""
 
-    def _require(self, wait: float, whose: str) -> None:
-        if wait:
-            self._limited.labels(whose).inc()
-            raise errors.TooManyRequests(f"more requests of this {whose} than are taken; wait {wait:.1f} s")
+    def _bounds(self, address: str) -> bool:
+        return self._addresses.bounding and not self._exempt.hold(address)
 
     def _count(self, code: str, what: str) -> None:
         """Counts the most frequent (Metwally et al., "Space-Saving", 2005): a new one takes the rarest one's place."""
@@ -175,3 +184,13 @@ class Arrivals:
             self._file.append(msgspec.json.encode({"time": moment, "event": name} | fields))
         except OSError as full:
             telemetry.failure("refused-log.failed", full, file=str(self._file.path))
+
+
+def _key(who: Identity) -> str:
+    return f"{who.issuer} {who.subject}"
+
+
+def _require(wait: float, whose: str) -> None:
+    if wait:
+        words = f"more requests of this {whose} than are taken; wait {wait:.1f} s"
+        raise errors.TooManyRequests(words, wait_s=wait, whose=whose)

@@ -71,9 +71,7 @@ class Credentials:
             return None
         context = self._contexts.get(demanded)
         if context is None:
-            context = self._contexts[demanded] = tls.client_context(self._tls, also_system=self._also_system)
-            if demanded:
-                context.sslobject_class = _proving(demanded, tuple(self._tls.names_from))
+            context = self._contexts[demanded] = self._made(demanded)
             if len(self._contexts) > CONTEXTS_MAX:
                 self._contexts.popitem(last=False)
         return context
@@ -90,6 +88,15 @@ class Credentials:
             self._token = _token(Path(self._settings.token_file))
         return {"Authorization": f"Bearer {self._token}"}
 
+    def _made(self, site: str) -> ssl.SSLContext:
+        """A context, for connections to a site that must prove itself, or to anybody."""
+        context = tls.client_context(self._tls, also_system=self._also_system)
+        if site:
+            context.sslobject_class = _proving(site, tuple(self._tls.names_from))
+        elif self._also_system and self._tls.crls:
+            context.sslobject_class = type("ListedTls", (_Listed,), {"revoked": tls.revoked(self._tls)})
+        return context
+
     def _look(self) -> None:
         now = self._now()
         if now - self._looked >= LOOK_S:
@@ -97,6 +104,21 @@ class Credentials:
             if self._watched.changed():
                 self._contexts.clear()
                 self._token = None
+
+
+class TakenBack(ssl.SSLCertVerificationError):
+    """A certificate at the other end is good but for being in its authority's revocation list."""
+
+
+class _Listed(ssl.SSLObject):
+    """The client's end of a connection whose other end may be of any authority: lists count where there are some."""
+
+    revoked: frozenset[tuple[str, int]] = frozenset()
+
+    def do_handshake(self) -> None:
+        super().do_handshake()
+        if not self.revoked.isdisjoint(tls.numbers_of(tls.verified_chain(self))):
+            raise TakenBack("the certificate was taken back by its authority")
 
 
 class NotThatSite(ssl.SSLCertVerificationError):

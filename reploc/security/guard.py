@@ -56,10 +56,12 @@ class Guarded(Protocol):
 
 
 class Shown(Protocol):
-    """What is kept of a connection: whether its other end's certificate was looked at, and what it says."""
+    """What is kept of a connection: whether its other end's certificate was looked at, and what it says; and whether
+    the request that is under way was counted against the rates already."""
 
     looked: bool
     peer: Peer | None
+    counted: bool
 
     @property
     def transport(self) -> Any: ...
@@ -106,25 +108,30 @@ class Guard:
     # ---- a request ---------------------------------------------------------------------------------------------------
 
     async def admit(self, connection: Shown, address: str, authorization: str | None) -> Identity:
-        """Who asks for something. Raises Unauthenticated: what they show is not accepted; or TooManyRequests."""
-        self.arrivals.take_of_address(address)
+        """Who asks for something. Raises Unauthenticated: what they show is not accepted; or TooManyRequests.
+
+        A request that `admit_at_once` let in, and that comes here after all, is counted once.
+        """
+        counted, connection.counted = connection.counted, False
+        if not counted:
+            self.arrivals.take_of_address(address)
         peer = self._peer(connection)
         token = self._token(authorization)
-        return self._counted((peer.who if peer else NOBODY) if token is None else await self.tokens.identity(token))
+        who = (peer.who if peer else NOBODY) if token is None else await self.tokens.identity(token)
+        if not counted:
+            self.arrivals.take_of_identity(who)
+        return who
 
     def admit_at_once(self, connection: Shown, address: str, authorization: str | None) -> Identity:
-        """The same of someone who asked before. Raises Unavailable too: it takes time to find out."""
-        self.arrivals.take_of_address(address)
+        """The same of someone who asked before. Raises Unavailable too: it takes time to find out. A request that is
+        not let in was not counted."""
         peer = self._peer(connection)
         token = self._token(authorization)
         who = (peer.who if peer else NOBODY) if token is None else self.tokens.remembered(token)
         if who is None:
             raise Unavailable("the token has to be verified again")
-        return self._counted(who)
-
-    def _counted(self, who: Identity) -> Identity:
-        if who is not NOBODY:
-            self.arrivals.take_of_identity(who)
+        self.arrivals.take(address, who)
+        connection.counted = True
         return who
 
     def _token(self, authorization: str | None) -> str | None:
@@ -190,12 +197,11 @@ class Guard:
         return LOOK_S
 
     def reload(self) -> None:
-        """Takes all files as they are now, or keeps in `error` why not."""
+        """Takes all files as they are now, or none of them, and keeps in `error` why not."""
         try:
             rules = _rules(self._settings.authorization)
-            if self.tls is not None:
-                self.tls.reload()
-            self.tokens.reload()
+            take_tls = self.tls.reread() if self.tls is not None else None
+            take_keys = self.tokens.reread()
         except ConfigInvalid as wrong:
             self.error = wrong.detail
             self._reloads.labels("refused").inc()
@@ -203,6 +209,9 @@ class Guard:
             return
         self.error = ""
         self.rules = rules
+        if take_tls is not None:
+            take_tls()
+        take_keys()
         self._rights.clear()
         self._reloads.labels("taken").inc()
         telemetry.event("security.reloaded")

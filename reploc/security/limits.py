@@ -33,14 +33,24 @@ class Buckets:
         """Takes one request out: 0.0, or the seconds until there is one again."""
         if not self.bounding:
             return 0.0
-        left, seen = self._left.get(key, (self._size, now))
-        left = min(left + (now - seen) * self._rate, self._size)
-        wait = 0.0 if left >= 1.0 else (1.0 - left) / self._rate
+        left = self._filled(key, now)
+        wait = self._wait(left)
         self._left[key] = (left - 1.0 if wait == 0.0 else left, now)
         self._left.move_to_end(key)
         if len(self._left) > KEYS_MAX:
             self._left.popitem(last=False)
         return wait
+
+    def wait(self, key: str, now: float) -> float:
+        """What `take` would say; nothing is taken."""
+        return self._wait(self._filled(key, now)) if self.bounding else 0.0
+
+    def _filled(self, key: str, now: float) -> float:
+        left, seen = self._left.get(key, (self._size, now))
+        return min(left + (now - seen) * self._rate, self._size)
+
+    def _wait(self, left: float) -> float:
+        return 0.0 if left >= 1.0 else (1.0 - left) / self._rate
 
 
 class Offences:

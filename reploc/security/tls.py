@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ssl
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -57,10 +57,14 @@ class ServerTls:
         self.context = server_context(settings)
         self.context.sni_callback = self._hand_on
 
-    def reload(self) -> None:
-        """Takes the files as they are now. Raises ConfigInvalid, and leaves everything as it was."""
+    def reread(self) -> Callable[[], None]:
+        """Reads the files as they are now; what takes them over. Raises ConfigInvalid."""
         newest, taken_back = server_context(self._settings), revoked(self._settings)
-        self._newest, self.revoked = newest, taken_back
+
+        def take() -> None:
+            self._newest, self.revoked = newest, taken_back
+
+        return take
 
     def _hand_on(self, connection: Any, _: str | None, __: ssl.SSLContext) -> None:
         connection.context = self._newest
@@ -80,14 +84,18 @@ def server_context(settings: TlsSettings) -> ssl.SSLContext:
 
 
 def client_context(settings: TlsSettings, *, also_system: bool = False) -> ssl.SSLContext:
-    """How a service or a command connects: it shows its own certificate where it has one, and verifies the other's."""
+    """How a service or a command connects: it shows its own certificate where it has one, and verifies the other's.
+
+    With `also_system` OpenSSL asks nobody for revocation lists, since the web's authorities give out none: whoever
+    connects compares the chain with those there are (`revoked`).
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if settings.certificate:
         _own(context, settings)
     else:
         _restrict(context)
     if settings.authorities:
-        _believe(context, settings)
+        _believe(context, settings, lists=not also_system)
     if also_system or not settings.authorities:
         context.load_default_certs()
     return context
@@ -131,14 +139,14 @@ def _require_private(path: Path) -> None:
         raise ConfigInvalid(f"tls.key: {path} may be read or written by others", hint=f"chmod 600 {path}")
 
 
-def _believe(context: ssl.SSLContext, settings: TlsSettings) -> None:
+def _believe(context: ssl.SSLContext, settings: TlsSettings, *, lists: bool = True) -> None:
     authorities = Path(settings.authorities)
     try:
         if authorities.is_dir():
             context.load_verify_locations(capath=str(authorities))
         else:
             context.load_verify_locations(cafile=str(authorities))
-        if settings.crls:
+        if settings.crls and lists:
             if settings.crls != BESIDE:
                 context.load_verify_locations(cafile=settings.crls)
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
@@ -184,10 +192,9 @@ def peer(connection: Any, names_from: Iterable[str]) -> Peer | None:
     der = connection.getpeercert(binary_form=True)
     if not der:
         return None
-    leaf = x509.load_der_x509_certificate(der)
-    chain = [leaf] if not _is_proxy(leaf) else list(_chain(connection))
+    chain = verified_chain(connection)
     until = min(one.not_valid_after_utc.timestamp() for one in chain)
-    numbers = frozenset((one.issuer.rfc4514_string(), one.serial_number) for one in chain)
+    numbers = numbers_of(chain)
     try:
         return Peer(identity(chain, tuple(names_from)), until, numbers)
     except (DnAmbiguous, ValueError) as wrong:
@@ -249,10 +256,14 @@ def _is_independent(certificate: x509.Certificate) -> bool:
     )
 
 
-def _chain(connection: Any) -> Iterator[x509.Certificate]:
+def verified_chain(connection: Any) -> list[x509.Certificate]:
     """The verified chain of a connection's other end, its certificate first. The method is public from Python 3.13."""
     if hasattr(connection, "get_verified_chain"):
-        yield from map(x509.load_der_x509_certificate, connection.get_verified_chain())
-    else:
-        for one in connection._sslobj.get_verified_chain():
-            yield x509.load_pem_x509_certificate(one.public_bytes().encode())
+        return [x509.load_der_x509_certificate(one) for one in connection.get_verified_chain()]
+    chain = connection._sslobj.get_verified_chain()
+    return [x509.load_pem_x509_certificate(one.public_bytes().encode()) for one in chain]
+
+
+def numbers_of(chain: Iterable[x509.Certificate]) -> frozenset[tuple[str, int]]:
+    """Under which (authority, serial number) the certificates of a chain would be taken back."""
+    return frozenset((one.issuer.rfc4514_string(), one.serial_number) for one in chain)

@@ -68,6 +68,8 @@ class _Issuer:
     keys: list[Key] = field(default_factory=list)
     fetched: float = -FETCH_AGAIN_S
     fault: str = "they were not fetched yet"
+    #: Held while keys are fetched, so that who needs them meanwhile waits for that.
+    fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def remote(self) -> bool:
@@ -95,7 +97,7 @@ class Tokens:
             if issuer.remote:
                 for url in filter(None, [issuer.settings.keys, issuer.settings.issuer]):
                     _require_safe(url)
-        self.reload()
+        self.reread()()
 
     @property
     def remote(self) -> bool:
@@ -106,18 +108,22 @@ class Tokens:
         """The files that keys are read from."""
         return [issuer.settings.keys for issuer in self._issuers.values() if not issuer.remote]
 
-    def reload(self) -> None:
-        """Reads the files of keys again. Raises ConfigInvalid, and leaves the keys as they were."""
+    def reread(self) -> Callable[[], None]:
+        """Reads the files of keys as they are now; what takes them over. Raises ConfigInvalid."""
         read = {name: keys_in(_read(one.settings.keys)) for name, one in self._issuers.items() if not one.remote}
-        for name, keys in read.items():
-            self._issuers[name].keys, self._issuers[name].fault = keys, ""
-        self._known.clear()
+
+        def take() -> None:
+            for name, keys in read.items():
+                self._issuers[name].keys, self._issuers[name].fault = keys, ""
+            self._known.clear()
+
+        return take
 
     async def refresh(self) -> float:
         """Fetches keys from URLs that are due; seconds until the next ones are."""
         for issuer in self._issuers.values():
-            if issuer.remote and self._now() - issuer.fetched >= self._pause(issuer):
-                await self._fetch(issuer)
+            if issuer.remote:
+                await self._fetch_after(issuer, self._pause(issuer))
         pauses = [self._pause(issuer) for issuer in self._issuers.values() if issuer.remote]
         return min(pauses, default=self._settings.refresh_s)
 
@@ -166,8 +172,8 @@ class Tokens:
     async def _keys(self, issuer: _Issuer, algorithm: str, name: object) -> list[Key]:
         """The keys that may have signed the token; fetched again where it names one that is not there."""
         found = _fitting(issuer.keys, algorithm, name)
-        if not found and issuer.remote and self._now() - issuer.fetched >= FETCH_AGAIN_S:
-            await self._fetch(issuer)
+        if not found and issuer.remote:
+            await self._fetch_after(issuer, FETCH_AGAIN_S)
             found = _fitting(issuer.keys, algorithm, name)
         if not found and issuer.fault:
             raise Unavailable(f"the keys of {issuer.settings.issuer} are not to be had: {issuer.fault}")
@@ -193,6 +199,12 @@ class Tokens:
             else:
                 return claims
         raise AssertionError("there is a key, or `_keys` would have raised")
+
+    async def _fetch_after(self, issuer: _Issuer, pause_s: float) -> None:
+        """Has an issuer's keys fetched, or waits until who fetches them is done, unless it was just now."""
+        async with issuer.fetching:
+            if self._now() - issuer.fetched >= pause_s:
+                await self._fetch(issuer)
 
     async def _fetch(self, issuer: _Issuer) -> None:
         """Fetches an issuer's keys; what went wrong is kept, and the keys that were there are."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -33,11 +34,35 @@ def signed_by(
     parts: Parts,
     since: datetime | None = None,
     until: datetime | None = None,
+    *,
+    ca: bool | None = None,
+    host: str = "",
 ) -> Path:
-    """A certificate by the authority whose files have this path without their endings."""
+    """A certificate by the authority whose files have this path without their endings; perhaps an authority's too."""
     key, issuer = ec.generate_private_key(ec.SECP256R1()), _certificate(authority)
-    builder = _builder(_name(parts), issuer.subject, key, since=since, until=until)
+    builder = _builder(_name(parts), issuer.subject, key, ca=ca, since=since, until=until)
+    if host:
+        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))])
+        builder = builder.add_extension(names, critical=False)
     return _written(directory, name, builder.sign(_key(authority), hashes.SHA256()), key)
+
+
+def followed_by(stem: Path, *chain: Path) -> Path:
+    """Puts certificates behind the one of a file, as who shows it sends them along."""
+    certificate = stem.with_suffix(".pem")
+    certificate.write_bytes(b"".join(one.with_suffix(".pem").read_bytes() for one in (stem, *chain)))
+    return stem
+
+
+def revocation_list(authority: Path, *taken_back: Path) -> bytes:
+    """The list of an authority, with these certificates of its own."""
+    now = datetime.now(UTC)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(_certificate(authority).subject)
+    builder = builder.last_update(now - timedelta(hours=1)).next_update(now + timedelta(hours=1))
+    for one in taken_back:
+        entry = x509.RevokedCertificateBuilder().serial_number(_certificate(one).serial_number).revocation_date(now)
+        builder = builder.add_revoked_certificate(entry.build())
+    return builder.sign(_key(authority), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def proxy_of(maker: Path, directory: Path, name: str, policy: str = INHERIT_ALL) -> Path:

@@ -144,6 +144,33 @@ async def test_requests_of_an_address_and_of_an_identity_are_bounded(parties: Pa
         assert said == [200, 200, 200, 429]
 
 
+async def test_who_is_told_to_wait_is_told_how_long(tmp_path: Path) -> None:
+    async with (
+        bounded(tmp_path, rate_per_address=0.001, burst_s=1_000.0) as (url, _),
+        aiohttp.ClientSession() as session,
+    ):
+        begun = asyncio.get_running_loop().time()
+        async with session.get(url + "/healthz") as answer:
+            assert answer.status == 200
+        async with session.get(url + "/healthz") as answer:
+            passed = asyncio.get_running_loop().time() - begun
+            assert answer.status == 429
+            assert 1_000 - passed <= int(answer.headers["Retry-After"]) <= 1_000
+
+
+async def test_who_waits_as_long_as_told_is_taken_again(tmp_path: Path) -> None:
+    async with bounded(tmp_path, rate_per_address=0.5, burst_s=2.0) as (url, _), aiohttp.ClientSession() as session:
+        waits = 0
+        while waits < 2:
+            async with session.get(url + "/healthz") as answer:
+                told = answer.headers.get("Retry-After")
+            if told:
+                waits += 1
+                await asyncio.sleep(int(told))
+                async with session.get(url + "/healthz") as answer:
+                    assert answer.status == 200
+
+
 async def test_who_offends_again_and_again_is_not_listened_to_for_a_while(tmp_path: Path) -> None:
     async with bounded(tmp_path, offences=5, refused_s=1.0) as (url, _):
         for _ in range(5):

@@ -19,7 +19,8 @@ def test_a_bucket_never_gives_more_than_its_rate_and_its_size(rate: float, burst
 def test_a_bucket_says_when_there_is_one_again_and_keeps_its_word() -> None:
     buckets = Buckets(2.0, 1.0)
     assert [buckets.take("a", 0.0) for _ in range(2)] == [0.0, 0.0]
-    wait = buckets.take("a", 0.0)
+    wait = buckets.wait("a", 0.0)
+    assert wait == buckets.take("a", 0.0)
     assert wait == pytest.approx(0.5)
     assert buckets.take("a", wait) == 0.0
     assert buckets.take("b", 0.0) == 0.0

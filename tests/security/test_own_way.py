@@ -106,6 +106,23 @@ async def test_rates_bound_a_known_head_too(parties: Parties, tmp_path: Path) ->
         reader.end()
 
 
+@pytest.mark.parametrize("whose", ["address", "identity"])
+async def test_a_request_that_goes_the_common_way_after_all_is_counted_once(
+    parties: Parties, tmp_path: Path, whose: str
+) -> None:
+    """What is refused on the own way is asked about again on the common one, which says why."""
+    rates = {f"rate_per_{whose}": 0.001}
+    limits = LimitSettings(exempt=[], burst_s=20_000.0, offences=1_000, **rates)
+    async with catalog(tmp_path, limits=limits, **parties.guarded()) as (url, daemon):
+        writer = await Conversation.begin(url, parties.context("writer"))
+        assert [await writer.register("/store/a"), await writer.look_up("/store/a")] == [200, 200]
+        said = [await writer.look_up(lfn) for lfn in ("/user/a", "/store/../a", "/store/a") * 8]
+        assert said == [403, 403, 200] * 6 + [429] * 6
+        counted = f'reploc_requests_limited_total{{whose="{whose}"}} 6.0'
+        assert counted in daemon.metrics.exposition()[0].decode()
+        writer.end()
+
+
 @pytest.mark.parametrize("asked", ["mappings", "replicas"])
 async def test_what_is_audited_is_written_down_for_a_known_head_too(
     parties: Parties, tmp_path: Path, asked: str
