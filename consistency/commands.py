@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from consistency import dumps, running
 from consistency.compare import FINDINGS
+from consistency.deep import Deep, DeepReport
 from consistency.history import History, Lost
 from consistency.report import STATUS, Report
 from consistency.settings import ConsistencySettings
@@ -80,6 +81,30 @@ async def _checked(settings: ConsistencySettings, site: str) -> Report:
     async with running.opening(settings, site) as opening:
         with terminal.progress("directories listed") as bar:
             return await running.checked(opening, lambda done, _files, waiting: bar.reach(done, done + waiting))
+
+
+@consistency.command("deep", epilog=CHECK_STATUSES)
+@click.argument("site")
+@config_option
+@json_option
+def read_again(site: str, path: Path, as_json: bool) -> None:
+    """Reads files of SITE again, behind where the last call stopped, and compares their checksums."""
+    settings = config.load(ConsistencySettings, path)
+
+    async def done() -> DeepReport:
+        async with running.opening(settings, site) as opening:
+            deep = Deep(site, settings.deep, opening.history, opening.client, opening.paths, opening.door)
+            with terminal.progress("files read") as bar:
+                return await deep.run(lambda files, _bytes: bar.reach(files, settings.deep.files))
+
+    report = asyncio.run(done())
+    if as_json:
+        terminal.say_json(report)
+    else:
+        terminal.say(f"{report.files} files read, {terminal.shown_bytes(report.bytes)} in {report.seconds:g} s")
+        for what, lfns in (("damaged", report.damaged), ("missing", report.missing), ("not read", report.unread)):
+            terminal.say("\n".join([f"{len(lfns)} {what}", *(f"  {lfn}" for lfn in lfns)]))
+    click.get_current_context().exit(STATUS["failed"] if report.unread else STATUS["done"])
 
 
 @consistency.command("history", epilog=EXIT_STATUSES)

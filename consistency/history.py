@@ -5,6 +5,7 @@ findings   what each run found, by raw bytes of the path
 verdicts   what is known of a site after its last run that counted, by raw bytes of the path
 done       what was acted on, for the weekly limits
 lost       files that no site has any more; they stay until a person acknowledges them
+deep       the LFN behind which the next deep check of a site goes on
 locks      which sites are being checked, so that two runs never work on one
 """
 
@@ -106,6 +107,13 @@ locks = Table(
     Column("site", Text, primary_key=True),
     Column("holder", Text, nullable=False),
     Column("heard_at", Double, nullable=False),
+)
+
+deep = Table(
+    "consistency_deep",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("behind", Text, nullable=False),
 )
 
 MIGRATIONS: tuple[sql.Migration, ...] = (metadata.create_all,)
@@ -240,6 +248,19 @@ class History:
                 raise LossUnknown(f"{lfn!r} is not on the list of lost files of {site}")
             connection.execute(update(lost).where(*same).values(acknowledged_by=who))
         return list(paths)
+
+    # ---- deep checks -------------------------------------------------------------------------------------------------
+
+    def deep_place(self, site: str) -> str:
+        """The LFN behind which the next deep check goes on; empty for the first."""
+        with self._begin() as connection:
+            return connection.scalar(select(deep.c.behind).where(deep.c.site == site)) or ""
+
+    def keep_deep_place(self, site: str, behind: str) -> None:
+        """Takes note of where a deep check stopped."""
+        with self._begin() as connection:
+            connection.execute(delete(deep).where(deep.c.site == site))
+            connection.execute(insert(deep).values(site=site, behind=behind))
 
     # ---- one run at a time ------------------------------------------------------------------------------------------
 

@@ -35,6 +35,13 @@ class ActionSettings(Settings, frozen=True):
             raise ValueError(f"trash is {self.trash!r}; expected an absolute path below the root of the storage")
 
 
+class DeepSettings(Settings, frozen=True):
+    """How much of a site is read again at a time."""
+
+    files: Annotated[int, Meta(description="Files of one call, at most.", ge=1)] = 10_000
+    bytes_per_s: Annotated[float, Meta(description="Bytes read in a second, at most.", gt=0)] = 50e6
+
+
 class ConsistencySettings(Settings, frozen=True):
     """The consistency checker: it compares catalogs with storage and mends the difference.
 
@@ -66,6 +73,7 @@ class ConsistencySettings(Settings, frozen=True):
     confirmation: Confirmation = field(default_factory=Confirmation)
     limits: Limits = field(default_factory=Limits)
     actions: ActionSettings = field(default_factory=ActionSettings)
+    deep: DeepSettings = field(default_factory=DeepSettings)
     sites: Annotated[
         list[Site], Meta(description="The sites that are checked, a table each.", max_length=SITES_MAX)
     ] = []

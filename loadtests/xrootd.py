@@ -152,14 +152,28 @@ def running(count: int = 1) -> Iterator[list[XrootdServer]]:
     with tempfile.TemporaryDirectory(prefix="reploc-xrootd-") as folder:
         home = Path(folder)
         home.chmod(0o755)
-        servers = [XrootdServer(home / f"xrootd-{number}") for number in range(count)]
+        servers: list[XrootdServer] = []
         try:
-            for server in servers:
-                server.start()
+            servers += (_started(home, number) for number in range(count))
             yield servers
         finally:
             for server in servers:
                 server.stop()
+
+
+def _started(home: Path, number: int, tries: int = 3) -> XrootdServer:
+    """A server that answers; on another port where somebody else took the first between its choice and its use."""
+    for attempt in range(tries):
+        server = XrootdServer(home / f"xrootd-{number}-{attempt}")
+        try:
+            server.start()
+        except AssertionError:
+            server.stop()
+            if attempt == tries - 1:
+                raise
+        else:
+            return server
+    raise AssertionError("no server was tried")
 
 
 def self_signed() -> tuple[bytes, bytes]:

@@ -123,3 +123,18 @@ async def test_dumps_are_compared_alone(site: Planted, tmp_path: Path):
     assert (await asyncio.to_thread(run, *words, "--list", "orphan")).stdout_bytes == b"/d\n"
     wrong = await asyncio.to_thread(run, *words[:-1], "size,nonsense")
     assert wrong.exit_code != 0
+
+
+async def test_a_deep_check_reads_on_where_it_stopped_and_finds_what_no_listing_shows(site: Planted):
+    await site.hold({f"/b/{number}": b"data" for number in range(3)})
+    site.write(b"/b/1", b"dat!")
+    config = Path(site.settings.state).parent / "settings.toml"
+    config.write_text(config.read_text() + "\n[deep]\nfiles = 2\n")
+    result = await said(site, "deep", "site", "--json")
+    assert result.exit_code == 0, (result.output, result.stderr)
+    first = json.loads(result.output)
+    assert (first["files"], first["damaged"], first["behind"]) == (2, [], "/b/0")
+    second = json.loads((await said(site, "deep", "site", "--json")).output)
+    assert (second["files"], second["damaged"]) == (2, ["/b/1"])
+    anew = json.loads((await said(site, "deep", "site", "--json")).output)
+    assert (anew["files"], anew["behind"]) == (0, "")

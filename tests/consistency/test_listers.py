@@ -1,13 +1,32 @@
-"""Every lister, held to the conformance suite over real storage."""
+"""Every lister, held to the conformance suite over real storage: a file system, an XRootD server, gfal, fsspec."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
+import xrootd
+from needed import needs_command
 from suites.listers import ListerSuite, look
+from xrootd import XrootdServer
 
-from consistency.listers.lister import Failed
+from consistency import doors
+from consistency.listers.lister import Failed, Lister
 from consistency.listers.posix import PosixLister
+from reploc.sites import Door, Site
+from reploc.storage import shelf
+
+Protocol = Literal["posix", "xrootd", "webdav", "gfal", "fsspec"]
+
+
+async def through(protocol: Protocol, url: str) -> AsyncIterator[Lister]:
+    """The lister that a site with such a door has."""
+    site = Site(name="site", lrc="http://127.0.0.1:1", doors=[Door(protocol=protocol, url=url)])
+    movers = shelf.made()
+    (lister,) = doors.listers(site, movers)
+    yield lister
+    await lister.close()
+    await shelf.closed(movers)
 
 
 class TestPosix(ListerSuite):
@@ -20,10 +39,9 @@ class TestPosix(ListerSuite):
         return tmp_path
 
     @pytest.fixture
-    async def lister(self, root: Path) -> AsyncIterator[PosixLister]:
-        made = PosixLister(root)
-        yield made
-        await made.close()
+    async def lister(self, root: Path) -> AsyncIterator[Lister]:
+        async for each in through("posix", root.as_uri()):
+            yield each
 
     async def test_links_and_pipes_are_no_files(self, root: Path, lister: PosixLister) -> None:
         (root / "link").symlink_to("elsewhere")
@@ -32,3 +50,77 @@ class TestPosix(ListerSuite):
 
     async def test_what_no_file_system_takes_is_not_asked_again(self, root: Path, lister: PosixLister) -> None:
         assert await look(lister, b"/" + b"n" * 300) == Failed(f"/{'n' * 300}: File name too long", retryable=False)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[XrootdServer]:
+    with xrootd.running() as (one,):
+        yield one
+
+
+@pytest.fixture
+def served(server: XrootdServer, request: pytest.FixtureRequest) -> Path:
+    """A directory of the server's storage, for one test, as what stands below the site's root."""
+    folder = server.data / f"{request.node.name}-{id(request)}"
+    folder.mkdir()
+    folder.chmod(0o777)
+    return folder
+
+
+class TestXrootd(ListerSuite):
+    """root://, by the client's command line, which ends names at blanks and after 254 bytes."""
+
+    names = tuple(name.strip()[:254] for name in ListerSuite.names)
+
+    @pytest.fixture
+    def root(self, served: Path) -> Path:
+        return served
+
+    @pytest.fixture
+    async def lister(self, server: XrootdServer, root: Path) -> AsyncIterator[Lister]:
+        async for each in through("xrootd", f"{server.root}/{root.name}"):
+            yield each
+
+
+class TestWebdav(ListerSuite):
+    """HTTP, by PROPFIND; this server tells 254 bytes of a name, and escapes none, so that one may look like another."""
+
+    names = tuple(name.strip()[:254] for name in ListerSuite.names if b"%" not in name)
+
+    @pytest.fixture
+    def root(self, served: Path) -> Path:
+        return served
+
+    @pytest.fixture
+    async def lister(self, server: XrootdServer, root: Path) -> AsyncIterator[Lister]:
+        async for each in through("webdav", f"{server.http}/{root.name}".replace("http:", "dav:")):
+            yield each
+
+
+class TestGfal(ListerSuite):
+    """gfal's command line, on this machine's files."""
+
+    names = (b"plain", b"a,b", b"a+b", b"f", b"f+1")
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        return tmp_path
+
+    @pytest.fixture
+    async def lister(self, root: Path) -> AsyncIterator[Lister]:
+        needs_command("gfal-ls", "gfal2-util-scripts")
+        async for each in through("gfal", root.as_uri()):
+            yield each
+
+
+class TestFsspec(ListerSuite):
+    """fsspec's own way to files."""
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        return tmp_path
+
+    @pytest.fixture
+    async def lister(self, root: Path) -> AsyncIterator[Lister]:
+        async for each in through("fsspec", root.as_uri()):
+            yield each

@@ -68,6 +68,7 @@ async def test_the_routes_are_those_of_the_design(tmp_path: Path) -> None:
     async with server.compose(settings(tmp_path)) as daemon:
         routes = sorted((route.method, route.path) for route in daemon.routes)
         assert [one for one in routes if not one[1].startswith("/v1/attributes")] == [
+            ("GET", "/v1/changes"),
             ("GET", "/v1/collection"),
             ("GET", "/v1/collection/files"),
             ("GET", "/v1/collections"),
