@@ -2,6 +2,8 @@
 # Both set themselves up in .venv and, where they may, install the Debian packages that they need.
 
 PYTHON ?= python3
+# Tests that run side by side: most of them wait for a clock, not for a processor.
+JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
@@ -29,7 +31,7 @@ demo: $(VENV)/.installed
 	$(BIN)/reploc demo
 
 test: $(VENV)/.tested packages lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(JOBS) --dist worksteal
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .
