@@ -37,6 +37,7 @@ class Program:
 
 PROGRAMS = (
     Program("filters"),
+    Program("forms"),
     Program("lrc_lookups"),
     Program("lrc_writes"),
     Program("tls_and_tokens"),
