@@ -86,7 +86,7 @@ def _by_names(scale: Scale) -> Curve:
         tuple(Line(label, tuple(of)) for label, of in points.items()),
         f"Bodies of the summaries of {partition.slots} slots, without HTTP; fingerprints also in one piece, as small "
         f"catalogs tell them. An LFN is {len(world.lfn(0))} bytes long, and a collection has "
-        f"{world.FILES_PER_BLOCK:,} files. Names differ by their numbers alone here: squeezed, they are at their least.",
+        f"{world.FILES_PER_BLOCK:,} files. Names differ in numbers alone, and squeeze well.",
     )
 
 

@@ -103,8 +103,25 @@ def test_a_directory_that_is_there_is_not_used(tmp_path: Path) -> None:
     assert (result.exit_code, "is there already" in result.output) == (2, True)
 
 
-@pytest.mark.parametrize("options", [[], ["--tls"]], ids=["plain", "tls"])
-def test_the_story_is_told_to_its_end_and_every_lookup_is_right(tmp_path: Path, options: list[str]) -> None:
+#: What each example system of the Giggle paper, section 4, has looked up: all once, and again without a node.
+EXAMPLES = {"rls1": 500, "rls2": 1000, "rls3": 500, "rls4": 1000}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_each_example_system_is_started_by_one_command(tmp_path: Path, name: str) -> None:
+    config = Path(__file__).parents[1] / "configs" / f"{name}.toml"
+    told = played(tmp_path, "--config", str(config))
+    assert f"{EXAMPLES[name]:,} of {EXAMPLES[name]:,} lookups were right" in told
+
+
+def test_an_index_without_nodes_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "index.toml").write_text("[index]\nnodes = []\n")
+    result = CliRunner().invoke(cli, ["demo", "--config", str(tmp_path / "index.toml")])
+    assert (result.exit_code, "names no index.nodes" in result.output) == (2, True)
+
+
+def played(tmp_path: Path, *options: str) -> str:
+    """What the demo tells of a small list of files, all of it right."""
     path = tmp_path / "list.tsv"
     path.write_text("".join(f"/store/run{n}/file {n}.root\t{n}\tadler32:{n:08x}\t/d#{n % 7}\n" for n in range(500)))
     told = subprocess.run(
@@ -115,5 +132,11 @@ def test_the_story_is_told_to_its_end_and_every_lookup_is_right(tmp_path: Path, 
         timeout=170,
     )
     assert told.returncode == 0, told.stdout + told.stderr
-    assert "3,007 of 3,007 lookups were right" in told.stdout
+    return told.stdout
+
+
+@pytest.mark.parametrize("options", [[], ["--tls"]], ids=["plain", "tls"])
+def test_the_story_is_told_to_its_end_and_every_lookup_is_right(tmp_path: Path, options: list[str]) -> None:
+    told = played(tmp_path, *options)
+    assert "3,007 of 3,007 lookups were right" in told
     assert listed("", Expected(None, None, {})) == ""

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import click
 
+from reploc import config
 from reploc.client.concurrency import side_by_side
 from reploc.commands.terminal import Exit, say
 from reploc.demo import files, listing
-from reploc.demo.grid import NODES, SITES, Grid
+from reploc.demo.example import Shown
+from reploc.demo.grid import INDEX, SITES, Example, Grid
 from reploc.demo.processes import finished
 from reploc.demo.story import Story, heading
-from reploc.demo.truth import Expected, listed, opened
+from reploc.demo.truth import Expected, Opened, listed, opened
 from reploc.wire import MappingItem
 
 EXIT_STATUSES = """\b
@@ -45,18 +47,28 @@ Exit status:
     metavar="DIR",
     help="Where catalogs, storage and logs go; must be new.  [default: a temporary directory]",
 )
+@click.option(
+    "--config",
+    "described",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Show the index that a file's [index] table describes instead, as configs/rls1.toml and its like do.",
+)
 @click.option("--tls", is_flag=True, help="Over TLS, with an authority, certificates and rules made for it.")
-def demo(keep: bool, data: Path | None, directory: Path | None, tls: bool) -> None:
+def demo(keep: bool, data: Path | None, directory: Path | None, described: Path | None, tls: bool) -> None:
     """Shows the location service: three sites and four index nodes as processes of this machine, on real files.
 
     Files are registered, looked up, written, deleted; nodes and a site are killed; and after every act all lookups are
-    checked against what is really there.
+    checked against what is really there. With --config only the index is another, and what is done is shorter.
     """
+    index = INDEX if described is None else config.load(Example, described).index
+    if not index.nodes:
+        raise click.UsageError(f"--config: {described} names no index.nodes")
     began = time.monotonic()
     with _directory(directory, keep) as home:
-        grid = Grid(home, tls=tls)
+        grid = Grid(home, tls=tls, index=index)
         try:
-            story = asyncio.run(_told(grid, data))
+            story = asyncio.run(_told(grid, data, in_full=described is None))
             right, wrong = story.verdict.right, len(story.verdict.wrong)
             say("")
             say(f"{right:,} of {right + wrong:,} lookups were right, in {time.monotonic() - began:.0f} s.")
@@ -85,19 +97,35 @@ def _directory(given: Path | None, keep: bool) -> Iterator[Path]:
             shutil.rmtree(home, ignore_errors=True)
 
 
-async def _told(grid: Grid, data: Path | None) -> Story:
-    say(f"Three sites ({', '.join(SITES)}) and four index nodes ({', '.join(NODES)}), R = 2, in {grid.directory}")
+async def _told(grid: Grid, data: Path | None, *, in_full: bool) -> Story | Shown:
+    """The whole story, or what any index can show."""
+    index = grid.settings
+    say(
+        f"Three sites ({', '.join(SITES)}) and {len(grid.nodes)} index nodes ({', '.join(grid.nodes)}), "
+        f"R = {index.redundancy}, in {grid.directory}"
+    )
+    if not in_full:
+        say(f"P_L = {index.lfn_partition}, P_R = {index.site_partition}, S = {index.mode}, C = {index.compression}")
+    truth, look = await _registered(grid, data)
+    if not in_full:
+        shown = Shown(grid, truth, look)
+        await shown.told()
+        return shown
+    story = Story(grid, truth, look)
+    await _settled(grid)
+    await story.told()
+    return story
+
+
+async def _registered(grid: Grid, data: Path | None) -> tuple[dict[str, Expected], Opened]:
+    """Starts the grid and fills its catalogs: what is true then, and how a PFN is looked at."""
     prepared = None if data is None else listing.read(data, SITES)
     await grid.start()
     heading(1, "Files are registered in the catalog of each site that holds a copy")
     if prepared is None:
-        story = Story(grid, await _scanned(grid), opened)
-    else:
-        await _loaded(grid, prepared)
-        story = Story(grid, listing.truth(prepared), listed)
-    await _settled(grid)
-    await story.told()
-    return story
+        return await _scanned(grid), opened
+    await _loaded(grid, prepared)
+    return listing.truth(prepared), listed
 
 
 async def _scanned(grid: Grid) -> dict[str, Expected]:
@@ -158,10 +186,10 @@ def _since(began: float) -> str:
     return f"{time.monotonic() - began:.1f} s"
 
 
-def _kept(grid: Grid, story: Story) -> None:
+def _kept(grid: Grid, story: Story | Shown) -> None:
     """Says how to go on with a grid that was left running."""
     lfn = next(lfn for lfn, expected in story.truth.items() if len(expected.pfns) > 1)
-    nodes = " ".join(f"--rli {grid.urls[node]}" for node in NODES[:2])
+    nodes = " ".join(f"--rli {grid.urls[node]}" for node in grid.nodes[:2])
     running = [str(each.running.pid) for each in grid.processes.values() if each.running is not None]
     say("")
     say("The grid is still running. Try:")

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any
+
+from msgspec import field, to_builtins
+from msgspec.structs import replace
 
 from reploc.client import LrcClient, RliClient, RliNodeClient
+from reploc.config import Settings
 from reploc.demo.processes import LOOK_S, Process, free_port
 from reploc.demo.safety import HOST, Safety
 from reploc.errors import DeadlineExceeded, Unreachable
+from reploc.members import IndexSettings, Node
 
 SITES = ("site-a", "site-b", "site-c")
 NODES = ("rli-1", "rli-2", "rli-3", "rli-4")
@@ -16,34 +23,45 @@ NODES = ("rli-1", "rli-2", "rli-3", "rli-4")
 REST_S = 60.0
 
 #: A real grid renews every thirty seconds and expires after ninety; a story must be shorter.
-_INDEX = """
-[index]
-redundancy = 2
-increment_interval_s = 0.2
-renewal_interval_s = 1.0
-expiry_s = 4.0
-full_interval_s = 60.0
-forget_after_s = 3600.0
-"""
+_PACE = {"increment_interval_s": 0.2, "renewal_interval_s": 1.0, "expiry_s": 4.0, "forget_after_s": 3600.0}
+#: Seconds between full updates: of an index that is told nothing in between, and of any other.
+_FULL_S, _FULL_BESIDE_S = 2.0, 60.0
+
+
+class Example(Settings, frozen=True):
+    """A file that describes an index and nothing else, as those of the example systems do."""
+
+    index: IndexSettings = field(default_factory=IndexSettings)
+
+
+#: The story's own index.
+INDEX = IndexSettings(redundancy=2, nodes=[Node(name=name, url=f"http://{name}:39290") for name in NODES])
 
 
 class Grid:
     """The grid in a directory: its settings files, its processes, and clients that talk to it."""
 
-    def __init__(self, directory: Path, *, tls: bool = False) -> None:
-        """With `tls` everyone has a certificate, and nobody may more than the rules say."""
+    def __init__(self, directory: Path, *, tls: bool = False, index: IndexSettings = INDEX) -> None:
+        """With `tls` everyone has a certificate, and nobody may more than the rules say.
+
+        The nodes are those of `index`, at addresses of this machine, and everything takes less time than there.
+        """
         self.directory = directory
-        self.safety = Safety(directory, SITES, NODES) if tls else None
+        self.nodes = tuple(node.name for node in index.nodes)
+        self.safety = Safety(directory, SITES, self.nodes) if tls else None
         if self.safety is not None:
             self.safety.show()
         scheme = "https" if tls else "http"
-        ports = {name: free_port() for name in (*SITES, *NODES)}
+        ports = {name: free_port() for name in (*SITES, *self.nodes)}
         self.urls = {name: f"{scheme}://{HOST}:{port}" for name, port in ports.items()}
         self.storage = {site: directory / site / "storage" for site in SITES}
-        nodes = "".join(f'\n[[index.nodes]]\nname = "{name}"\nurl = "{self.urls[name]}"\n' for name in NODES)
-        self.processes = {name: self._process(name, nodes) for name in (*SITES, *NODES)}
+        here = [Node(name=name, url=self.urls[name]) for name in self.nodes]
+        full_s = _FULL_S if index.mode == "full" else _FULL_BESIDE_S
+        self.settings = replace(index, nodes=here, full_interval_s=full_s, **_PACE)
+        told = _toml(self.settings)
+        self.processes = {name: self._process(name, told) for name in (*SITES, *self.nodes)}
 
-    def _process(self, name: str, nodes: str) -> Process:
+    def _process(self, name: str, index: str) -> Process:
         home = self.directory / name
         home.mkdir(parents=True)
         kind, own = (
@@ -57,7 +75,7 @@ class Grid:
         settings = home / f"{kind}.toml"
         listen = self.urls[name].partition("://")[2]
         safety = self.safety.settings(name) if self.safety is not None else ""
-        settings.write_text(f'listen = "{listen}"\n{own}\n{_INDEX}{nodes}{safety}')
+        settings.write_text(f'listen = "{listen}"\n{own}\n{index}{safety}')
         return Process(name, [kind, "serve", "--config", str(settings)], self.urls[name], home / "log")
 
     async def start(self) -> None:
@@ -77,7 +95,7 @@ class Grid:
 
     def index(self) -> RliClient:
         """A client of the index, which learns the nodes from whichever answers."""
-        return RliClient([self.urls[node] for node in NODES])
+        return RliClient([self.urls[node] for node in self.nodes])
 
     async def settled(self, sites: tuple[str, ...] = SITES, nodes: tuple[str, ...] = NODES) -> None:
         """Waits until these nodes are complete and hold all that these sites registered. Raises DeadlineExceeded."""
@@ -108,3 +126,19 @@ class Grid:
                 if progress.node in nodes and (progress.applied_position < position or progress.owed_slots):
                     return f"{progress.node} has applied position {progress.applied_position} of {position} of {site}"
         return ""
+
+
+def _toml(index: IndexSettings) -> str:
+    """The `[index]` table of a settings file."""
+    told: dict[str, Any] = to_builtins(index)
+    tables = {key: value for key, value in told.items() if key in ("nodes", "lfn_rules", "site_rules")}
+    lines = ["[index]", *_pairs({key: value for key, value in told.items() if key not in tables})]
+    for key, rows in tables.items():
+        for row in rows:
+            lines += ["", f"[[index.{key}]]", *_pairs(row)]
+    return "\n".join([*lines, ""])
+
+
+def _pairs(table: dict[str, Any]) -> list[str]:
+    """Text, numbers, truth and lists of them are written in TOML as in JSON."""
+    return [f"{key} = {json.dumps(value)}" for key, value in table.items() if value is not None]
