@@ -39,17 +39,11 @@ PAIRS = [
 COMBINATIONS = [
     *((*pair, 1 + number % 2, "bloom") for number, pair in enumerate(PAIRS)),
     *(("hash", "none", redundancy, "bloom") for redundancy in (3, 4)),
-    *(
-        (*pair, 2, compression)
-        for pair in [
-            ("hash", "none"),
-            ("collection", "none"),
-            ("pattern", "none"),
-            ("none", "domain"),
-            ("hash", "site"),
-        ]
-        for compression in ("auto", "none")
-    ),
+    ("hash", "none", 2, "auto"),
+    ("collection", "none", 2, "none"),
+    ("pattern", "none", 2, "fingerprint"),
+    ("none", "domain", 2, "none"),
+    ("hash", "site", 2, "auto"),
     *(("none", "none", 4, compression) for compression in ("bloom", "fingerprint", "auto", "none")),
 ]
 
