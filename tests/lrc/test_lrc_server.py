@@ -67,16 +67,9 @@ def codes(written: dict[str, Any]) -> list[tuple[int, str]]:
 async def test_the_routes_are_those_of_the_design(tmp_path: Path) -> None:
     async with server.compose(settings(tmp_path)) as daemon:
         routes = sorted((route.method, route.path) for route in daemon.routes)
+        read = ("changes", "collection", "collection/files", "collections", "dump", "lfns", "replicas", "softstate")
         assert [one for one in routes if not one[1].startswith("/v1/attributes")] == [
-            ("GET", "/v1/changes"),
-            ("GET", "/v1/collection"),
-            ("GET", "/v1/collection/files"),
-            ("GET", "/v1/collections"),
-            ("GET", "/v1/dump"),
-            ("GET", "/v1/lfns"),
-            ("GET", "/v1/replicas"),
-            ("GET", "/v1/softstate"),
-            ("GET", "/v1/status"),
+            *(("GET", f"/v1/{name}") for name in (*read, "status")),
             ("POST", "/v1/exists"),
             ("POST", "/v1/mappings"),
             ("POST", "/v1/mappings/delete"),
