@@ -103,7 +103,9 @@ class GfalMover:
         entries = []
         for line in (await self._done("gfal-ls", "-l", url)).decode(errors="replace").splitlines():
             found = _LINE.fullmatch(line)
-            if found is not None and found[4] not in (".", ".."):
+            if found is None:  # a file that is left out would be taken for one that is not there
+                raise StorageFault("permanent", f"gfal-ls {url}: this line cannot be read: {line[:200]!r}")
+            if found[4] not in (".", ".."):
                 directory = found[1] == "d"
                 entries.append(Entry(found[4], Stat(0 if directory else int(found[2]), directory)))
         return sorted(entries, key=lambda entry: entry.name)

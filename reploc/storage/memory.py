@@ -106,4 +106,4 @@ class MemoryMover:
 
 
 def _path(url: str) -> str:
-    return unquote(url).rstrip("/")
+    return unquote(url, errors="surrogateescape").rstrip("/")

@@ -5,17 +5,21 @@ A third-party copy is a COPY request to one end, which fetches from (or, where i
 of WLCG). The answer is 201 whatever happens; markers tell of progress, and the last line decides. What a failed copy
 leaves behind is the caller's to remove, who gave it a temporary name. A checksum is asked for with `Want-Digest` (RFC
 3230); a server that answers with another algorithm does not have it, and the file is read.
+
+Servers percent-encode the names that they tell (RFC 4918, section 8.3), but for XRootD and a few others, which tell
+them as they stand, in whatever bytes: those are encoded here before the answer is read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import html
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Mapping
 from email.utils import parsedate_to_datetime
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote_from_bytes, unquote, urlsplit
 
 from reploc.storage.faults import Absent, NotEmpty, StorageFault
 from reploc.storage.mover import PIECE_BYTES, Entry, Progress, Stat, Transfer, checksum_of
@@ -31,6 +35,11 @@ NO_PULL = frozenset({405, 501})
 _DAV = "{DAV:}"
 _MOVED = re.compile(rb"Stripe Bytes Transferred: *(\d+)")
 _STATUS = re.compile(r"status code (\d{3})")
+_HREF = re.compile(rb"(<(?:\w+:)?href>)(.*?)(</(?:\w+:)?href>)", re.DOTALL)
+#: What no address holds that is percent-encoded as it should be.
+_RAW = re.compile(rb"[^\x21-\x7e]|[\"#<>?\\^`{|}]|%(?![0-9A-Fa-f]{2})")
+#: What XRootD tells in the place of a name behind one with a newline: the status of a file.
+_SHIFTED = re.compile(r"\d+ \d+ \d+ \d+(?: \d+ \d+ \d{4} \S+ \S+)?")
 
 
 class WebdavMover:
@@ -108,11 +117,13 @@ class WebdavMover:
 
     async def listing(self, url: str) -> list[Entry]:
         found = await self._properties(url, "1")
-        own = unquote(urlsplit(_http(url)).path).rstrip("/")
+        own = _decoded(urlsplit(_http(url)).path).rstrip("/")
         below = [(path.rstrip("/"), stat) for path, stat in found]
         if not any(path == own and stat.directory for path, stat in below):
             raise StorageFault("source", f"{url} is no directory")
         entries = [Entry(path.rpartition("/")[2], stat) for path, stat in below if path != own]
+        if wrong := next((each.name for each in entries if _SHIFTED.fullmatch(each.name)), ""):
+            raise StorageFault("permanent", f"PROPFIND {url}: a name with a newline spoils the listing, at {wrong!r}")
         return sorted(entries, key=lambda entry: entry.name)
 
     async def read(self, url: str) -> AsyncIterator[bytes]:
@@ -190,7 +201,7 @@ class WebdavMover:
         async with self._web.asked("PROPFIND", _http(url), headers={"Depth": depth}) as response:
             if response.status != 207:
                 raise await refusal("PROPFIND", url, response)
-            body = await self._web.body(response)
+            body = _encoded(await self._web.body(response), response.headers.get("Server", ""))
         try:
             answers = ET.fromstring(body).findall(f"{_DAV}response")  # noqa: S314 - expat bounds what entities expand to  # nosec B314
             return [(_path(answer), _stat(answer)) for answer in answers]
@@ -216,7 +227,20 @@ def _path(answer: ET.Element) -> str:
     href = answer.findtext(f"{_DAV}href")
     if href is None:
         raise ValueError("a response without href")
-    return unquote(urlsplit(href.strip()).path)
+    return _decoded(urlsplit(href.strip()).path)
+
+
+def _decoded(path: str) -> str:
+    return unquote(path, errors="surrogateescape")
+
+
+def _encoded(body: bytes, server: str) -> bytes:
+    """An answer whose names are percent-encoded, whatever the server did."""
+    raw = [html.unescape(found[2].decode("latin-1")).encode("latin-1", "replace") for found in _HREF.finditer(body)]
+    if not server.startswith("XrootD") and not any(map(_RAW.search, raw)):
+        return body
+    names = iter(raw)
+    return _HREF.sub(lambda found: found[1] + quote_from_bytes(next(names)).encode() + found[3], body)
 
 
 def _stat(answer: ET.Element) -> Stat:

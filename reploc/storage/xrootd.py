@@ -1,13 +1,15 @@
 """XRootD servers, `root://HOST//path`, by the command lines `xrdcp` and `xrdfs`.
 
 A copy between two servers is the servers' (`--tpc only`): their client looks for its end every 2.5 s, so that small
-files go faster through `webdav`. Paths are not percent-encoded. What the server answers has the number of an error
-(`XProtocol.hh`, 3000 and above), which is classified here.
+files go faster through `webdav`. Paths are not percent-encoded, so that one with a question mark cannot be said: its
+clients take what follows for parameters, and would speak of another file. What the server answers has the number of an
+error (`XProtocol.hh`, 3000 and above), which is classified here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -37,7 +39,7 @@ AT_SERVER = frozenset({"adler32", "crc32", "crc32c", "md5"})
 #: Seconds between two looks whether a file was brought online: tape takes minutes.
 STAGE_LOOK_S = 10.0
 _NUMBER = re.compile(r"\[(3\d\d\d)\]")
-_LINE = re.compile(r"([d-])\S{9} +\S+ +\S+ +(\d+) (\S+ \S+) (.*)")
+_LINE = re.compile(rb"([d-])\S{9} +\S+ +\S+ +(\d+) (\S+ \S+) (.+)")
 
 
 class XrootdMover:
@@ -52,8 +54,8 @@ class XrootdMover:
         return False
 
     async def copy(self, transfer: Transfer, progress: Progress) -> None:
-        command = ["xrdcp", "--nopbar", "--silent", "--force", "--tpc", "only", transfer.source, transfer.target]
-        ended = await programs.run(command, ENVIRON)
+        ends = _said(transfer.source), _said(transfer.target)
+        ended = await programs.run(["xrdcp", "--nopbar", "--silent", "--force", "--tpc", "only", *ends], ENVIRON)
         if ended.status:
             await self._blame_copy(transfer, ended)
         if transfer.size is not None:
@@ -102,28 +104,22 @@ class XrootdMover:
     async def listing(self, url: str) -> list[Entry]:
         if not (await self.stat(url)).directory:
             raise StorageFault("source", f"{url} is no directory")
-        path = _split(url)[1].rstrip("/")
-        entries = []
-        for line in (await self._fs(url, "ls", "-l", "{path}")).decode(errors="replace").splitlines():
-            found = _LINE.fullmatch(line.rstrip())
-            if found is None:
-                continue
-            directory = found[1] == "d"
-            stat = Stat(0 if directory else int(found[2]), directory, _moment(found[3]))
-            entries.append(Entry(found[4].removeprefix(f"{path}/"), stat))
+        path = os.fsencode(_split(url)[1].rstrip("/"))
+        said = await self._fs(url, "ls", "-l", "{path}")
+        entries = [_entry(line, path, url) for line in said.removesuffix(b"\n").split(b"\n")] if said else []
         return sorted(entries, key=lambda entry: entry.name)
 
     async def read(self, url: str) -> AsyncIterator[bytes]:
         await self.stat(url)
         try:
-            async for piece in programs.output(["xrdcp", "--nopbar", "--silent", url, "-"], ENVIRON):
+            async for piece in programs.output(["xrdcp", "--nopbar", "--silent", _said(url), "-"], ENVIRON):
                 yield piece
         except ProgramFailed as wrong:
             raise _fault(url, wrong.ended) from wrong
 
     async def write(self, url: str, pieces: AsyncIterator[bytes], size: int | None) -> None:
         del size
-        ended = await programs.run(["xrdcp", "--nopbar", "--silent", "--force", "-", url], ENVIRON, pieces)
+        ended = await programs.run(["xrdcp", "--nopbar", "--silent", "--force", "-", _said(url)], ENVIRON, pieces)
         if ended.status:
             raise _fault(url, ended).at("destination")
 
@@ -179,8 +175,27 @@ def _fault(what: str, ended: Ended) -> StorageFault:
     return StorageFault(BY_NUMBER.get(number, "source") if number else "transient", said)
 
 
+def _entry(line: bytes, directory: bytes, url: str) -> Entry:
+    """One line of `ls -l`. One that cannot be read, as of a name with a newline, spoils the listing: a file that is
+    left out would be taken for one that is not there."""
+    found = _LINE.fullmatch(line)
+    if found is None:
+        raise StorageFault("permanent", f"ls {url}: this line cannot be read: {line[:200]!r}")
+    is_directory = found[1] == b"d"
+    stat = Stat(0 if is_directory else int(found[2]), is_directory, _moment(found[3].decode(errors="replace")))
+    return Entry(os.fsdecode(found[4].removeprefix(directory + b"/")), stat)
+
+
+def _said(url: str) -> str:
+    """A URL whose path says to the clients what it is."""
+    server, path = _split(url)
+    return f"{server}/{path}"
+
+
 def _split(url: str) -> tuple[str, str]:
     """The server and the path of a URL."""
+    if "?" in url:
+        raise StorageFault("permanent", f"{url[:200]} holds '?', which clients take for the end of the path")
     scheme, _, rest = url.partition("://")
     host, _, path = rest.partition("/")
     if scheme not in XrootdMover.schemes or not host or not path.startswith("/"):

@@ -12,13 +12,13 @@ from needed import needs_command
 from suites.movers import DATA, MoverSuite, checksum, pieces
 from xrootd import XrootdServer
 
-from reploc.storage.faults import Absent
+from reploc.storage.faults import Absent, StorageFault
 from reploc.storage.fsspec_store import FsspecMover
 from reploc.storage.gfal import GfalMover
 from reploc.storage.mover import Mover, Transfer
 from reploc.storage.web import Web
 from reploc.storage.webdav import WebdavMover
-from reploc.storage.xrootd import XrootdMover
+from reploc.storage.xrootd import XrootdMover, _entry
 
 _folders = count()
 
@@ -52,11 +52,40 @@ class TestXrootd(MoverSuite):
     def storage(self, server: XrootdServer) -> str:
         return f"{server.root}/xrootd-{next(_folders)}"
 
+    async def test_a_path_that_its_clients_would_cut_off_is_refused(self, mover: Mover, storage: str) -> None:
+        await self.put(mover, f"{storage}/d/f", b"x")
+        for ask in (mover.remove, mover.stat, mover.remove_directory):
+            with pytest.raises(StorageFault, match="holds '\\?'"):
+                await ask(f"{storage}/d/f?x")
+        assert (await mover.stat(f"{storage}/d/f")).size == 1
+
+
+@pytest.mark.parametrize("door", ["root", "http"])
+async def test_a_listing_that_a_newline_spoils_fails_and_hides_nothing(server: XrootdServer, door: str) -> None:
+    """The server tells names line by line: one with a newline shifts all that stand behind it."""
+    folder = server.data / f"newline-{door}"
+    folder.mkdir()
+    for name in ("a", "new\nline", "z"):
+        (folder / name).write_bytes(b"x")
+    mover: Mover = XrootdMover() if door == "root" else WebdavMover(Web())
+    try:
+        with pytest.raises(StorageFault):
+            await mover.listing(f"{getattr(server, door)}/{folder.name}")
+    finally:
+        await mover.close()
+
+
+@pytest.mark.parametrize("line", [b"", b"what is this", b"-rw-r--r-- root root 1 2026-01-01 00:00:00 "])
+def test_a_line_of_a_listing_that_cannot_be_read_is_a_fault(line: bytes) -> None:
+    with pytest.raises(StorageFault, match="cannot be read"):
+        _entry(line, b"/d", "root://host//d")
+
 
 class TestGfal(MoverSuite):
     """On this machine's files, since each question starts an interpreter and a server adds nothing to what is shown."""
 
     many = 2
+    names = (b"under_score~x", b"a.b-c", b"A1")  # its plug-in for file:// takes percent-encoded names as they stand
 
     @pytest.fixture
     def mover(self) -> Mover:
@@ -84,6 +113,7 @@ class TestFsspec(MoverSuite):
     """S3, by moto's server."""
 
     many = 5
+    names = (b"a b", b"a%20b", "ü".encode(), b"plus+plus", b"under_score~x", b"a;b,c")
 
     @pytest.fixture(scope="class")
     def s3(self) -> Iterator[str]:

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator
-from urllib.parse import unquote
+from urllib.parse import quote_from_bytes
 
 import pytest
 
@@ -39,6 +40,11 @@ class MoverSuite:
 
     #: Files that are written and copied side by side.
     many = 20
+    #: Names that its storage can have.
+    names: tuple[bytes, ...] = (
+        *(b"a b", b"a%20b", b"100%", b"plus+plus", b"under_score~x", b"a;b,c", b"a&b", b"h#x"),
+        *("ü".encode(), b"\xff\xfe", b"x\x85y", b"trailing ", b" leading"),
+    )
 
     async def put(self, mover: Mover, url: str, data: bytes) -> None:
         await mover.make_directory(url.rpartition("/")[0])
@@ -119,13 +125,16 @@ class MoverSuite:
         with pytest.raises(Absent):
             await mover.listing(f"{storage}/a/b/c")
 
-    async def test_names_that_need_care_name_one_file(self, mover: Mover, storage: str) -> None:
-        for number, name in enumerate(("a%20b", "%C3%BC", "plus%2Bplus", "under_score~x", "a%3Bb,c")):
-            plain = storage.startswith(("root:", "xroot:"))
-            url = f"{storage}/names/{unquote(name) if plain else name}"
+    async def test_names_that_need_care_name_one_file_each(self, mover: Mover, storage: str) -> None:
+        plain = storage.startswith(("root:", "xroot:"))
+        for number, name in enumerate(self.names):
+            url = f"{storage}/names/{os.fsdecode(name) if plain else quote_from_bytes(name)}"
             await self.put(mover, url, b"%d" % number)
             assert await content(mover, url) == b"%d" % number
-        assert len(await mover.listing(f"{storage}/names")) == 5
+        listed = await mover.listing(f"{storage}/names")
+        assert {os.fsencode(each.name): each.stat.size for each in listed} == {
+            name: len(str(number)) for number, name in enumerate(self.names)
+        }
 
     async def test_a_copy_that_is_cancelled_ends(self, mover: Mover, storage: str) -> None:
         await self.put(mover, f"{storage}/f", DATA)
