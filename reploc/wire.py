@@ -390,10 +390,11 @@ class SiteReplica(Answer, frozen=True):
 
 
 class Ordering(Answer, frozen=True):
-    """By what the copies of an LFN are ordered: the distance to the client's site; that site first and then names; or
-    names alone. `reason` says what was lacking for a better order, and is empty where nothing was."""
+    """By what the copies of an LFN are ordered: the distance to the client's site; for lack of it, of some sites at
+    least, the measured round trips; that site first and then names; or names alone. `reason` says what was lacking for
+    a better order, and is empty where nothing was."""
 
-    by: Literal["distance", "site", "name"]
+    by: Literal["distance", "round_trip", "site", "name"]
     reason: str = ""
 
 

@@ -251,7 +251,9 @@ class RliServer:
         now, deadline_s = _time(), call.what.deadline_s
         until, hopped = now + deadline_s * INDEX_SHARE, HOP_HEADER in call.headers
         located = await self._located(lfns, call.what.demand, until, _collection(call.what), hopped=hopped)
-        found = resolve.lookup(located, await ask_catalogs(self._transport, resolve.asks(located), now + deadline_s))
+        trips = self._nearness.trips
+        said = await ask_catalogs(self._transport, resolve.asks(located), now + deadline_s, trips)
+        found = resolve.lookup(located, said)
         return self._nearness.nearest_first(found, call.what.client_site or None)
 
     # ---- soft state ----------------------------------------------------------------------------------------------
@@ -296,7 +298,7 @@ class RliServer:
         if settings.index.ring != self._settings.index.ring or settings.index.urls != self._settings.index.urls:
             self._index.change_ring(settings.index, settings.node, now)
             self._forward.change_ring(settings.index, now)
-        self._nearness = Nearness(settings.distance)
+        self._nearness = Nearness(settings.distance, self._nearness.trips)
         self._settings = settings
 
     # ---- about the node ------------------------------------------------------------------------------------------

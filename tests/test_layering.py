@@ -39,6 +39,7 @@ PURE = {
     "reploc.listed",
     "reploc.hot",
     "reploc.client.resolve",
+    "reploc.client.round_trips",
     "reploc.questions",
     "reploc.key_sets",
     "reploc.partition",

@@ -17,6 +17,7 @@ from reploc.client.demands import ExistenceAnswer
 from reploc.client.lrc import LrcClient
 from reploc.client.resolve import CatalogAnswer, CatalogAsk
 from reploc.client.retry import Retrying
+from reploc.client.round_trips import RoundTrips
 from reploc.client.transport import Transport
 from reploc.errors import AnswerInvalid, ReplocError
 from reploc.wire import Replicas
@@ -27,11 +28,20 @@ S = TypeVar("S")
 CATALOGS = 256
 
 
-async def ask_catalogs(transport: Transport, asks: Sequence[CatalogAsk], until: float) -> list[CatalogAnswer]:
-    """The copies that every catalog names, by the moment `until` of the loop's clock; a slow one delays no other."""
+async def ask_catalogs(
+    transport: Transport, asks: Sequence[CatalogAsk], until: float, trips: RoundTrips
+) -> list[CatalogAnswer]:
+    """The copies that every catalog names, by the moment `until` of the loop's clock; a slow one delays no other.
+
+    `trips` takes how long each took.
+    """
+    time = asyncio.get_running_loop().time
 
     async def replicas(lrc: LrcClient, lfns: Sequence[str]) -> Replicas:
-        return resolve.checked(await lrc.replicas(lfns), lfns, lrc.url)
+        began = time()
+        said = resolve.checked(await lrc.replicas(lfns), lfns, lrc.url)
+        trips.measured(lrc.site, time() - began, len(lfns))
+        return said
 
     return [CatalogAnswer(part, said) for part, said in await _ask_all(transport, asks, until, replicas)]
 

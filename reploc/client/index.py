@@ -84,6 +84,7 @@ class RliClient(Carried):
         self._former: View | None = None
         self._former_until = 0.0
         self._ailing_until: dict[str, float] = {}
+        self._nearness = Nearness()
         self._fetching = asyncio.Lock()
 
     async def view(self, deadline_s: float = DEADLINE_S) -> View:
@@ -135,13 +136,13 @@ class RliClient(Carried):
 
         A catalog that does not answer in time is named in the answer, and so is one whose news is older than
         `max_age_s` seconds and which could not be asked instead. Copies are ordered for a client at `client_site` by
-        the distances of `nearness`.
+        the distances of `nearness`, and by the round trips that it remembers, this lookup's included.
         """
-        now = _time()
+        now, near = _time(), nearness or self._nearness
         located = await self._locate(lfns, now + deadline_s * INDEX_SHARE, Question(Demand(max_age_s), collection))
-        answers = await ask_catalogs(self._transport, resolve.asks(located.said), now + deadline_s)
+        answers = await ask_catalogs(self._transport, resolve.asks(located.said), now + deadline_s, near.trips)
         found = replace(resolve.lookup(located.said, answers), nodes=located.nodes)
-        return (nearness or Nearness()).nearest_first(found, client_site)
+        return near.nearest_first(found, client_site)
 
     async def matching(self, pattern: str, limit: int = LFNS_LISTED, deadline_s: float = DEADLINE_S) -> Listed:
         """All LFNs that match a glob pattern, with their sites, or the first `limit`; each request takes `deadline_s`.

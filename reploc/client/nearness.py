@@ -1,19 +1,23 @@
-"""Copies ordered for a client: those of its own site first, then by configured distance, then by the site's name.
+"""Copies ordered for a client: its own site's, then by configured distance, then by measured round trips, then by name.
 
 A distance is any number that an operator finds fit: milliseconds, hops, the price of a gigabyte. Said one way it holds
-both ways, unless the other way is said too. How an order came about, and what it lacks, goes with the answer.
+both ways, unless the other way is said too. Where none is said, the round trips to the catalogs order the copies, as
+the client measured them, or in its place the node. The two are not compared with each other: a copy at a site of
+configured distance comes first. How an order came about, and what it lacks, goes with the answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Annotated, TypeAlias
 
 from msgspec import Meta
 
 from reploc.client.resolve import Lookup
-from reploc.wire import Ordering, SiteReplica
+from reploc.client.round_trips import RoundTrips
+from reploc.wire import UNORDERED, Ordering, SiteReplica
 
 #: Site → site → distance, as settings hold it.
 Distances: TypeAlias = dict[str, dict[str, Annotated[float, Meta(ge=0)]]]
@@ -23,9 +27,10 @@ SITES_NAMED_MAX = 5
 
 @dataclass(frozen=True)
 class Nearness:
-    """How far sites are from each other."""
+    """How far sites are from each other, and how long their catalogs take to answer who measured `trips`."""
 
     distances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    trips: RoundTrips = field(default_factory=RoundTrips)
 
     def distance(self, one: str, other: str) -> float | None:
         """From one site to another; None where nobody has said it."""
@@ -37,15 +42,18 @@ class Nearness:
     def ordering(self, client_site: str | None, sites: Iterable[str]) -> Ordering:
         """By what copies at these sites can be ordered, and what is lacking for more."""
         if client_site is None:
-            return Ordering("name", "no client_site was given")
+            return UNORDERED
         others = sorted({*sites} - {client_site})
         far = [site for site in others if self.distance(client_site, site) is None]
         if not far:
             return Ordering("distance")
-        named = ", ".join(far[:SITES_NAMED_MAX]) + (
-            f" and {len(far) - SITES_NAMED_MAX} more" * (len(far) > SITES_NAMED_MAX)
-        )
-        lacking = f"no distance is configured from {client_site} to {named}"
+        lacking = f"no distance is configured from {client_site} to {_named(far)}"
+        unmeasured = [site for site in far if self.trips.seconds(site) is None]
+        if not unmeasured:
+            return Ordering("round_trip", lacking)
+        if len(unmeasured) < len(far):
+            none = f"no round trip was measured to {_named(unmeasured)}; copies there come last, by name"
+            return Ordering("round_trip", f"{lacking}, and {none}")
         if len(far) < len(others):
             return Ordering("distance", f"{lacking}; copies there come last, by name")
         return Ordering("site" if client_site in {*sites} else "name", lacking)
@@ -60,8 +68,15 @@ class Nearness:
         return replace(found, replicas=replicas, ordering=ordering)
 
     def _ordered(self, copies: Sequence[SiteReplica], client_site: str) -> list[SiteReplica]:
-        def rank(copy: SiteReplica) -> tuple[bool, bool, float, str]:
-            distance = self.distance(client_site, copy.site)
-            return copy.site != client_site, distance is None, distance or 0.0, copy.site
+        def rank(copy: SiteReplica) -> tuple[bool, float, float, str]:
+            distance, trip = self.distance(client_site, copy.site), self.trips.seconds(copy.site)
+            far, late = inf if distance is None else distance, inf if trip is None else trip
+            return copy.site != client_site, far, 0.0 if distance is not None else late, copy.site
 
         return sorted(copies, key=rank)
+
+
+def _named(sites: Sequence[str]) -> str:
+    """The first few sites, and how many more there are."""
+    more = len(sites) - SITES_NAMED_MAX
+    return ", ".join(sites[:SITES_NAMED_MAX]) + f" and {more} more" * (more > 0)

@@ -199,7 +199,8 @@ def found_findings(looked_up: Lookup, lfns: list[str]) -> Findings:
     why = (looked_up.missing, looked_up.unreachable, looked_up.nodes, looked_up.stale)
     notes = [] if looked_up.complete else _lacking(*why)
     if looked_up.ordering.reason and looked_up.ordering != UNORDERED:
-        notes.append(f"copies are ordered by {looked_up.ordering.by}: {looked_up.ordering.reason}")
+        by = looked_up.ordering.by.replace("_", " ")
+        notes.append(f"copies are ordered by {by}: {looked_up.ordering.reason}")
     found = all(message.replicas for message in messages)
     return Findings(list(messages), rows, notes, _status(looked_up.complete, found))
 

@@ -1,7 +1,10 @@
 """Copies in the order that suits a client, and what is said of an order that could not be had."""
 
+import pytest
+
 from reploc.client.nearness import Nearness
 from reploc.client.resolve import Lookup
+from reploc.client.round_trips import GAIN, LFNS_MAX, RoundTrips
 from reploc.wire import Ordering, SiteReplica
 
 NEAR = Nearness({"CERN": {"FNAL": 120.0, "CNAF": 10.0}, "DESY": {"CERN": 15.0}})
@@ -48,3 +51,49 @@ def test_many_unknown_sites_are_counted() -> None:
 
 def test_where_only_the_own_site_has_a_copy_nothing_is_lacking() -> None:
     assert ordered("X", "X") == (["X"], Ordering("distance"))
+
+
+def measured(**seconds: float) -> RoundTrips:
+    trips = RoundTrips()
+    for site, took in seconds.items():
+        trips.measured(site, took, 1)
+    return trips
+
+
+def test_round_trips_order_what_has_no_distance_behind_what_has_one() -> None:
+    near = Nearness(NEAR.distances, measured(FNAL=0.0001, AAA=0.3, ZZZ=0.1))
+    said = near.nearest_first(found("AAA", "CERN", "FNAL", "MMM", "ZZZ"), "CERN")
+    assert [copy.site for copy in said.replicas["/a"]] == ["CERN", "FNAL", "ZZZ", "AAA", "MMM"]
+    assert said.ordering.by == "round_trip"
+    assert "no distance is configured from CERN to AAA, MMM, ZZZ, and no round trip was measured to MMM" in (
+        said.ordering.reason
+    )
+
+
+def test_round_trips_alone_order_and_say_that_no_distance_is_configured() -> None:
+    said = Nearness(trips=measured(A=0.2, B=0.1)).nearest_first(found("A", "B"), "X")
+    assert [copy.site for copy in said.replicas["/a"]] == ["B", "A"]
+    assert said.ordering == Ordering("round_trip", "no distance is configured from X to A, B")
+
+
+def test_one_slow_answer_does_not_turn_the_order_round() -> None:
+    trips = measured(A=0.010, B=0.012)
+    trips.measured("A", 0.020, 1)
+    assert trips.seconds("A") == pytest.approx(0.010 + GAIN * 0.010)
+    for _ in range(50):
+        trips.measured("A", 0.020, 1)
+    assert trips.seconds("A") == pytest.approx(0.020, rel=0.01)
+
+
+def test_long_questions_measure_no_distance() -> None:
+    trips = RoundTrips()
+    trips.measured("A", 1.0, LFNS_MAX + 1)
+    assert trips.seconds("A") is None
+
+
+def test_only_so_many_sites_are_remembered_those_measured_last() -> None:
+    trips = RoundTrips(sites_max=2)
+    for site in ("A", "B", "A", "C"):
+        trips.measured(site, 0.1, 1)
+    assert (len(trips), trips.seconds("B")) == (2, None)
+    assert trips.seconds("A") == trips.seconds("C") == 0.1

@@ -136,7 +136,7 @@ async def test_lookup_prints_verified_copies(grid: Grid) -> None:
 
 async def test_lookup_says_what_the_order_for_a_site_lacks(grid: Grid) -> None:
     result = await run("lookup", "/a", "--client-site", "Y", "--rli", grid.rli)
-    assert result.stderr == "reploc: copies are ordered by name: no distance is configured from Y to X\n"
+    assert result.stderr == "reploc: copies are ordered by round trip: no distance is configured from Y to X\n"
     assert result.exit_code == 0
     assert (await run("lookup", "/a", "--client-site", "X", "--rli", grid.rli)).stderr == ""
 

@@ -160,6 +160,8 @@ async def test_copies_are_ordered_for_the_site_of_the_client(three: str) -> None
     assert [copy["site"] for copy in said["replicas"]] == ["B", "C", "A"]
     _, many = await ask(three + "/v1/replicas", body={"lfns": ["/a"], "client_site": "X"})
     assert (many["replicas"]["/a"], many["ordering"]) == (said["replicas"], said["ordering"])
+    _, said = await ask(three + "/v1/replicas?lfn=/a&client_site=Z")
+    assert said["ordering"] == {"by": "round_trip", "reason": "no distance is configured from Z to A, B, C"}
     status, problem = await ask(three + "/v1/replicas?lfn=/a&client_site=no/site")
     assert (status, problem["code"]) == (400, "query-invalid")
     async with RliNodeClient(three) as client, RliClient([three]) as index:
