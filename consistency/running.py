@@ -11,7 +11,7 @@ import polars as pl
 from msgspec.structs import replace
 
 from consistency.actions import Actions
-from consistency.carriers import Carriers
+from consistency.carriers import Carriers, OpenBlocks
 from consistency.catalog import Paths
 from consistency.check import Check, Outcome
 from consistency.doors import Opened, listers, opened
@@ -110,11 +110,14 @@ async def checked(opening: Opening, progress: Progress) -> Report:
 
 
 async def _busy(opening: Opening, paths: Paths) -> list[bytes]:
-    """The paths that file operations are working on."""
-    if opening.carriers is None:
-        return []
-    found = [paths.expected(lfn) async for lfn in opening.carriers.under_way(opening.site.name)]
-    return [path for path in found if path is not None]
+    """The paths that file operations are working on, and those of blocks that are still being filled."""
+    lfns: list[str] = []
+    if opening.carriers is not None:
+        lfns += [lfn async for lfn in opening.carriers.under_way(opening.site.name)]
+    if opening.settings.placement:
+        async with OpenBlocks(opening.settings.placement) as blocks:
+            lfns += [lfn async for lfn in blocks.lfns(time.time() - opening.settings.open_grace_s)]
+    return [path for lfn in lfns if (path := paths.expected(lfn)) is not None]
 
 
 async def _acted(opening: Opening, outcome: Outcome) -> Report:

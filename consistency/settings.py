@@ -57,6 +57,12 @@ class ConsistencySettings(Settings, frozen=True):
     fileops: Annotated[
         str, Meta(description="File operations that are asked for new copies, http://HOST:PORT; empty: none.")
     ] = ""
+    placement: Annotated[
+        str, Meta(description="Placement, which knows what datasets are open, http://HOST:PORT; empty: none.")
+    ] = ""
+    open_grace_s: Annotated[
+        float, Meta(description="Files of open datasets updated more recently than this are not judged.", ge=0)
+    ] = 604_800.0
     index: Annotated[
         list[str], Meta(description="Index nodes that know other copies, http://HOST:PORT each.", max_length=1_000)
     ] = []
@@ -83,7 +89,7 @@ class ConsistencySettings(Settings, frozen=True):
             by_name(self.sites)
         except ConfigInvalid as wrong:
             raise ValueError(wrong.detail) from wrong
-        for url in (*self.index, *([self.fileops] if self.fileops else [])):
+        for url in (*self.index, *filter(None, (self.fileops, self.placement))):
             require_url(url)
         for what, paths in (("roots", self.roots), ("excluded", self.excluded)):
             if strange := next((path for path in paths if not path.startswith("/")), None):
