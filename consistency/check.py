@@ -24,6 +24,7 @@ from consistency.checkpoint import Begun, Checkpoint
 from consistency.compare import CHANGES, FINDINGS, NO_CHANGES, Rules, compared
 from consistency.gather import EmptyDirectory, Gathered
 from consistency.history import History
+from consistency.holder import me
 from consistency.intervals import Intervals
 from consistency.limits import BOUNDED, Bounded, breaches, unbelievable
 from consistency.listers.lister import Lister
@@ -130,7 +131,7 @@ class Check:
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
         """Keeps other runs from the site, and says again and again that this one is alive."""
-        holder = f"{id(self):x}-{self._clock():.6f}"
+        holder = me()
         self._history.lock(self._site.name, holder, self._clock())
 
         async def alive() -> None:

@@ -24,8 +24,9 @@ import msgspec
 
 from reploc.errors import StoreDamaged, StoreError
 
-#: Seconds between two syncs: a crash of the machine costs as much listing.
+#: Seconds, and directories, between two syncs at most: a crash of the machine costs as much listing.
 SYNC_S = 2.0
+SYNC_DIRECTORIES = 2_000
 #: Bytes of one frame, at most: a directory of a few million names.
 FRAME_BYTES_MAX = 1 << 30
 
@@ -69,6 +70,7 @@ class Checkpoint:
         self.path = path
         self.begun = begun
         self._synced_at = time.monotonic()
+        self._unsynced = 0
         try:
             end = self._resumed()
             self._file = path.open("r+b" if end else "w+b", buffering=1 << 20)
@@ -89,7 +91,8 @@ class Checkpoint:
     def seen(self, directory: Seen) -> None:
         """Takes note of a directory. Raises StoreError: the disk does not take it."""
         self._append(directory)
-        if time.monotonic() - self._synced_at > SYNC_S:
+        self._unsynced += 1
+        if self._unsynced >= SYNC_DIRECTORIES or time.monotonic() - self._synced_at > SYNC_S:
             self._sync()
 
     def replay(self) -> Iterator[Seen]:
@@ -121,6 +124,7 @@ class Checkpoint:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._synced_at = time.monotonic()
+        self._unsynced = 0
 
 
 def read(path: Path) -> Iterator[Seen]:

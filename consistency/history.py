@@ -36,6 +36,7 @@ from sqlalchemy import (
     update,
 )
 
+from consistency.holder import is_gone
 from consistency.limits import BOUNDED, WEEK_S, Bounded
 from consistency.report import Report
 from consistency.verdict import VERDICTS
@@ -47,7 +48,7 @@ metadata = MetaData()
 _Id = BigInteger().with_variant(Integer, "sqlite")
 #: Rows of one insertion.
 INSERT_ROWS = 10_000
-#: Seconds after which a run that was not heard of has ended without a word.
+#: Seconds after which a run on another machine that was not heard of has ended without a word.
 LOCK_S = 120.0
 
 runs = Table(
@@ -270,7 +271,7 @@ class History:
             row = connection.execute(select(locks.c.holder, locks.c.heard_at).where(locks.c.site == site)).first()
             if row is None:
                 connection.execute(insert(locks).values(site=site, holder=holder, heard_at=now))
-            elif row.holder == holder or now - row.heard_at > LOCK_S:
+            elif row.holder == holder or now - row.heard_at > LOCK_S or is_gone(row.holder):
                 connection.execute(update(locks).where(locks.c.site == site).values(holder=holder, heard_at=now))
             else:
                 raise SiteBusy(f"{site} is being checked by {row.holder}")
