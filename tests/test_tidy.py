@@ -68,3 +68,9 @@ def test_nothing_is_left_for_later(path: Path) -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=ids)
 def test_no_text_is_executed_and_no_shell_is_started(path: Path) -> None:
     assert not re.search(r"\beval\(|\bexec\(|shell=True|os\.system\(", path.read_text(encoding="utf-8"))
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """They are imported by their names alone."""
+    found = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted({name for name in found if found.count(name) > 1}) == []

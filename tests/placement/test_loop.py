@@ -83,11 +83,12 @@ async def test_what_catalogs_hold_is_in_the_inventory_from_the_index_alone(tmp_p
         await fill(held, "T2", "/a#1")
         async with placed(held, tmp_path) as (_, client):
             await until(lambda: replicas(client, "/a"), lambda seen: seen == WHOLE, "the inventory has it")
-            status = await client.inventory()
-            assert [(site.name, site.complete, site.bytes) for site in status.sites] == [
-                ("T1", True, 5 * SIZE),
-                ("T2", True, 3 * SIZE),
-            ]
+            all_of_it = [("T1", True, 5 * SIZE), ("T2", True, 3 * SIZE)]
+            await until(
+                client.inventory,
+                lambda seen: [(site.name, site.complete, site.bytes) for site in seen.sites] == all_of_it,
+                "the news of both sites is complete",
+            )
             # A file that goes, and a block that comes, are heard of.
             await put(held, "T2", "/b")
             async with LrcClient(held.sites["T1"].url) as catalog:
