@@ -11,7 +11,7 @@ from reploc.cli import cli
 from reploc.client.resolve import Lookup
 from reploc.demo import files, listing
 from reploc.demo.grid import SITES
-from reploc.demo.truth import Expected, judged, listed, opened
+from reploc.demo.truth import Expected, Verdict, judged, listed, opened
 from reploc.errors import ConfigInvalid
 from reploc.wire import SiteReplica
 
@@ -59,6 +59,12 @@ def test_a_site_that_is_down_must_be_named(copy: str) -> None:
     truth, down = Expected(3, "adler32:024d0127", {"s": copy, "t": copy}), frozenset(["t"])
     assert "t is down, and the answer does not say so" in said(truth, found(at("s", copy)), down)
     assert said(truth, found(at("s", copy), incomplete=True, missing=("t",)), down) == ""
+
+
+def test_a_claim_that_does_not_hold_is_counted_as_wrong() -> None:
+    verdict = Verdict()
+    assert (verdict.claim(True, "one is one"), verdict.claim(False, "one is two")) == (True, False)
+    assert (verdict.right, verdict.wrong) == (1, ["it does not hold that one is two"])
 
 
 def test_copies_are_dealt_to_one_two_and_three_sites() -> None:
@@ -111,7 +117,7 @@ EXAMPLES = {"rls1": 500, "rls2": 1000, "rls3": 500, "rls4": 1000}
 def test_each_example_system_is_started_by_one_command(tmp_path: Path, name: str) -> None:
     config = Path(__file__).parents[1] / "configs" / f"{name}.toml"
     told = played(tmp_path, "--config", str(config))
-    assert f"{EXAMPLES[name]:,} of {EXAMPLES[name]:,} lookups were right" in told
+    assert f"{EXAMPLES[name]:,} of {EXAMPLES[name]:,} lookups and checks were right" in told
 
 
 def test_an_index_without_nodes_is_not_shown(tmp_path: Path) -> None:
@@ -138,5 +144,5 @@ def played(tmp_path: Path, *options: str) -> str:
 @pytest.mark.parametrize("options", [[], ["--tls"]], ids=["plain", "tls"])
 def test_the_story_is_told_to_its_end_and_every_lookup_is_right(tmp_path: Path, options: list[str]) -> None:
     told = played(tmp_path, *options)
-    assert "3,007 of 3,007 lookups were right" in told
+    assert "3,303 of 3,303 lookups and checks were right" in told
     assert listed("", Expected(None, None, {})) == ""

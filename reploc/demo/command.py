@@ -16,18 +16,20 @@ import click
 from reploc import config
 from reploc.client.concurrency import side_by_side
 from reploc.commands.terminal import Exit, say
-from reploc.demo import files, listing
+from reploc.demo import datasets, files, listing
+from reploc.demo.consistency import Consistency
 from reploc.demo.example import Shown
 from reploc.demo.grid import INDEX, SITES, Example, Grid
+from reploc.demo.placement import Placement
 from reploc.demo.processes import finished
-from reploc.demo.story import Story, heading
+from reploc.demo.story import FIRST_CHAPTER_ACT, Story, heading, played
 from reploc.demo.truth import Expected, Opened, listed, opened
 from reploc.wire import MappingItem
 
 EXIT_STATUSES = """\b
 Exit status:
-  0  every lookup was right
-  1  a lookup was wrong
+  0  every lookup and every check was right
+  1  a lookup or a check was wrong
   2  the command line or the list of files is wrong
   4  a daemon did not start, or the grid did not come to rest
 """
@@ -71,7 +73,7 @@ def demo(keep: bool, data: Path | None, directory: Path | None, described: Path 
             story = asyncio.run(_told(grid, data, in_full=described is None))
             right, wrong = story.verdict.right, len(story.verdict.wrong)
             say("")
-            say(f"{right:,} of {right + wrong:,} lookups were right, in {time.monotonic() - began:.0f} s.")
+            say(f"{right:,} of {right + wrong:,} lookups and checks were right, in {time.monotonic() - began:.0f} s.")
             if keep:
                 _kept(grid, story)
         finally:
@@ -114,7 +116,16 @@ async def _told(grid: Grid, data: Path | None, *, in_full: bool) -> Story | Show
     story = Story(grid, truth, look)
     await _settled(grid)
     await story.told()
+    await _beside(story)
     return story
+
+
+async def _beside(story: Story) -> None:
+    """The chapters of the services beside the grid, on datasets of their own; one verdict is for all."""
+    held = datasets.made()
+    chapters = Story(story.grid, {}, opened, story.verdict)
+    acts = [*Placement(chapters, held).acts, *Consistency(chapters, held).acts]
+    await played(acts, FIRST_CHAPTER_ACT)
 
 
 async def _registered(grid: Grid, data: Path | None) -> tuple[dict[str, Expected], Opened]:
@@ -148,7 +159,7 @@ async def _scanned(grid: Grid) -> dict[str, Expected]:
                 files.LFN_PREFIX,
                 *blocks,
             ],
-            grid.safety.variables if grid.safety is not None else None,
+            grid.variables,
         )
         async with grid.lrc(site) as catalog:
             status = await catalog.status()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from reploc.members import IndexSettings, Node
 
 SITES = ("site-a", "site-b", "site-c")
 NODES = ("rli-1", "rli-2", "rli-3", "rli-4")
+#: The services beside the grid, which later chapters start.
+SERVICES = ("placement", "fileops")
 #: Seconds that the grid may take to come to rest after each act.
 REST_S = 60.0
 
@@ -48,35 +51,45 @@ class Grid:
         """
         self.directory = directory
         self.nodes = tuple(node.name for node in index.nodes)
-        self.safety = Safety(directory, SITES, self.nodes) if tls else None
+        self.safety = Safety(directory, SITES, self.nodes, SERVICES) if tls else None
         if self.safety is not None:
             self.safety.show()
         scheme = "https" if tls else "http"
-        ports = {name: free_port() for name in (*SITES, *self.nodes)}
+        ports = {name: free_port() for name in (*SITES, *self.nodes, *SERVICES)}
         self.urls = {name: f"{scheme}://{HOST}:{port}" for name, port in ports.items()}
         self.storage = {site: directory / site / "storage" for site in SITES}
         here = [Node(name=name, url=self.urls[name]) for name in self.nodes]
         full_s = _FULL_S if index.mode == "full" else _FULL_BESIDE_S
         self.settings = replace(index, nodes=here, full_interval_s=full_s, **_PACE)
-        told = _toml(self.settings)
-        self.processes = {name: self._process(name, told) for name in (*SITES, *self.nodes)}
+        self.described = _toml(self.settings)
+        self.processes = {name: self._process(name) for name in (*SITES, *self.nodes)}
 
-    def _process(self, name: str, index: str) -> Process:
+    def _process(self, name: str) -> Process:
+        kind, own = ("lrc", f'site = "{name}"') if name in SITES else ("rli", f'node = "{name}"')
+        store = f'\nstore = "{self.directory / name / "catalog"}"' if name in SITES else ""
+        return self._daemon(name, kind, f"{own}{store}\n{self.described}")
+
+    def _daemon(self, name: str, kind: str, own: str) -> Process:
+        """A daemon with its directory, its settings file and, where there is safety, its certificate."""
         home = self.directory / name
         home.mkdir(parents=True)
-        kind, own = (
-            ("lrc", f'site = "{name}"\nstore = "{home / "catalog"}"')
-            if name in SITES
-            else (
-                "rli",
-                f'node = "{name}"',
-            )
-        )
         settings = home / f"{kind}.toml"
         listen = self.urls[name].partition("://")[2]
         safety = self.safety.settings(name) if self.safety is not None else ""
-        settings.write_text(f'listen = "{listen}"\n{own}\n{index}{safety}')
+        settings.write_text(f'listen = "{listen}"\n{own}{safety}')
         return Process(name, [kind, "serve", "--config", str(settings)], self.urls[name], home / "log")
+
+    async def add(self, service: str, own: str) -> None:
+        """Starts a service beside the grid, with settings of its own, and returns when it answers."""
+        process = self._daemon(service, service, own)
+        self.processes[service] = process
+        process.start()
+        await process.answering()
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """What commands need in their environment to be let in."""
+        return self.safety.variables if self.safety is not None else {}
 
     async def start(self) -> None:
         """Starts every daemon, and returns when all answer."""

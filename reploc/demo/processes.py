@@ -34,18 +34,28 @@ def free_port() -> int:
         return port
 
 
-async def finished(command: list[str], variables: Mapping[str, str] | None = None) -> None:
-    """Runs a `reploc` command to its end, with more variables. Raises Internal with what it said when it fails."""
+async def finished(command: list[str], variables: Mapping[str, str] | None = None) -> str:
+    """Runs a `reploc` command to its end, with more variables, and gives what it printed.
+
+    Raises Internal with what it said when it fails.
+    """
+    status, printed, said = await ended(command, variables)
+    if status:
+        raise Internal(f"reploc {' '.join(command[:2])} ended with status {status}: {said[-300:]}")
+    return printed
+
+
+async def ended(command: list[str], variables: Mapping[str, str] | None = None) -> tuple[int, str, str]:
+    """Runs a `reploc` command to its end, however that is: its exit status, what it printed, and what it said."""
     running = await asyncio.create_subprocess_exec(
         *INTERPRETER,
         *command,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, **(variables or {})},
     )
-    _, said = await running.communicate()
-    if running.returncode:
-        raise Internal(f"reploc {' '.join(command[:2])} ended with status {running.returncode}: {said.decode()[-300:]}")
+    printed, said = await running.communicate()
+    return running.returncode or 0, printed.decode(), said.decode()
 
 
 @dataclass

@@ -15,8 +15,8 @@ HOST = "127.0.0.1"
 PERSON = "demo"
 AUTHORITY = "demo authority"
 
-#: Sites tell the index what they hold; index nodes ask each other, and catalogs for their readers; the person whose
-#: demo it is does all the rest.
+#: Sites tell the index what they hold; index nodes ask each other, and catalogs for their readers; file
+#: operations change catalogs and report on orders; the person whose demo it is does all the rest.
 _RULES = f"""
 [[roles]]
 name = "site"
@@ -38,6 +38,14 @@ roles = ["site"]
 subject = "/O=reploc/OU=hosts/*"
 roles = ["node"]
 
+[[roles]]
+name = "carrier"
+grants = [{{ actions = ["monitor", "read-catalog", "write-catalog", "read-index", "operate"] }}]
+
+[[rules]]
+subject = "/O=reploc/OU=hosts/CN=fileops"
+roles = ["carrier"]
+
 [[rules]]
 subject = "/O=reploc/OU=people/CN={PERSON}"
 roles = ["person"]
@@ -47,13 +55,15 @@ roles = ["person"]
 class Safety:
     """The authority of a demo, what it issued, and the rules."""
 
-    def __init__(self, directory: Path, sites: Sequence[str], nodes: Sequence[str]) -> None:
+    def __init__(self, directory: Path, sites: Sequence[str], nodes: Sequence[str], services: Sequence[str]) -> None:
         self._home = directory
         authority = Authority.init(directory / "ca", AUTHORITY)
         for site in sites:
             authority.issue_site(site, [HOST])
         for node in nodes:
             authority.issue_host(node, [HOST], node=node)
+        for service in services:
+            authority.issue_host(service, [HOST])
         authority.issue_person(PERSON)
         (directory / "rules.toml").write_text(_RULES)
 

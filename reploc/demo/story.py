@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeAlias
 
 from reploc.client import RliNodeClient
 from reploc.client.locations import Located
@@ -25,8 +26,14 @@ BATCH = 1_000
 DEADLINE_S = 20.0
 #: The number of the first act here: registering the files comes before.
 FIRST_ACT = 2
+#: The number of the first act that the services beside the grid play.
+FIRST_CHAPTER_ACT = 9
 #: Wrong lookups that are shown in words; all are counted.
 SHOWN_MAX = 5
+
+
+#: A title, and what is done under it.
+Act: TypeAlias = tuple[str, Callable[[], Awaitable[None]]]
 
 
 @dataclass
@@ -40,8 +47,8 @@ class Story:
 
     async def told(self) -> None:
         """All acts after the files are registered."""
-        acts = (
-            ("Every file is looked up, and every copy checked", self._check_all),
+        acts: Sequence[Act] = (
+            ("Every file is looked up, and every copy checked", self.check_all),
             ("A new file", self._new_file),
             ("A deleted file", self._deleted_file),
             ("An index node is killed (SIGKILL)", self._node_killed),
@@ -49,9 +56,11 @@ class Story:
             ("A site is killed (SIGKILL)", self._site_killed),
             ("The site comes back", self._site_back),
         )
-        for number, (title, act) in enumerate(acts, FIRST_ACT):
-            heading(number, title)
-            await act()
+        await played(acts)
+
+    def claim(self, holds: bool, what: str) -> None:
+        """Counts a claim about the grid, and says whether it holds."""
+        say(f"   {'✓' if self.verdict.claim(holds, what) else '✗'} {what}")
 
     # ---- the acts ------------------------------------------------------------------------------------------------
 
@@ -67,7 +76,7 @@ class Story:
         await self._until_located(lfn, lambda located: site in located.said.locations[lfn])
         say(f"   registered at {site} in {_ms(registered)}, durable, at position {answer.position};")
         say(f"   all owners of its slot named {site} after {_ms(time.monotonic() - began)}")
-        await self._check([lfn])
+        await self.check([lfn])
 
     async def _deleted_file(self) -> None:
         lfn = next(lfn for lfn, expected in self.truth.items() if len(expected.pfns) == 1)
@@ -78,7 +87,7 @@ class Story:
         if path := local_path(pfn):
             path.unlink()
         self.truth[lfn] = Expected(None, None, {})
-        await self._check([lfn])
+        await self.check([lfn])
         say(f"   the only copy of {lfn}, at {site}: a lookup said 'nowhere' at once, because it asks the catalog")
         await self._until_located(lfn, lambda located: not located.said.locations[lfn])
         say(f"   all owners of its slot had forgotten it after {_ms(time.monotonic() - began)}")
@@ -86,7 +95,7 @@ class Story:
     async def _node_killed(self) -> None:
         self.grid.processes[NODES[0]].kill()
         say(f"   {NODES[0]} is gone; each of its slots has another owner, and clients find it themselves")
-        await self._check_all()
+        await self.check_all()
 
     async def _node_back(self) -> None:
         process = self.grid.processes[NODES[0]]
@@ -100,20 +109,20 @@ class Story:
             f"   {status.node} is complete for all its {status.slots_owned} slots, from {status.sites_live} sites, "
             f"{_ms(time.monotonic() - began)} after its start; the catalogs filled it"
         )
-        await self._check_all()
+        await self.check_all()
 
     async def _site_killed(self) -> None:
         site = SITES[2]
         self.grid.processes[site].kill()
         began = time.monotonic()
         say(f"   {site} is gone; at first the index still names it, and lookups say that it does not answer")
-        await self._check_all(down=frozenset([site]))
+        await self.check_all(down=frozenset([site]))
         await self._until_expired(site)
         say(
             f"   {shown_age(time.monotonic() - began)} after its death, those lookups included, no node names {site} "
             "any more; it is listed as missing, for 'no news' is not 'no copies'"
         )
-        await self._check_all(down=frozenset([site]))
+        await self.check_all(down=frozenset([site]))
 
     async def _site_back(self) -> None:
         process = self.grid.processes[SITES[2]]
@@ -122,7 +131,7 @@ class Story:
         await process.answering()
         await self.grid.settled()
         say(f"   {SITES[2]} is known to every node again {_ms(time.monotonic() - began)} after its start")
-        await self._check_all()
+        await self.check_all()
 
     # ---- files ---------------------------------------------------------------------------------------------------
 
@@ -134,10 +143,10 @@ class Story:
 
     # ---- lookups -------------------------------------------------------------------------------------------------
 
-    async def _check_all(self, down: frozenset[str] = frozenset()) -> None:
-        await self._check(list(self.truth), down)
+    async def check_all(self, down: frozenset[str] = frozenset()) -> None:
+        await self.check(list(self.truth), down)
 
-    async def _check(self, lfns: Sequence[str], down: frozenset[str] = frozenset()) -> None:
+    async def check(self, lfns: Sequence[str], down: frozenset[str] = frozenset()) -> None:
         """Looks names up through the index and at the catalogs, and judges every answer."""
         verdict, took, copies = Verdict(), 0.0, 0
         async with self.grid.index() as index:
@@ -167,7 +176,7 @@ class Story:
             return settled(Located(said, frozenset([lfn]), {}))
 
         for owner in part.needs[0]:
-            await _until(partial(located, owner), f"{owner} to hear of {lfn}")
+            await until(partial(located, owner), f"{owner} to hear of {lfn}")
 
     async def _until_expired(self, site: str) -> None:
         async def silent(node: str) -> bool:
@@ -176,7 +185,14 @@ class Story:
             return any(member.name == site and member.state == "silent" for member in members.members)
 
         for node in NODES:
-            await _until(partial(silent, node), f"{node} to drop {site}")
+            await until(partial(silent, node), f"{node} to drop {site}")
+
+
+async def played(acts: Sequence[Act], first: int = FIRST_ACT) -> None:
+    """Plays acts one after the other, the first under its number."""
+    for number, (title, act) in enumerate(acts, first):
+        heading(number, title)
+        await act()
 
 
 def heading(number: int, title: str) -> None:
@@ -185,10 +201,11 @@ def heading(number: int, title: str) -> None:
     say(f"{number}. {title}")
 
 
-async def _until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
-    until = time.monotonic() + REST_S
+async def until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Waits until something holds. Raises DeadlineExceeded: it did not within REST_S."""
+    end = time.monotonic() + REST_S
     while not await holds():
-        if time.monotonic() > until:
+        if time.monotonic() > end:
             raise DeadlineExceeded(f"waited {REST_S:g} s in vain for {what}")
         await asyncio.sleep(LOOK_S)
 

@@ -28,7 +28,7 @@ class Expected:
 
 @dataclass
 class Verdict:
-    """How many lookups were right, and what was wrong with the others."""
+    """How many lookups and claims were right, and what was wrong with the others."""
 
     right: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -37,6 +37,14 @@ class Verdict:
         """Takes the count of another verdict as well."""
         self.right += other.right
         self.wrong += other.wrong
+
+    def claim(self, holds: bool, what: str) -> bool:
+        """Counts a claim about the grid, in words, as right or wrong; whether it holds."""
+        if holds:
+            self.right += 1
+        else:
+            self.wrong.append(f"it does not hold that {what}")
+        return holds
 
 
 Opened = Callable[[str, Expected], str]
