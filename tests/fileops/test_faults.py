@@ -39,7 +39,7 @@ async def test_a_corrupted_source_is_passed_over_noted_and_nothing_bad_is_regist
     async with world(tmp_path, two, three, one) as grid:
         await one.hold({"/f": DATA})
         await three.hold({"/f": DATA})
-        one.write("/f", DATA[:-1] + b"!")
+        one.write("/f", DATA[:-1] + bytes([DATA[-1] ^ 1]))
         await grid.start()
         (number,) = await grid.submit(copy("/f", "b", "a", "c"))
         (said,) = await grid.ended([number])
