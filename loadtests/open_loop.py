@@ -82,7 +82,8 @@ class _Loop:
     def __init__(self, dues: Sequence[Due]) -> None:
         self._dues = dues
         ports = {due.port for due in dues}
-        self._free = {port: [_Connection(port) for _ in range(CONNECTIONS)] for port in ports}
+        #: Taken in turn, so that each says something soon: a server closes a connection that says nothing.
+        self._free = {port: deque(_Connection(port) for _ in range(CONNECTIONS)) for port in ports}
         self._waiting: dict[int, deque[int]] = {port: deque() for port in ports}
         self._busy: set[_Connection] = set()
         self._started = time.perf_counter() + _LEAD_S
@@ -111,7 +112,7 @@ class _Loop:
     def _due(self, turn: int) -> None:
         port = self._dues[turn].port
         if self._free[port]:
-            self._send(self._free[port].pop(), turn)
+            self._send(self._free[port].popleft(), turn)
         else:
             self._waiting[port].append(turn)
 
