@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 # Tests that run side by side: most of them wait for a clock, not for a processor.
-JOBS ?= 3
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1

@@ -29,7 +29,7 @@ from rli.settings import RliSettings
 T = TypeVar("T")
 
 #: Seconds that a condition may take to come true: generous, for a machine that does other things too.
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 LOOK_S = 0.03
 
 
