@@ -160,4 +160,4 @@ def nothing(schema: pl.Schema) -> pl.DataFrame:
     return pl.DataFrame(schema=schema)
 
 
-NO_STORAGE, NO_CATALOG, NO_CHANGES = nothing(STORAGE), nothing(CATALOG), nothing(CHANGES)
+NO_STORAGE, NO_CHANGES = nothing(STORAGE), nothing(CHANGES)
