@@ -8,7 +8,7 @@ import polars as pl
 from sqlalchemy import Connection, delete, insert, select
 
 from placement import datasets, definitions, intents, schemas, tables
-from placement.database import INTENT, advance
+from placement.database import DECISIONS, INTENT, advance
 from placement.inventory import Inventory
 from placement.keeper import Keeper
 from placement.messages import GroupItem, PartitionItem, QuotaItem
@@ -90,7 +90,8 @@ def _define_owners(connection: Connection, made: Inventory) -> None:
         connection.execute(insert(tables.dataset_intents), rows)
     if own := _block_owners(connection, made, site, group):
         connection.execute(insert(tables.block_intents), own)
-    advance(connection, INTENT)
+    for name in (INTENT, DECISIONS):
+        advance(connection, name)
 
 
 def _block_owners(

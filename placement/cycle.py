@@ -2,8 +2,8 @@
 
 What decides (detox, dealer) is given here as a `Decider` and stays a pure function of the inventory and the moment.
 A cycle starts only where the news of every READY site is complete and young enough, or leaves out, when told to, those
-whose news is not; and what it decided is written only if nobody else has written meanwhile. However it ends, it is on
-record.
+whose news is not; and what it decided is written only if nobody else has decided anything meanwhile. However it ends,
+it is on record.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from reploc.errors import InventoryMoved, NewsMissing, ReplocError
 
 #: Sites that a refusal names; more are counted.
 NAMED_MAX = 10
+#: How often a cycle decides anew because somebody else has decided something meanwhile, before it gives up.
+ATTEMPTS_MAX = 3
 
 
 @dataclass(frozen=True)
@@ -89,55 +91,80 @@ def left_out(inventory: Inventory, now: float, max_age_s: float, *, partial: boo
 
 
 def run(keeper: Keeper, decider: Decider, max_age_s: float, *, partial: bool = False) -> Outcome:
-    """Runs one cycle. Raises NewsMissing, InventoryMoved and whatever the decider raises; then nothing was ordered."""
-    started = keeper.clock()
-    version, decided = "", Decided()
-    try:
-        inventory, intended = keeper.inventory_with_intent()
-        version = inventory.version
-        absent = left_out(inventory, started, max_age_s, partial=partial)
-        decided = decider.decide(inventory, started, absent)
-        with keeper.writing() as connection:
-            if database.intended(connection) != intended:
-                raise InventoryMoved(f"somebody else has written since inventory {version} was made")
-            number = history.keep(connection, _record(keeper, decider, decided, started, version))
+    """Runs one cycle. Raises NewsMissing, InventoryMoved and whatever the decider raises; then nothing was ordered.
+
+    Where somebody else decided something meanwhile, the cycle decides anew, ATTEMPTS_MAX times in all.
+    """
+    attempts = 0
+    while True:
+        attempts += 1
+        attempt = _Attempt(keeper, decider)
+        try:
+            done = attempt.run(max_age_s, partial=partial)
+        except Exception as wrong:
+            if isinstance(wrong, InventoryMoved) and attempts < ATTEMPTS_MAX:
+                telemetry.event("cycle.anew", kind=decider.kind, attempt=attempts, detail=wrong.detail)
+                continue
+            attempt.record_failure(wrong)
+            raise
+        telemetry.event("cycle.done", kind=decider.kind, cycle=done.number, orders=len(done.written.written))
+        return done
+
+
+class _Attempt:
+    """One decision on the inventory of now, and its writing."""
+
+    def __init__(self, keeper: Keeper, decider: Decider) -> None:
+        self._keeper = keeper
+        self._decider = decider
+        self._started = keeper.clock()
+        self._version = ""
+
+    def run(self, max_age_s: float, *, partial: bool) -> Outcome:
+        inventory, decisions = self._keeper.inventory_with_decisions()
+        self._version = inventory.version
+        absent = left_out(inventory, self._started, max_age_s, partial=partial)
+        decided = self._decider.decide(inventory, self._started, absent)
+        with self._keeper.writing() as connection:
+            if database.decisions(connection) != decisions:
+                raise InventoryMoved(f"somebody else has decided since inventory {inventory.version} was made")
+            number = history.keep(connection, self._record(decided))
             written = orders.write(
                 connection,
                 decided.wishes,
                 decided.handovers,
                 asked_by=f"cycle {number}",
-                now=keeper.clock(),
+                now=self._keeper.clock(),
                 cycle=number,
             )
             history.amend(connection, number, _totals(decided, written, absent))
-    except Exception as wrong:
-        _record_failure(keeper, decider, started, version, wrong)
-        raise
-    telemetry.event("cycle.done", kind=decider.kind, cycle=number, orders=len(written.written))
-    return Outcome(number, decided, written, tuple(sorted(absent)))
+        return Outcome(number, decided, written, tuple(sorted(absent)))
 
+    def record_failure(self, wrong: Exception) -> None:
+        """Keeps on record that a cycle did nothing, and why; where even that fails, the log has it."""
+        kind = self._decider.kind
+        said = wrong.detail if isinstance(wrong, ReplocError) else f"{type(wrong).__name__}: {wrong}"
+        outcome = "refused" if isinstance(wrong, NewsMissing | InventoryMoved) else "failed"
+        telemetry.event(f"cycle.{outcome}", kind=kind, detail=said)
+        try:
+            with self._keeper.writing() as connection:
+                history.keep(connection, self._record(Decided(), outcome, said))
+        except ReplocError as again:
+            telemetry.event("cycle.unrecorded", kind=kind, detail=again.detail)
 
-def _record(
-    keeper: Keeper,
-    decider: Decider,
-    decided: Decided,
-    started: float,
-    version: str,
-    outcome: str = "done",
-    reason: str = "",
-) -> CycleRecord:
-    return CycleRecord(
-        kind=decider.kind,
-        policy=decider.policy,
-        inventory=version,
-        started_s=started,
-        ended_s=keeper.clock(),
-        outcome=outcome,
-        reason=reason,
-        seed=decided.seed,
-        decisions=decided.decisions,
-        totals=decided.totals,
-    )
+    def _record(self, decided: Decided, outcome: str = "done", reason: str = "") -> CycleRecord:
+        return CycleRecord(
+            kind=self._decider.kind,
+            policy=self._decider.policy,
+            inventory=self._version,
+            started_s=self._started,
+            ended_s=self._keeper.clock(),
+            outcome=outcome,
+            reason=reason,
+            seed=decided.seed,
+            decisions=decided.decisions,
+            totals=decided.totals,
+        )
 
 
 def _totals(decided: Decided, written: Written, absent: frozenset[str]) -> dict[str, Any]:
@@ -149,15 +176,3 @@ def _totals(decided: Decided, written: Written, absent: frozenset[str]) -> dict[
         "left_out": sorted(absent),
     }
     return {**decided.totals, **told}
-
-
-def _record_failure(keeper: Keeper, decider: Decider, started: float, version: str, wrong: Exception) -> None:
-    """Keeps on record that a cycle did nothing, and why; where even that fails, the log has it."""
-    said = wrong.detail if isinstance(wrong, ReplocError) else f"{type(wrong).__name__}: {wrong}"
-    outcome = "refused" if isinstance(wrong, NewsMissing | InventoryMoved) else "failed"
-    telemetry.event(f"cycle.{outcome}", kind=decider.kind, detail=said)
-    try:
-        with keeper.writing() as connection:
-            history.keep(connection, _record(keeper, decider, Decided(), started, version, outcome, said))
-    except ReplocError as again:
-        telemetry.event("cycle.unrecorded", kind=decider.kind, detail=again.detail)

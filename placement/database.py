@@ -15,6 +15,9 @@ WRITE_LOCK = 0x706C6163656D
 #: The counters: writes of definitions, of intent (owners and locks), and changes of orders, which number their feed.
 #: And copies of what was observed, which a service takes over where another one heard later.
 DEFINITIONS, INTENT, ORDERS, OBSERVED = "definitions", "intent", "orders", "observed"
+#: What people and cycles decide: orders written or called off, locks, owners, definitions. What carriers report of
+#: orders does not count: it comes all the time, and makes no decision wrong that was right before it.
+DECISIONS = "decisions"
 
 
 class Database:
@@ -51,12 +54,12 @@ def count(connection: Connection, name: str) -> int:
 def counts(connection: Connection) -> dict[str, int]:
     """How far every counter is."""
     held = dict(connection.execute(select(tables.counters.c.name, tables.counters.c.value)).all())
-    return {name: held.get(name, 0) for name in (DEFINITIONS, INTENT, ORDERS, OBSERVED)}
+    return {name: held.get(name, 0) for name in (DEFINITIONS, INTENT, ORDERS, OBSERVED, DECISIONS)}
 
 
-def intended(connection: Connection) -> tuple[int, int]:
-    """How far intent and orders are: where neither has moved, what was decided on them may be written."""
-    return count(connection, INTENT), count(connection, ORDERS)
+def decisions(connection: Connection) -> int:
+    """How many decisions there were: where the count has not moved, what was decided at it may be written."""
+    return count(connection, DECISIONS)
 
 
 def advance(connection: Connection, name: str, by: int = 1) -> int:

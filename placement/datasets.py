@@ -15,7 +15,7 @@ import polars as pl
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from placement import packs, tables
-from placement.database import DEFINITIONS, advance, count
+from placement.database import DECISIONS, DEFINITIONS, advance, count
 from placement.files import Place
 from placement.known import Known
 from placement.schemas import Schema, empty
@@ -86,7 +86,13 @@ def revise(connection: Connection, datasets: pl.DataFrame, blocks: pl.DataFrame,
     revised = _revised(told.join(ids, on="name", how="left"), before_attributes, after, now)
     changed = revised.filter("changed")
     if changed.height:
-        _write(connection, changed, after.filter(pl.col("row").is_in(changed["row"].cast(pl.Int64).implode())))
+        _write(
+            connection,
+            changed.drop("restated"),
+            after.filter(pl.col("row").is_in(changed["row"].cast(pl.Int64).implode())),
+        )
+        if changed["restated"].any():
+            advance(connection, DECISIONS)
     return changed.height
 
 
@@ -138,7 +144,7 @@ def _joined(before: pl.DataFrame, given: pl.DataFrame, *, declared: bool, now: i
 
 
 def _revised(told: pl.DataFrame, before: pl.DataFrame, after: pl.DataFrame, now: int) -> pl.DataFrame:
-    """The attributes of the datasets as they shall be, and which rows are to be written."""
+    """The attributes of the datasets as they shall be, which rows are to be written, and whose status is another."""
     both = told.join(before, on="name", how="left", suffix="_old").sort("row")
     moved = both["row"].is_in(after.filter("changed")["row"].cast(pl.UInt32).unique().implode()) | both["id"].is_null()
     told_at = pl.coalesce("last_update", pl.when(moved).then(now).otherwise(pl.col("last_update_old")))
@@ -151,6 +157,7 @@ def _revised(told: pl.DataFrame, before: pl.DataFrame, after: pl.DataFrame, now:
         "name",
         *(pl.col(f"{name}_new").alias(name) for name in ATTRIBUTES),
         (pl.any_horizontal(*differs) | moved).alias("changed"),
+        (pl.col("id").is_not_null() & pl.col("status_new").ne_missing(pl.col("status_old"))).alias("restated"),
     )
 
 

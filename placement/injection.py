@@ -14,6 +14,7 @@ import polars as pl
 from sqlalchemy import Connection
 
 from placement import datasets, definitions, files, intents
+from placement.database import DECISIONS, advance
 from placement.datasets import BLOCKS_TOLD, DATASETS_TOLD
 from placement.messages import BlockItem, DatasetItem, InjectBody, Injected
 from reploc import names
@@ -46,6 +47,8 @@ def inject(connection: Connection, body: InjectBody, now: int) -> Injected:
     quotas = definitions.put_quotas(connection, body.quotas)
     changed, added = _put_datasets(connection, body.datasets, now)
     owners = intents.put(connection, body.owners)
+    if sites or groups or partitions or quotas or owners:
+        advance(connection, DECISIONS)
     return Injected(sites, groups, partitions, quotas, changed, added, owners)
 
 

@@ -48,6 +48,7 @@ class Keeper:
         self._known: Known = known.nothing()
         self._intents: Intents
         self._orders: list[Order] = []
+        self._ordered = b""
         self._locks: list[Lock] = []
         self._observations: dict[str, Observation] = {}
         self._inventory: Inventory | None = None
@@ -75,11 +76,11 @@ class Keeper:
                 self._inventory = self._inventory.having(version, sites=sites)
             return self._inventory
 
-    def inventory_with_intent(self) -> tuple[Inventory, tuple[int, int]]:
-        """The inventory, and up to which write of intent and of orders it goes (`database.intended`)."""
+    def inventory_with_decisions(self) -> tuple[Inventory, int]:
+        """The inventory, and how many decisions it includes (`database.decisions`)."""
         with self._alone:
             made = self.inventory()
-            return made, (self._counts[database.INTENT], self._counts[database.ORDERS])
+            return made, self._counts[database.DECISIONS]
 
     def definitions(self) -> Definitions:
         """What is defined, but for datasets."""
@@ -110,6 +111,7 @@ class Keeper:
                 self._intents = intents.read(connection, self._known, found.site_ids, found.group_ids)
             if not self._counts or counts[database.ORDERS] != self._counts[database.ORDERS]:
                 self._orders = orders.pending(connection)
+                self._ordered = _ordered(self._orders)
             self._locks = locks.holding(connection, now)
             if not self._counts or counts[database.OBSERVED] != self._counts[database.OBSERVED]:
                 self._catch_up(connection)
@@ -127,12 +129,11 @@ class Keeper:
 
     def _version(self) -> str:
         """What differs wherever contents differ; ages of news are no contents."""
-        told = hashlib.blake2b(digest_size=8)
+        told = hashlib.blake2b(self._ordered, digest_size=8)
         for site, seen in sorted(self._observations.items()):
             told.update(repr((site, seen.versions, seen.complete, len(seen.blocks))).encode())
         told.update(repr([lock.id for lock in self._locks]).encode())
-        counts = "-".join(str(self._counts[name]) for name in (database.DEFINITIONS, database.INTENT, database.ORDERS))
-        return f"{counts}-{told.hexdigest()}"
+        return f"{self._counts[database.DEFINITIONS]}-{self._counts[database.INTENT]}-{told.hexdigest()}"
 
     # ---- writing -------------------------------------------------------------------------------------------------
 
@@ -244,3 +245,11 @@ class Keeper:
             empty = schemas.empty(datasets.DATASETS_TOLD)
             datasets.revise(connection, empty, blocks, declared=False, now=int(self.clock()))
         self._refresh()
+
+
+def _ordered(pending: list[Order]) -> bytes:
+    """A digest of what an inventory has of orders: not how far they are, so that a report of that changes nothing."""
+    told = hashlib.blake2b(digest_size=16)
+    for order in pending:
+        told.update(repr((order.id, order.state in orders.OPEN, order.blocks)).encode())
+    return told.digest()

@@ -13,7 +13,7 @@ import polars as pl
 from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
 
 from placement import tables
-from placement.database import INTENT, advance
+from placement.database import DECISIONS, INTENT, advance
 from placement.inventory import UNKNOWN, Array, Inventory
 from placement.messages import Lock, LockItem, Locks, LocksQuery
 from placement.policy.texts import glob_matching
@@ -33,7 +33,7 @@ def place(connection: Connection, items: Sequence[LockItem], placed_by: str, now
         result = connection.execute(insert(tables.locks).values(**told, placed_by=placed_by, placed_s=now))
         (number,) = result.inserted_primary_key or (0,)
         numbers.append(int(number))
-    advance(connection, INTENT)
+    _moved(connection)
     return numbers
 
 
@@ -47,8 +47,13 @@ def release(connection: Connection, ids: Sequence[int], released_by: str, now: f
     if held:
         values = {"released_s": now, "released_by": released_by}
         connection.execute(update(table).where(table.c.id.in_(held)).values(values))
-        advance(connection, INTENT)
+        _moved(connection)
     return held
+
+
+def _moved(connection: Connection) -> None:
+    for name in (INTENT, DECISIONS):
+        advance(connection, name)
 
 
 def holding(connection: Connection, now: float) -> list[Lock]:

@@ -20,7 +20,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, insert, or_, select, update
 
 from placement import datasets, intents, tables
-from placement.database import ORDERS, advance, count
+from placement.database import DECISIONS, ORDERS, advance, count
 from placement.intents import Owner
 from placement.messages import OrderHistoryQuery, Written
 from reploc.errors import DefinitionUnknown, InventoryInvalid, OrderEnded
@@ -86,7 +86,10 @@ def write(
         writing.wish(wish)
     for handover in handovers:
         writing.handed_over += hand_over(connection, handover)
-    return Written(writing.flush(), sorted(writing.joined), sorted(writing.cancelled), writing.handed_over)
+    written = writing.flush()
+    if written or writing.cancelled or writing.handed_over:
+        advance(connection, DECISIONS)
+    return Written(written, sorted(writing.joined), sorted(writing.cancelled), writing.handed_over)
 
 
 class _Writing:
@@ -274,6 +277,8 @@ def cancel(connection: Connection, ids: Sequence[int], reason: str, now: float) 
         if state in OPEN:
             _cancel(connection, number, state, reason, {"created_s": now})
             cancelled.append(number)
+    if cancelled:
+        advance(connection, DECISIONS)
     return cancelled
 
 

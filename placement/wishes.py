@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec.structs import replace
 
-from placement import database, orders
+from placement import orders
 from placement.inventory import UNKNOWN, Array, Inventory
 from placement.keeper import Keeper
 from placement.messages import WishBody, WishItem, Written
 from placement.orders import Wish
 from reploc import names
-from reploc.errors import DefinitionUnknown, InventoryInvalid, InventoryMoved
+from reploc.errors import DefinitionUnknown, InventoryInvalid
 from reploc.orders import BlockOrder
 
 _NOTHING = {"copy": "all of it is there already", "delete": "nothing of it is there"}
@@ -30,15 +30,16 @@ def wished(inventory: Inventory, items: Sequence[WishItem], now: float, max_age_
 
 
 def ordered(keeper: Keeper, body: WishBody, max_age_s: float) -> Written:
-    """Writes what is asked for. Raises what `wished` does, and InventoryMoved."""
-    inventory, intended = keeper.inventory_with_intent()
-    wanted = wished(inventory, body.orders, keeper.clock(), max_age_s)
+    """Writes what is asked for. Raises what `wished` does.
+
+    What a person asks for does not depend on an inventory that they have seen; so it is judged by the one of the moment
+    of the write, in which nobody else can write. Most of the work of making that one is done before.
+    """
+    keeper.inventory()
     with keeper.writing() as connection:
-        if database.intended(connection) != intended:
-            raise InventoryMoved("somebody else has written meanwhile", hint="ask again")
-        by = body.asked_by or "a person"
         now = keeper.clock()
-        return orders.write(connection, wanted, asked_by=by, now=now)
+        wanted = wished(keeper.inventory(), body.orders, now, max_age_s)
+        return orders.write(connection, wanted, asked_by=body.asked_by or "a person", now=now)
 
 
 def survivors(inventory: Inventory, now: float, max_age_s: float) -> Array:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
 from stores import BYTES, FILES, Told, telling, wish
 
-from placement import cycle, history, orders
+from placement import cycle, history, locks, orders, wishes
 from placement.cycle import Decided
 from placement.inventory import Inventory
-from placement.messages import Cycle, CyclesQuery, InjectBody, SiteItem
+from placement.messages import (
+    BlockItem,
+    Cycle,
+    CyclesQuery,
+    DatasetItem,
+    GroupItem,
+    InjectBody,
+    LockItem,
+    OwnerItem,
+    SiteItem,
+    WishBody,
+    WishItem,
+)
 from placement.orders import Handover
 from reploc.errors import DefinitionUnknown, InventoryMoved, NewsMissing
 from reploc.orders import OrderReport
@@ -30,9 +44,11 @@ class Decider:
     kind: str = "test"
     policy: str = "do as told"
     left_out: frozenset[str] | None = None
+    asked: int = 0
 
     def decide(self, inventory: Inventory, now: float, left_out: frozenset[str]) -> Decided:
         self.left_out = left_out
+        self.asked += 1
         self.meanwhile()
         return self.decided
 
@@ -110,14 +126,91 @@ def test_a_site_of_which_nothing_was_heard_stops_a_cycle_unless_it_is_not_ready(
     assert cycle.run(told.keeper, Decider(), MAX_AGE_S).left_out == ()
 
 
-def test_nothing_is_ordered_on_an_inventory_that_others_have_changed(told: Told) -> None:
-    decided = Decided((wish("copy", "T2", "1"),))
+def test_where_others_have_decided_meanwhile_a_cycle_decides_anew(told: Told) -> None:
+    """The second time the other's order is there already, so that nobody has decided anything meanwhile."""
     with telling(told.url) as other:
-        decider = Decider(decided, meanwhile=lambda: other.write(wish("copy", "T3", "1")))
-        with pytest.raises(InventoryMoved, match="somebody else has written"):
-            cycle.run(told.keeper, decider, MAX_AGE_S)
-    assert ordered(told) == 1
+        decider = Decider(Decided((wish("copy", "T2", "1"),)), meanwhile=lambda: other.write(wish("copy", "T3", "1")))
+        done = cycle.run(told.keeper, decider, MAX_AGE_S)
+    assert decider.asked == 2
+    assert (len(done.written.written), ordered(told)) == (1, 2)
+    assert [kept.outcome for kept in cycles(told)] == ["done"]
+
+
+def test_a_cycle_gives_up_where_others_go_on_deciding(told: Told) -> None:
+    lock = LockItem("/a")
+
+    def place() -> None:
+        with told.keeper.writing() as connection:
+            locks.place(connection, [lock], "somebody", told.clock())
+
+    decider = Decider(Decided((wish("copy", "T2", "1"),)), meanwhile=place)
+    with pytest.raises(InventoryMoved, match="somebody else has decided"):
+        cycle.run(told.keeper, decider, MAX_AGE_S)
+    assert (decider.asked, ordered(told)) == (cycle.ATTEMPTS_MAX, 0)
     assert [kept.outcome for kept in cycles(told)] == ["refused"]
+
+
+def test_what_carriers_report_meanwhile_holds_no_cycle_up(told: Told) -> None:
+    (copy,) = told.write(wish("copy", "T2", "2", sources=("T1",))).written
+    told.hear("T3", 2, b1=WHOLE)
+    (deletion,) = told.write(wish("delete", "T3", "1", witness="T1")).written
+    told.own("/a", "T3", "physics")
+    version = told.keeper.inventory().version
+
+    def report() -> None:
+        told.report(OrderReport(copy, "active", files_done=1), OrderReport(deletion, "done", position=3))
+
+    decider = Decider(Decided((wish("copy", "T2", "1"),)), meanwhile=report)
+    told.report(OrderReport(copy, "active"))
+    assert told.keeper.inventory().version == version
+    done = cycle.run(told.keeper, decider, MAX_AGE_S)
+    assert (decider.asked, len(done.written.written)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        InjectBody(groups=[GroupItem(name="analysis")]),
+        InjectBody(owners=[OwnerItem("/a", "T1", "physics")]),
+        InjectBody(datasets=[DatasetItem(name="/a", status="invalid")]),
+    ],
+)
+def test_definitions_by_people_are_decisions_and_what_was_seen_is_none(told: Told, body: InjectBody) -> None:
+    before = told.keeper.inventory_with_decisions()[1]
+    told.hear_of("T1", 2, {"/new#1": WHOLE, "/a#1": (FILES + 1, BYTES + 1)})
+    told.inject(InjectBody(datasets=[DatasetItem(name="/b", blocks=[BlockItem(name="1", size=1, num_files=1)])]))
+    assert told.keeper.inventory_with_decisions()[1] == before
+    told.inject(body)
+    after = told.keeper.inventory_with_decisions()[1]
+    assert after > before
+    told.inject(body)
+    assert told.keeper.inventory_with_decisions()[1] == after
+
+
+def test_what_people_ask_for_is_written_while_carriers_report(told: Told) -> None:
+    """Reports come all the time, from another process; nobody who asks for a copy has to ask again for that."""
+    (copy,) = told.write(wish("copy", "T2", "2", sources=("T1",))).written
+    done = threading.Event()
+    asked = 0
+    with telling(told.url) as other, ThreadPoolExecutor(1) as pool:
+
+        def report() -> int:
+            reported = 0
+            while not done.is_set():
+                reported += 1
+                other.report(OrderReport(copy, "active", files_done=reported, files=1 << 30))
+            return reported
+
+        reporting = pool.submit(report)
+        try:
+            for turn in range(20):
+                what = WishItem("copy", "/a#1", "T2" if turn % 2 else "T3")
+                asked += len(wishes.ordered(told.keeper, WishBody([what]), MAX_AGE_S).written)
+                told.cancel(copy + asked)
+        finally:
+            done.set()
+        assert reporting.result() > 20
+    assert asked == 20
 
 
 def test_a_decision_that_fails_orders_nothing_and_is_on_record(told: Told) -> None:
