@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,9 +11,8 @@ import click
 import polars as pl
 from msgspec import Struct
 
-from placement import cycle, parquet
+from placement import cycle, workbench
 from placement.attributes.producer import Asked, collected, configured
-from placement.database import Database
 from placement.detox import explanation, ordering, planning, plots, simulation
 from placement.detox import plan as plans
 from placement.detox.explanation import Explanation
@@ -23,12 +21,20 @@ from placement.detox.plan import Plan, PlanHeader
 from placement.detox.planning import Run
 from placement.detox.simulation import Course, Step
 from placement.inventory import Inventory
-from placement.keeper import Keeper
-from placement.policy import dates, parser
+from placement.policy import parser
 from placement.policy.bits import Column
 from placement.policy.values import ValueUnfit, value_of
 from placement.policy.variables import VARIABLES
 from placement.settings import PlacementSettings
+from placement.workbench import (
+    FILE,
+    at_option,
+    database_option,
+    inventory_option,
+    partial_option,
+    plot_option,
+    settings_option,
+)
 from reploc import config
 from reploc.commands import terminal
 from reploc.commands.options import CommandGroup, json_option
@@ -36,7 +42,6 @@ from reploc.commands.terminal import shown_bytes
 from reploc.errors import ConfigInvalid
 
 F = TypeVar("F", bound=Callable[..., Any])
-_FILE = click.Path(path_type=Path, dir_okay=False)
 
 STATUSES = """\b
 Exit status:
@@ -50,49 +55,19 @@ Exit status:
 # ---- options ---------------------------------------------------------------------------------------------------------
 
 
-_settings_option: Callable[[F], F] = click.option(
-    "--config", "path", type=_FILE, metavar="FILE", help="The service's settings, with [detox] and [attributes.…]."
-)
-_database_option: Callable[[F], F] = click.option(
-    "--database", "url", metavar="URL", help="The service's database, instead of the file's."
-)
-_inventory_option: Callable[[F], F] = click.option(
-    "--inventory",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="An exported inventory (Parquet) instead of the database.",
-)
-
-
-@contextmanager
-def _keeper(settings: PlacementSettings) -> Iterator[Keeper]:
-    """The inventory's keeper, over the database."""
-    store = Database(settings.database)
-    try:
-        yield Keeper(store)
-    finally:
-        store.close()
-
-
 def _run_options(function: F) -> F:
     for option in (
-        click.option("--policy", "policy", required=True, type=_FILE, metavar="FILE", help="The policy to go by."),
-        _settings_option,
-        _database_option,
-        click.option("--at", "at", metavar="TIME", help="The run's clock instead of now, such as '2026-01-31 12:00'."),
-        click.option("--partial", is_flag=True, help="Leave READY sites without fresh news out instead of stopping."),
+        click.option("--policy", "policy", required=True, type=FILE, metavar="FILE", help="The policy to go by."),
+        settings_option,
+        database_option,
+        at_option,
+        partial_option,
         click.option(
             "--yes-really", is_flag=True, help="A site may lose more in a cycle than max_fraction_of_site allows."
         ),
     ):
         function = option(function)
     return function
-
-
-_plot_option: Callable[[F], F] = click.option(
-    "--plot", "plot", type=_FILE, metavar="FILE", help="Draw a picture: .html, .svg or .png."
-)
 
 
 class _Prepared:
@@ -114,16 +89,9 @@ class _Prepared:
         needed = self.policy.variables() | {VARIABLES["blockreplica.is_locked"]}
         return collected(needed, self._producers, Asked(inventory, now_s))
 
-    def inventory(self, folder: Path | None) -> Inventory:
-        """The inventory as the database has it, or as it was when it was exported into a folder."""
-        if folder is not None:
-            return parquet.read(folder)
-        with _keeper(self.settings) as keeper:
-            return keeper.inventory()
-
     def run(self, inventory: Inventory) -> Run:
         """The run on an inventory, at the clock. Raises NewsMissing."""
-        now_s = _clock(self._at)
+        now_s = workbench.clock(self._at)
         absent = cycle.left_out(inventory, now_s, self.settings.max_observation_age, partial=self.partial)
         return self.run_at(inventory, now_s, absent)
 
@@ -132,16 +100,6 @@ class _Prepared:
         attributes = self.attributes(inventory, now_s)
         detox = self.settings.detox
         return Run(self.policy, self.text, self._file, detox, now_s, attributes, absent, self._yes_really)
-
-
-def _clock(at: str | None) -> float:
-    now = time.time()
-    if at is None:
-        return now
-    try:
-        return dates.moment(at).at(now)
-    except dates.DateInvalid as wrong:
-        raise ConfigInvalid(f"--at: {wrong}; expected {dates.FORMS}") from wrong
 
 
 @click.group("detox", cls=CommandGroup)
@@ -154,9 +112,9 @@ def detox() -> None:
 
 @detox.command("plan", epilog=STATUSES)
 @_run_options
-@_inventory_option
-@click.option("-o", "out", type=_FILE, metavar="PLAN", help="Write the plan to a file, for apply, diff and explain.")
-@_plot_option
+@inventory_option
+@click.option("-o", "out", type=FILE, metavar="PLAN", help="Write the plan to a file, for apply, diff and explain.")
+@plot_option
 @json_option
 def plan_command(
     policy: Path,
@@ -172,15 +130,15 @@ def plan_command(
 ) -> None:
     """Decides what would go, and changes nothing."""
     prepared = _Prepared(policy, path, url, at, partial=partial, yes_really=yes_really)
-    inventory = prepared.inventory(folder)
+    inventory = workbench.inventory(prepared.settings, folder)
     made = planning.make(inventory, prepared.run(inventory))
     _show(made, out, plot, as_json=as_json)
 
 
 @detox.command("run", epilog=STATUSES)
 @_run_options
-@click.option("-o", "out", type=_FILE, metavar="PLAN", help="Write the plan to a file too.")
-@_plot_option
+@click.option("-o", "out", type=FILE, metavar="PLAN", help="Write the plan to a file too.")
+@plot_option
 @json_option
 def run_command(
     policy: Path,
@@ -198,7 +156,7 @@ def run_command(
         raise ConfigInvalid("--at is for plans that change nothing; orders are written now")
     prepared = _Prepared(policy, path, url, at, partial=partial, yes_really=yes_really)
     decider = ordering.Detox(prepared.text, prepared.run_at)
-    with _keeper(prepared.settings) as keeper:
+    with workbench.keeper(prepared.settings) as keeper:
         try:
             done = cycle.run(keeper, decider, prepared.settings.max_observation_age, partial=partial)
         finally:
@@ -209,9 +167,9 @@ def run_command(
 
 
 @detox.command("apply", epilog=STATUSES)
-@click.argument("file", type=_FILE, metavar="PLAN")
-@_settings_option
-@_database_option
+@click.argument("file", type=FILE, metavar="PLAN")
+@settings_option
+@database_option
 @click.option("--holding", is_flag=True, help="Do what still holds, and leave what does not.")
 @click.option("--yes-really", is_flag=True, help="Do a plan that max_fraction_of_site cut short.")
 @json_option
@@ -221,7 +179,7 @@ def apply_command(
     """Writes the orders of a plan, if everything is still as the plan has it."""
     settings = config.load(PlacementSettings, path, database=url)
     made = plans.read(file)
-    with _keeper(settings) as keeper:
+    with workbench.keeper(settings) as keeper:
         done = ordering.order(keeper, made, settings.max_observation_age, holding=holding, yes_really=yes_really)
     _say_ordered(done, as_json=as_json)
 
@@ -293,8 +251,8 @@ def _share(size: int, quota: int | None) -> str:
 
 
 @detox.command("diff", epilog=STATUSES)
-@click.argument("old", type=_FILE, metavar="PLAN")
-@click.argument("new", type=_FILE, metavar="PLAN")
+@click.argument("old", type=FILE, metavar="PLAN")
+@click.argument("new", type=FILE, metavar="PLAN")
 @json_option
 def diff_command(old: Path, new: Path, as_json: bool) -> None:
     """Shows where two plans decide otherwise, such as those of an old policy and a new one."""
@@ -323,7 +281,7 @@ class DiffReport(Struct, frozen=True):
 @detox.command("explain", epilog=STATUSES)
 @click.argument("replica", metavar="SITE:DATASET")
 @_run_options
-@_inventory_option
+@inventory_option
 @json_option
 def explain_command(
     replica: str,
@@ -341,7 +299,7 @@ def explain_command(
     if not site or not dataset:
         raise ConfigInvalid(f"{replica!r} is no dataset replica; expected SITE:DATASET")
     prepared = _Prepared(policy, path, url, at, partial=partial, yes_really=yes_really)
-    inventory = prepared.inventory(folder)
+    inventory = workbench.inventory(prepared.settings, folder)
     run = prepared.run(inventory)
     begun, _ = planning.begun(inventory, run)
     told = explanation.explain(begun, site, dataset, run.now_s)
@@ -368,13 +326,13 @@ def _say_explanation(told: Explanation) -> None:
 
 @detox.command("simulate", epilog=STATUSES)
 @_run_options
-@_inventory_option
+@inventory_option
 @click.option("--cycles", type=click.IntRange(1, 10_000), default=30, show_default=True, help="How many cycles.")
 @click.option("--every", "every_h", type=click.FloatRange(0, min_open=True), default=24.0, show_default=True,
               metavar="HOURS", help="Hours between cycles.")  # fmt: skip
 @click.option("--growth", default="0", show_default=True, metavar="SIZE", help="What arrives in a day, such as 50TB.")
 @click.option("--seed", type=int, default=1, show_default=True, help="What chance begins with.")
-@_plot_option
+@plot_option
 @json_option
 def simulate_command(
     policy: Path,
@@ -394,7 +352,7 @@ def simulate_command(
     """Runs many cycles in memory against growing data, and shows how full the sites become."""
     prepared = _Prepared(policy, path, url, at, partial=partial, yes_really=yes_really)
     course = Course(cycles, every_h * 3_600, _size(growth), seed)
-    inventory = prepared.inventory(folder)
+    inventory = workbench.inventory(prepared.settings, folder)
     run = prepared.run(inventory)
     steps: list[Step] = []
     with terminal.progress("cycles", cycles) as bar:

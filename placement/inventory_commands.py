@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from placement import bulk, parquet
+from placement import bulk, parquet, workbench
 from placement.asking import asked, show, url_option
 from placement.client import PlacementClient
-from placement.database import Database
-from placement.keeper import Keeper
 from placement.settings import PlacementSettings
+from placement.workbench import database_option, settings_option
 from reploc import config
 from reploc.commands import terminal
 from reploc.commands.options import json_option
 from reploc.commands.terminal import EXIT_STATUSES, Exit, shown_age, shown_bytes
-
-settings_option = click.option(
-    "--config", "path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="The service's settings."
-)
-database_option = click.option("--database", metavar="URL", help="The database, instead of the file's.")
 
 
 @click.group()
@@ -76,9 +68,9 @@ def pull(url: str | None, as_json: bool) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @settings_option
 @database_option
-def export(folder: Path, path: Path | None, database: str | None) -> None:
+def export(folder: Path, path: Path | None, url: str | None) -> None:
     """Writes the inventory into a FOLDER of Parquet files, as the database has it: sites as they were last saved."""
-    with _keeper(path, database) as keeper:
+    with workbench.keeper(config.load(PlacementSettings, path, database=url)) as keeper:
         made = keeper.inventory()
         parquet.export(made, folder)
     terminal.say(f"wrote inventory {made.version}: {made.block_replicas.height:,} block replicas")
@@ -88,22 +80,15 @@ def export(folder: Path, path: Path | None, database: str | None) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @settings_option
 @database_option
-def import_inventory(folder: Path, path: Path | None, database: str | None) -> None:
+def import_inventory(folder: Path, path: Path | None, url: str | None) -> None:
     """Defines the groups, partitions, quotas, datasets, blocks and owners of a FOLDER of Parquet files.
 
     The sites must be defined already. What is where is not taken over: that is for the catalogs to say.
     """
     made = parquet.read(folder)
-    with _keeper(path, database) as keeper, terminal.progress("datasets", made.datasets.height) as bar:
+    with (
+        workbench.keeper(config.load(PlacementSettings, path, database=url)) as keeper,
+        terminal.progress("datasets", made.datasets.height) as bar,
+    ):
         changed = bulk.define(keeper, made, bar.advance)
     terminal.say(f"{changed:,} datasets changed, of {made.datasets.height:,}")
-
-
-@contextmanager
-def _keeper(path: Path | None, database: str | None) -> Iterator[Keeper]:
-    settings = config.load(PlacementSettings, path, database=database)
-    store = Database(settings.database)
-    try:
-        yield Keeper(store)
-    finally:
-        store.close()
