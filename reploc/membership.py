@@ -38,6 +38,10 @@ RENEWALS = 3
 PATIENCE_LEASES = 3
 #: Seconds between two attempts to reach a registry.
 RETRY_S = 1.0
+#: Seconds in which members whose registry came back are in it again, all but those that cannot reach it.
+COME_BACK_S = 3 * RETRY_S
+#: Seconds between two looks for the first of them.
+LOOK_S = 0.1
 
 _decode = msgspec.json.Decoder(Service).decode
 
@@ -117,18 +121,30 @@ class Membership:
         return [self._me, *others]
 
     async def first(self) -> None:
-        """Learns who is there before this daemon begins. Raises Unreachable: no registry said so."""
+        """Learns who is there before this daemon begins. Raises Unreachable: no registry said so.
+
+        An index node that finds no other one waits a moment for them: the registry may have come back empty just now,
+        and who took itself for the whole index would send those who know no other node away from all that is held.
+        """
         if self._settings.kind == "static":
             return
         failed = []
         for endpoint in self._settings.endpoints:
             try:
                 async with self._connected(endpoint) as registry:
-                    self._roster.first(self._nodes(await registry.listed()), service.now())
+                    await self._look_around(registry)
                     return
             except Unreachable as wrong:
                 failed.append(wrong.detail)
         raise Unreachable("; ".join(failed), hint="an index node cannot know its slots without the registry")
+
+    async def _look_around(self, registry: etcd.Etcd) -> None:
+        until = service.now() + (COME_BACK_S if self._own else 0.0)
+        while True:
+            self._roster.first(self._nodes(await registry.listed()), service.now())
+            if service.now() >= until or self._roster.nodes.keys() - self._own.keys():
+                return
+            await asyncio.sleep(LOOK_S)
 
     async def run_once(self) -> float:
         """One connection to a registry, for as long as it holds; then seconds until the next."""
@@ -148,11 +164,11 @@ class Membership:
 
     async def _attend(self, registry: etcd.Etcd) -> None:
         """Stays in the registry and takes in who else is, until it breaks."""
-        telemetry.event("membership.joined", member=f"{self._me.kind}/{self._me.name}")
         while True:
             registry.changed.clear()
             if not await registry.keep():
                 await self._claim(registry)
+                telemetry.event("membership.joined", member=f"{self._me.kind}/{self._me.name}")
             listed = await registry.listed()
             now = service.now()
             self._heard_at = now

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
+from base64 import b64decode, b64encode
 from pathlib import Path
 
 from needed import needs_command
@@ -39,6 +40,12 @@ class EtcdServer:
             await asyncio.sleep(0.05)
         raise AssertionError(f"etcd does not answer: {(self._path / 'etcd.log').read_text()[-2_000:]}")
 
+    async def nodes(self) -> list[str]:
+        """The names of the index nodes that are in it, in the folder that is the default."""
+        within = {"key": _text("/reploc/rli/"), "range_end": _text("/reploc/rli0"), "keys_only": True}
+        _, said = await ask(self.url + "/v3/kv/range", body=within)
+        return [b64decode(one["key"]).decode().removeprefix("/reploc/rli/") for one in said.get("kvs", [])]
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
@@ -48,3 +55,7 @@ class EtcdServer:
     def forget(self) -> None:
         """Everything that it ever knew, while it is down."""
         shutil.rmtree(self._path / "etcd")
+
+
+def _text(raw: str) -> str:
+    return b64encode(raw.encode()).decode()
