@@ -28,6 +28,7 @@ from placement.messages import (
     WishItem,
     Written,
 )
+from placement.request_messages import DataRequests, RequestBody, RequestCancelBody, Requested, RequestItem
 from reploc import names
 from reploc.client.transport import Carried, HttpTransport, Request, Transport
 from reploc.orders import BlockFiles, Orders
@@ -98,6 +99,18 @@ class PlacementClient(Carried):
     async def order_history(self, **asked: str) -> Orders:
         """Orders from the newest back; see `OrderHistoryQuery`."""
         return await self._get("/v1/orders/history", Orders, **asked)
+
+    async def ask(self, items: Sequence[RequestItem], asked_by: str = "") -> Requested:
+        """Makes requests, all or nothing; again they join those that are open."""
+        return await self._post("/v1/data/requests", RequestBody(list(items), asked_by), Requested)
+
+    async def requests(self, **asked: str) -> DataRequests:
+        """Requests from the newest back; see `RequestsQuery`."""
+        return await self._get("/v1/data/requests", DataRequests, **asked)
+
+    async def cancel_requests(self, ids: Sequence[int], reason: str = "") -> list[int]:
+        """Cancels requests; those that were open."""
+        return (await self._post("/v1/data/requests/cancel", RequestCancelBody(list(ids), reason), Numbers)).ids
 
     async def block_files(self, name: str, *, limit: int = PAGE_ITEMS, after: str | None = None) -> BlockFiles:
         """A page of a block's files. Raises CollectionUnknown."""

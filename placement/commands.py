@@ -13,6 +13,7 @@ from placement.detox_commands import detox
 from placement.inventory_commands import inventory
 from placement.order_commands import history, locks, orders
 from placement.policy_commands import policy
+from placement.request_commands import request
 from placement.settings import PlacementSettings
 from reploc import config, service
 from reploc.commands.options import CommandGroup
@@ -44,6 +45,6 @@ def serve(path: Path | None, listen: str | None, database: str | None) -> None:
 
 for command in (
     *(sites, groups, partitions, quotas, datasets, owners, inject, inventory, locks, orders, history),
-    *(policy, detox),
+    *(policy, detox, request),
 ):
     placement.add_command(command)

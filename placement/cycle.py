@@ -14,12 +14,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from placement import database, history, orders
+from placement import database, history, orders, requests
 from placement.history import CycleRecord
 from placement.inventory import Inventory
 from placement.keeper import Keeper
 from placement.messages import Written
 from placement.orders import Handover, Wish
+from placement.requests import Ruling
 from reploc import telemetry
 from reploc.commands.terminal import shown_age
 from reploc.errors import InventoryMoved, NewsMissing, ReplocError
@@ -32,13 +33,14 @@ ATTEMPTS_MAX = 3
 
 @dataclass(frozen=True)
 class Decided:
-    """What a decider decided: wishes and changes of owners, and what history keeps of it."""
+    """What a decider decided: wishes and changes of owners, what becomes of requests, and what history keeps of it."""
 
     wishes: tuple[Wish, ...] = ()
     handovers: tuple[Handover, ...] = ()
     totals: Mapping[str, Any] = field(default_factory=dict)
     decisions: bytes = b""
     seed: int | None = None
+    rulings: tuple[Ruling, ...] = ()
 
 
 class Decider(Protocol):
@@ -128,15 +130,11 @@ class _Attempt:
         with self._keeper.writing() as connection:
             if database.decisions(connection) != decisions:
                 raise InventoryMoved(f"somebody else has decided since inventory {inventory.version} was made")
+            now = self._keeper.clock()
             number = history.keep(connection, self._record(decided))
-            written = orders.write(
-                connection,
-                decided.wishes,
-                decided.handovers,
-                asked_by=f"cycle {number}",
-                now=self._keeper.clock(),
-                cycle=number,
-            )
+            by = f"cycle {number}"
+            written = orders.write(connection, decided.wishes, decided.handovers, asked_by=by, now=now, cycle=number)
+            requests.rule(connection, decided.rulings, by, now)
             history.amend(connection, number, _totals(decided, written, absent))
         return Outcome(number, decided, written, tuple(sorted(absent)))
 

@@ -71,7 +71,7 @@ def place_lock(
     until = None if expires is None else expires.replace(tzinfo=UTC).timestamp()
     told = LockItem(item, site, group, until, comment)
     (number,) = asked(url, lambda client: client.lock([told], by))
-    _say_numbers([number], "placed lock", as_json)
+    say_numbers([number], "placed lock", as_json)
 
 
 @locks.command("release", epilog=EXIT_STATUSES)
@@ -81,7 +81,7 @@ def place_lock(
 @json_option
 def release_locks(numbers: tuple[int, ...], by: str, url: str | None, as_json: bool) -> None:
     """Releases locks by their numbers."""
-    _say_numbers(asked(url, lambda client: client.release(numbers, by)), "released lock", as_json)
+    say_numbers(asked(url, lambda client: client.release(numbers, by)), "released lock", as_json)
 
 
 # ---- orders ----------------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def _order(item: WishItem, by: str, url: str | None, as_json: bool) -> None:
 @json_option
 def cancel_orders(numbers: tuple[int, ...], reason: str, url: str | None, as_json: bool) -> None:
     """Cancels orders that are open."""
-    _say_numbers(asked(url, lambda client: client.cancel(numbers, reason)), "cancelled order", as_json)
+    say_numbers(asked(url, lambda client: client.cancel(numbers, reason)), "cancelled order", as_json)
 
 
 # ---- history ---------------------------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def history(kind: str | None, limit: int, url: str | None, as_json: bool) -> Non
     show(page, columns, rows, as_json=as_json, empty="no cycles")
 
 
-def _say_numbers(numbers: list[int], what: str, as_json: bool) -> None:
+def say_numbers(numbers: list[int], what: str, as_json: bool) -> None:
     """Says what was done; the command is refused where there was nothing to do."""
     if as_json:
         terminal.say_json(Numbers(numbers))

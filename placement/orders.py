@@ -133,7 +133,7 @@ class _Writing:
         """The open order about each block at a site."""
         if site not in self._open:
             self._open[site] = {
-                block.name: order for order in _open_at(self._connection, site) for block in order.blocks
+                block.name: order for order in open_at(self._connection, site) for block in order.blocks
             }
         return self._open[site]
 
@@ -356,7 +356,8 @@ def history(connection: Connection, asked: OrderHistoryQuery) -> Orders:
     return Orders(page, page[-1].id if len(rows) > asked.limit else 0)
 
 
-def _open_at(connection: Connection, site: str) -> list[Order]:
+def open_at(connection: Connection, site: str) -> list[Order]:
+    """The open orders at a site, the oldest first."""
     table = tables.orders
     here = (table.c.site == site) & table.c.pending & table.c.state.in_(OPEN)
     return [_order(row) for row in connection.execute(select(table).where(here).order_by(table.c.id)).mappings()]

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from placement import files as listing
-from placement import history, injection, locks, orders, views, wishes
+from placement import fulfilment, history, injection, locks, orders, requests, views, wishes
 from placement.backends import Backends, Delivery
 from placement.database import Database
 from placement.datasets import places
@@ -39,6 +40,7 @@ from placement.messages import (
     Written,
 )
 from placement.pull import Pull
+from placement.request_messages import DataRequests, RequestBody, RequestCancelBody, Requested, RequestsQuery
 from placement.settings import PlacementSettings
 from reploc import __version__, names, service, telemetry
 from reploc.actions import Action, everything
@@ -46,6 +48,7 @@ from reploc.client.transport import HttpTransport
 from reploc.errors import CollectionUnknown
 from reploc.orders import BlockFiles, BlockFilesQuery, OrderReports, Orders, OrdersQuery
 from reploc.routes import Call, NoQuery, Route, get, post
+from reploc.security.identity import Identity
 from reploc.service import Daemon, Duty
 from reploc.telemetry import Metrics
 from reploc.wire import Nothing
@@ -59,6 +62,17 @@ def _one_name(asked: DatasetQuery | BlockFilesQuery) -> Iterable[str]:
 
 def _items(asked: WishBody) -> Iterable[str]:
     return [each.item for each in asked.orders]
+
+
+def _items_asked(asked: RequestBody) -> Iterable[str]:
+    return [each.item for each in asked.requests]
+
+
+def _on_the_word_of(who: Identity, said: str) -> str:
+    """Who asks: the identity that was shown, which nobody can just claim; what is said goes beside it, or for it."""
+    if who.kind == "nobody":
+        return said or "a person"
+    return f"{who}, for {said}" if said else str(who)
 
 
 class PlacementServer:
@@ -83,7 +97,7 @@ class PlacementServer:
 
     def routes(self) -> list[Route[Any]]:
         """Every route of placement."""
-        return [*self._routes_of_data(), *self._routes_of_orders()]
+        return [*self._routes_of_data(), *self._routes_of_orders(), *self._routes_of_requests()]
 
     def _routes_of_data(self) -> list[Route[Any]]:
         read, place, every = Action.READ_INDEX, Action.PLACE, everything
@@ -112,12 +126,21 @@ class PlacementServer:
             post("/v1/orders/progress", self.progress, OrderReports, "Report", action=carry, acts_on=every),
         ]
 
+    def _routes_of_requests(self) -> list[Route[Any]]:
+        read, place, every = Action.READ_INDEX, Action.PLACE, everything
+        return [
+            get("/v1/data/requests", self.requests, RequestsQuery, "Newest first", action=read, acts_on=every),
+            post("/v1/data/requests", self.ask, RequestBody, "Ask for copies", action=place, acts_on=_items_asked),
+            post("/v1/data/requests/cancel", self.call_off, RequestCancelBody, "Cancel", action=place, acts_on=every),
+        ]
+
     def duties(self) -> list[Duty]:
         """What the service does unasked."""
         return [
             Duty("pull", self.pull),
             Duty("save", self.save),
             Duty("deliver", self._delivery.run_once),
+            Duty("requests", self.fulfil),
         ]
 
     # ---- duties --------------------------------------------------------------------------------------------------
@@ -139,6 +162,15 @@ class PlacementServer:
         await asyncio.to_thread(self._keeper.save)
         self._pending = await self._read(lambda connection: len(orders.pending(connection)))
         return self._settings.save_interval_s
+
+    async def fulfil(self) -> float:
+        """Looks what of the open requests is so already, and orders the deletions that people want."""
+        told = self._settings
+        if not self.not_ready():
+            await asyncio.to_thread(
+                fulfilment.run_once, self._keeper, told.max_observation_age, told.request_patience_s
+            )
+        return told.pull_interval_s
 
     def not_ready(self) -> str:
         """Why the inventory is not to be believed yet, or empty text."""
@@ -174,11 +206,11 @@ class PlacementServer:
         return await self._read(lambda connection: locks.page(connection, call.what, self._keeper.clock()))
 
     async def lock(self, call: Call[LockBody]) -> Numbers:
-        by = call.what.placed_by
+        by = _on_the_word_of(call.who, call.what.placed_by)
         return Numbers(await self._write(lambda connection, now: locks.place(connection, call.what.locks, by, now)))
 
     async def release(self, call: Call[ReleaseBody]) -> Numbers:
-        by = call.what.released_by
+        by = _on_the_word_of(call.who, call.what.released_by)
         return Numbers(await self._write(lambda connection, now: locks.release(connection, call.what.ids, by, now)))
 
     # ---- orders --------------------------------------------------------------------------------------------------
@@ -192,8 +224,8 @@ class PlacementServer:
         return Numbers([each.id for each in call.what.reports])
 
     async def wish(self, call: Call[WishBody]) -> Written:
-        max_age_s = self._settings.max_observation_age
-        return await asyncio.to_thread(wishes.ordered, self._keeper, call.what, max_age_s)
+        told = replace(call.what, asked_by=_on_the_word_of(call.who, call.what.asked_by))
+        return await asyncio.to_thread(wishes.ordered, self._keeper, told, self._settings.max_observation_age)
 
     async def cancel(self, call: Call[CancelBody]) -> Numbers:
         told = call.what
@@ -201,6 +233,23 @@ class PlacementServer:
 
     async def past(self, call: Call[OrderHistoryQuery]) -> Orders:
         return await self._read(lambda connection: orders.history(connection, call.what))
+
+    # ---- requests ------------------------------------------------------------------------------------------------
+
+    async def requests(self, call: Call[RequestsQuery]) -> DataRequests:
+        return await self._read(lambda connection: requests.page(connection, call.what))
+
+    async def ask(self, call: Call[RequestBody]) -> Requested:
+        told, by = call.what.requests, _on_the_word_of(call.who, call.what.asked_by)
+        return await self._write(lambda connection, now: requests.ask(connection, told, by, now))
+
+    async def call_off(self, call: Call[RequestCancelBody]) -> Numbers:
+        told = call.what
+        return Numbers(
+            await self._write(lambda connection, now: requests.cancel(connection, told.ids, told.reason, now))
+        )
+
+    # ---- files and history ---------------------------------------------------------------------------------------
 
     async def files(self, call: Call[BlockFilesQuery]) -> BlockFiles:
         asked = call.what

@@ -42,6 +42,9 @@ class PlacementSettings(DaemonSettings, frozen=True):
     max_observation_age: Annotated[
         float, Meta(description="Seconds that a READY site's news may be old when a cycle starts.", gt=0)
     ] = 900.0
+    request_patience_s: Annotated[
+        float, Meta(description="Seconds after which a request that nothing could be done about is rejected.", gt=0)
+    ] = 2_592_000.0
     attributes: Annotated[
         dict[str, dict[str, Any]],
         Meta(description="[attributes.NAME]: an attribute producer with its settings; docs/policy.md has them."),

@@ -179,6 +179,14 @@ requests = Table(
     Column("created_s", Float, nullable=False),
     Column("updated_s", Float, nullable=False),
 )
+#: The orders that requests led to; `written` for it, or there already when it was looked at.
+request_orders = Table(
+    "placement_request_orders",
+    metadata,
+    Column("request_id", ForeignKey(requests.c.id), primary_key=True),
+    Column("order_id", ForeignKey(orders.c.id), primary_key=True),
+    Column("written", Boolean, nullable=False),
+)
 observations = Table(
     "placement_observations",
     metadata,
@@ -190,6 +198,7 @@ observations = Table(
     Column("replicas", LargeBinary, nullable=False),
 )
 Index("placement_orders_site", orders.c.site, orders.c.pending)
+_requests_state = Index("placement_requests_state", requests.c.state)
 
 
 def first(connection: Connection) -> None:
@@ -197,4 +206,10 @@ def first(connection: Connection) -> None:
     metadata.create_all(connection)
 
 
-MIGRATIONS = (first,)
+def second(connection: Connection) -> None:
+    """Version 2: the orders of requests, where version 1 did not have them."""
+    request_orders.create(connection, checkfirst=True)
+    _requests_state.create(connection, checkfirst=True)
+
+
+MIGRATIONS = (first, second)

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 
 from placement import orders
 from placement.inventory import UNKNOWN, Array, Inventory
+from placement.items import Items
 from placement.keeper import Keeper
 from placement.messages import WishBody, WishItem, Written
 from placement.orders import Wish
-from reploc import names
 from reploc.errors import DefinitionUnknown, InventoryInvalid
 from reploc.orders import BlockOrder
 
@@ -25,7 +25,7 @@ _NOTHING = {"copy": "all of it is there already", "delete": "nothing of it is th
 
 def wished(inventory: Inventory, items: Sequence[WishItem], now: float, max_age_s: float) -> list[Wish]:
     """The orders for what is asked. Raises DefinitionUnknown and InventoryInvalid, saying what cannot be and why."""
-    asked = _Asked(inventory, survivors(inventory, now, max_age_s))
+    asked = Asked(inventory, now, max_age_s)
     return [asked.wish(item) for item in items]
 
 
@@ -39,7 +39,7 @@ def ordered(keeper: Keeper, body: WishBody, max_age_s: float) -> Written:
     with keeper.writing() as connection:
         now = keeper.clock()
         wanted = wished(keeper.inventory(), body.orders, now, max_age_s)
-        return orders.write(connection, wanted, asked_by=body.asked_by or "a person", now=now)
+        return orders.write(connection, wanted, asked_by=body.asked_by, now=now)
 
 
 def survivors(inventory: Inventory, now: float, max_age_s: float) -> Array:
@@ -50,31 +50,44 @@ def survivors(inventory: Inventory, now: float, max_age_s: float) -> Array:
     return kept
 
 
-class _Asked:
+class Asked:
     """What is asked for together: a copy that one deletion counts on may not go by another."""
 
-    def __init__(self, inventory: Inventory, survives: Array) -> None:
+    def __init__(self, inventory: Inventory, now: float, max_age_s: float) -> None:
         self._inventory = inventory
-        self._survives = survives
+        self._survives = survivors(inventory, now, max_age_s)
         self._sites = inventory.sites["name"].to_list()
         self._block = inventory.block_replicas["block"].to_numpy()
         self._site = inventory.block_replicas["site"].to_numpy()
         self._going: set[int] = set()
 
     def wish(self, item: WishItem) -> Wish:
+        """The order for it. Raises DefinitionUnknown and InventoryInvalid."""
         site = int(self._inventory.site_keys([item.site])[0])
         if site == UNKNOWN:
             raise DefinitionUnknown(f"site {item.site!r} is not defined")
         if item.group and self._inventory.group_keys([item.group])[0] == UNKNOWN:
             raise DefinitionUnknown(f"group {item.group!r} is not defined")
         make = self._copy if item.kind == "copy" else self._deletion
-        made = (make(int(block), site) for block in _blocks(self._inventory, item.item))
+        keys = Items.of(self._inventory, [item.item]).block
+        if not len(keys):
+            raise DefinitionUnknown(f"{item.item!r} is not defined, or has no blocks")
+        made = (make(int(block), site) for block in keys)
         if not (blocks := tuple(order for order in made if order is not None)):
             raise InventoryInvalid(f"{item.kind} of {item.item!r} at {item.site}: {_NOTHING[item.kind]}")
         return Wish(item.kind, item.item, item.site, item.group, blocks)
 
+    def tried(self, item: WishItem) -> tuple[Wish | None, str]:
+        """The order for it, or why there cannot be one; what cannot be counts for nothing that is asked after it."""
+        going = set(self._going)
+        try:
+            return self.wish(item), ""
+        except InventoryInvalid as wrong:
+            self._going = going
+            return None, wrong.detail
+
     def _copy(self, block: int, site: int) -> BlockOrder | None:
-        rows = np.flatnonzero(self._block == block)
+        rows = self._rows(block)
         replicas = self._inventory.block_replicas[rows]
         whole = replicas["complete"].to_numpy() & ~replicas["deleting"].to_numpy()
         if (whole & (self._site[rows] == site)).any():
@@ -85,7 +98,7 @@ class _Asked:
         return replace(order, sources=sources)
 
     def _deletion(self, block: int, site: int) -> BlockOrder | None:
-        rows = np.flatnonzero(self._block == block)
+        rows = self._rows(block)
         here = rows[self._site[rows] == site]
         if not len(here):
             return None
@@ -99,21 +112,19 @@ class _Asked:
             raise InventoryInvalid(f"{order.name!r} at {self._sites[site]}: no other copy of it would survive")
         return replace(order, witness=self._names(left)[0])
 
+    def _rows(self, block: int) -> Array:
+        """The replicas of a block, which stand among those of its dataset."""
+        runs = self._inventory.dataset_replicas
+        mine = runs["dataset"].search_sorted(self._inventory.blocks["dataset"][block], "left")
+        end = runs["dataset"].search_sorted(self._inventory.blocks["dataset"][block], "right")
+        if mine == end:
+            return np.zeros(0, dtype=np.int64)
+        first, last = int(runs["first"][mine]), int(runs["first"][end - 1]) + int(runs["count"][end - 1])
+        return first + np.flatnonzero(self._block[first:last] == block)
+
     def _order(self, block: int) -> BlockOrder:
         told = self._inventory.blocks.row(block, named=True)
         return BlockOrder(self._inventory.block_names(np.array([block])).item(), told["files"], told["size"])
 
     def _names(self, rows: Sequence[int] | Array) -> tuple[str, ...]:
         return tuple(sorted(self._sites[int(self._site[row])] for row in rows))
-
-
-def _blocks(inventory: Inventory, item: str) -> Array:
-    """The blocks of a dataset, or one block."""
-    if names.split_block(item)[1] is not None:
-        keys = inventory.block_keys([item])
-    else:
-        dataset = inventory.dataset_keys([item])[0]
-        keys = np.flatnonzero(inventory.blocks["dataset"].to_numpy() == dataset)
-    if not len(keys) or keys[0] == UNKNOWN:
-        raise DefinitionUnknown(f"{item!r} is not defined, or has no blocks")
-    return keys

@@ -64,7 +64,7 @@ class Collections:
             version=self.version(site),
             position=registry.applied_position(site),
             age_s=round(registry.age(number, now), 3),
-            complete=complete and registry.applied_position(site) > 0,
+            complete=complete and registry.has_settled(site),
             collections=self.totals.count(number),
         )
 

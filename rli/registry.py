@@ -82,6 +82,8 @@ class _Site:
     message: int = 0
     #: The position that is fully applied, 0 where nothing is.
     applied: int = 0
+    #: Whether any is: an empty catalog's is 0.
+    settled: bool = False
     #: Since when the site is bound to its sender.
     bound_at: float = 0.0
 
@@ -96,7 +98,7 @@ class _Site:
         if message.sender != self.sender or self.state is not State.LIVE:
             self.bound_at = now
         if message.sender != self.sender:
-            self.applied = 0
+            self.applied, self.settled = 0, False
         self.sender = message.sender
         self.epoch = message.epoch
         self.incarnation = message.incarnation
@@ -267,7 +269,7 @@ class Registry:
 
     def _settle(self, site: _Site, decision: Decision) -> DropSlots | None:
         """Sender and node agree about all that is held: the news is applied, and leftovers go."""
-        site.applied = decision.message.position
+        site.applied, site.settled = decision.message.position, True
         self._news_at[site.number] = decision.received_at - decision.message.news_age_s
         left = np.flatnonzero(self._completeness.held(site.number) & (site.sequences == 0))
         if site.is_one_piece or not len(left):
@@ -294,7 +296,7 @@ class Registry:
         held_before = site.state is State.LIVE
         site.state = State.SILENT
         site.sequences[:] = 0
-        site.applied = 0
+        site.applied, site.settled = 0, False
         self._completeness.drop(site.number)
         return [DropSite(site.name, site.number)] if held_before else []
 
@@ -433,6 +435,10 @@ class Registry:
     def applied_position(self, site: str) -> int:
         """The position of a known site's catalog that the node has fully applied, 0 before the first."""
         return self._sites[site].applied
+
+    def has_settled(self, site: str) -> bool:
+        """Whether a known site's news was ever fully applied since it is heard; an empty catalog's position is 0."""
+        return self._sites[site].settled
 
     def _at(self, number: int) -> _Site:
         site = self._by_number[number]

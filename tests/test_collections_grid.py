@@ -138,6 +138,20 @@ async def test_a_site_that_fell_silent_is_missing_and_tells_nothing(tmp_path: Pa
         assert (await rows(made, "n0", site.name))[0] == {"/data#1": (1, 10, 0)}
 
 
+async def test_the_news_of_a_catalog_that_never_held_anything_is_complete(tmp_path: Path) -> None:
+    """Its position is 0, which is no lack of news: who waits for all sites does not wait for the first file there."""
+    async with grid(tmp_path, 2) as made:
+        await put(await made.site("A"), {"/1": "/a#1"})
+        await made.site("B")
+
+        async def said() -> list[list[tuple[str, int, bool]]]:
+            told = [await holdings(made, node) for node in made.nodes]
+            return [[(one.site, one.position, one.complete) for one in each.sites] for each in told]
+
+        both = [("A", 1, True), ("B", 0, True)]
+        await until(said, lambda seen: seen == [both, both], "both sites are complete at both nodes")
+
+
 async def test_an_index_that_is_told_of_no_collections_says_so(tmp_path: Path) -> None:
     async with grid(tmp_path, nodes=1, collections=False) as made:
         await made.settled((await made.site("one.example.org", ["/a"])).held)

@@ -16,6 +16,7 @@ from placement.client import PlacementClient
 from placement.database import Database
 from placement.keeper import Keeper
 from placement.messages import GroupItem, InjectBody, OwnerItem, PartitionItem, QuotaItem, SiteItem, WishItem
+from placement.request_messages import DataRequest, RequestItem
 from placement.settings import PlacementSettings
 from reploc.client.lrc import LrcClient
 from reploc.demo.processes import free_port
@@ -74,6 +75,11 @@ async def replicas(client: PlacementClient, dataset: str) -> dict[tuple[str, str
     return {(each.block, each.site): (each.files, each.complete) for each in told.replicas if each.files}
 
 
+async def told_whole(client: PlacementClient) -> dict[tuple[str, str], tuple[int, bool]] | None:
+    """What `replicas` says of /a, once the news of every site is complete: until then its copies are no survivors."""
+    return await replicas(client, "/a") if all(site.complete for site in (await client.inventory()).sites) else None
+
+
 WHOLE = {("/a#1", "T1"): (3, True), ("/a#2", "T1"): (2, True), ("/a#1", "T2"): (3, True)}
 
 
@@ -82,7 +88,7 @@ async def test_what_catalogs_hold_is_in_the_inventory_from_the_index_alone(tmp_p
         await fill(held, "T1", "/a#1", "/a#2")
         await fill(held, "T2", "/a#1")
         async with placed(held, tmp_path) as (_, client):
-            await until(lambda: replicas(client, "/a"), lambda seen: seen == WHOLE, "the inventory has it")
+            await until(lambda: told_whole(client), lambda seen: seen == WHOLE, "the inventory has it")
             all_of_it = [("T1", True, 5 * SIZE), ("T2", True, 3 * SIZE)]
             await until(
                 client.inventory,
@@ -104,7 +110,7 @@ async def test_an_order_becomes_files_and_the_news_of_them_ends_it(tmp_path: Pat
         await fill(held, "T2", "/a#1")
         await fill(held, "T3")
         async with placed(held, tmp_path) as (service, client):
-            await until(lambda: replicas(client, "/a"), lambda seen: seen == WHOLE, "the inventory has it")
+            await until(lambda: told_whole(client), lambda seen: seen == WHOLE, "the inventory has it")
             copy = await client.order([WishItem("copy", "/a", "T3", "physics"), WishItem("delete", "/a#1", "T2")])
             assert len(copy.written) == 2
             carrier = Carrier(service.url, {name: site.url for name, site in held.sites.items()})
@@ -121,12 +127,39 @@ async def test_an_order_becomes_files_and_the_news_of_them_ends_it(tmp_path: Pat
             assert {(order.kind, order.state) for order in history.orders} == {("copy", "done"), ("delete", "done")}
 
 
+async def test_a_deletion_that_people_want_is_done_once_another_copy_survives(tmp_path: Path) -> None:
+    """Until then the request waits and says why; its end is what the catalog says, not what the carrier does."""
+    async with grid(tmp_path, 2) as held:
+        await fill(held, "T1", "/a#1", "/a#2")
+        await fill(held, "T2", "/a#1")
+        async with placed(held, tmp_path) as (service, client):
+            await until(lambda: told_whole(client), lambda seen: seen == WHOLE, "the inventory has it")
+
+            async def asked() -> DataRequest:
+                return (await client.requests()).requests[0]
+
+            (number,) = (await client.ask([RequestItem("delete", "/a#2", ["T1"])], "jane")).ids
+            alone = "'/a#2' at T1: no other copy of it would survive"
+            await until(
+                asked, lambda seen: (seen.state, seen.reason) == ("new", alone), "the request says why it waits"
+            )
+            await put(held, "T2", "/a#2")
+            await until(asked, lambda seen: seen.state == "activated", "the deletion is ordered")
+            ((order,), by) = ((await asked()).orders, (await asked()).asked_by)
+            assert (order.site, by) == ("T1", "jane")
+            carrier = Carrier(service.url, {name: site.url for name, site in held.sites.items()})
+            assert await carrier.work() == 1
+            await until(asked, lambda seen: seen.state == "completed", "the request is completed")
+            assert ("/a#2", "T1") not in await replicas(client, "/a")
+            assert await client.cancel_requests([number]) == []
+
+
 async def test_a_person_cannot_order_what_would_lose_data_or_cannot_be(tmp_path: Path) -> None:
     async with grid(tmp_path, 1) as held:
         await fill(held, "T1", "/a#1", "/a#2")
         await fill(held, "T2", "/a#1")
         async with placed(held, tmp_path) as (_, client):
-            await until(lambda: replicas(client, "/a"), lambda seen: seen == WHOLE, "the inventory has it")
+            await until(lambda: told_whole(client), lambda seen: seen == WHOLE, "the inventory has it")
             refused = [
                 ([WishItem("delete", "/a", "T1")], InventoryInvalid, "'/a#2' at T1: no other copy of it would survive"),
                 (
@@ -151,7 +184,7 @@ async def test_after_total_loss_of_observations_everything_is_there_again_from_t
         await fill(held, "T1", "/a#1", "/a#2")
         await fill(held, "T2", "/a#1")
         async with placed(held, tmp_path) as (service, client):
-            await until(lambda: replicas(client, "/a"), lambda seen: seen == WHOLE, "the inventory has it")
+            await until(lambda: told_whole(client), lambda seen: seen == WHOLE, "the inventory has it")
             await client.inject(InjectBody(owners=[OwnerItem("/a", "T1", "physics")]))
             await service.stop()
             store = Database(f"sqlite:///{tmp_path / 'placement.db'}")
@@ -168,7 +201,7 @@ async def test_a_site_that_falls_silent_keeps_its_copies_and_grows_old(tmp_path:
         await fill(held, "T1", "/a#1", "/a#2")
         await fill(held, "T2", "/a#1")
         async with placed(held, tmp_path, max_observation_age=1.0) as (_, client):
-            await until(lambda: replicas(client, "/a"), lambda seen: seen == WHOLE, "the inventory has it")
+            await until(lambda: told_whole(client), lambda seen: seen == WHOLE, "the inventory has it")
             await held.sites["T1"].stop()
 
             async def age() -> float:

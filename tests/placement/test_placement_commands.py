@@ -141,6 +141,54 @@ def test_orders_that_cannot_be_say_why(told: None) -> None:
     assert rows("history") == []
 
 
+def test_requests_are_made_listed_narrowed_and_cancelled(told: None, tmp_path: Path) -> None:
+    made = run("request", "copy", "/a", "T2", "T1", "--copies", "1", "--group", "physics", "--by", "me")
+    number = made.stdout.split()[-1]
+    assert made.stdout == f"made request {number}\n"
+    again = run("request", "copy", "/a", "T1", "T2", "--copies", "1", "--group", "physics", "--by", "you")
+    assert again.stdout == f"joined request {number}\n"
+    path = tmp_path / "requests.json"
+    told_at_once = [
+        {"kind": "copy", "item": "/a#1", "sites": ["T*"]},
+        {"kind": "delete", "item": "/b", "sites": ["T2"]},
+    ]
+    path.write_text(json.dumps({"requests": told_at_once, "asked_by": "a script"}))
+    imported = json.loads(run("request", "import", str(path), "--json").stdout)
+    assert (len(imported["ids"]), imported["joined"]) == (2, [])
+    assert [row[1:7] for row in rows("request", "list")] == [
+        ["delete", "/b", "T2", "each", "-", "new"],
+        ["copy", "/a#1", "T*", "each", "-", "new"],
+        ["copy", "/a", "T1,T2", "1", "physics", "new"],
+    ]
+    assert [row[0] for row in rows("request", "list", "--item", "/a", "--by", "me")] == [number]
+    assert rows("request", "list", "--until", "2020-01-01") == []
+    pages = run("request", "list", "--limit", "2", "--json").stdout.splitlines()
+    assert [[each["id"] for each in json.loads(page)["requests"]] for page in pages] == [imported["ids"][::-1]]
+    assert run("request", "cancel", number, *map(str, imported["ids"]), "--reason", "no").exit_code == 0
+    assert run("request", "cancel", number).exit_code == 1
+    assert {row[-1] for row in rows("request", "list", "--state", "cancelled")} == {"no"}
+    assert rows("request", "list", "--state", "new") == []
+
+
+def test_requests_that_cannot_be_are_refused_whole_and_say_why(told: None, tmp_path: Path) -> None:
+    for words, said in (
+        (("copy", "/zz", "T1"), "'/zz' is not defined"),
+        (("copy", "/a", "T9"), "site 'T9' is not defined; known: T1, T2"),
+        (("copy", "/a", "T1", "--group", "nobody"), "group 'nobody' is not defined"),
+        (("delete", "/a#7", "T1"), "'/a#7' is not defined"),
+        (("cancel", "999"), "request 999 is not defined"),
+    ):
+        refused = run("request", *words)
+        assert (refused.exit_code, said in refused.stderr) == (1, True), refused.stderr
+    assert run("request", "copy", "/a", "T1", "--copies", "2").exit_code == 2
+    assert run("request", "copy", "/a").exit_code == 2
+    path = tmp_path / "requests.json"
+    path.write_text('{"requests": [{"kind": "move", "item": "/a", "sites": ["T1"]}]}')
+    refused = run("request", "import", str(path))
+    assert (refused.exit_code, "kind" in refused.stderr) == (2, True), refused.stderr
+    assert rows("request", "list", "--state", "new") == []
+
+
 def test_the_inventory_is_shown_exported_and_imported(told: None, database: Path, tmp_path: Path) -> None:
     assert [row[:4] for row in rows("inventory", "show")] == [
         ["T1", "ready", "disk", "-"],
