@@ -98,6 +98,7 @@ PURE = {
     "placement.detox.runs",
     "placement.detox.settings",
     "placement.detox.simulation",
+    "placement.detox.values",
     "placement.detox.vetoes",
     "placement.detox.world",
     "placement.inventory",

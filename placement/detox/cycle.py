@@ -30,11 +30,13 @@ _FIRST_CANDIDATES, _MORE = 64, 4
 
 @dataclass(frozen=True)
 class Seen:
-    """What lines saw of dataset replicas: the values of the variables that change, one each a (replica, line)."""
+    """What lines saw: the values of the variables that change, one each a (replica, line) in `values`, and of what is
+    about single blocks one for each row that goes in `blocks`."""
 
     replicas: Keys
     lines: Keys
     values: dict[Variable, Column]
+    blocks: dict[Variable, Column]
 
 
 @dataclass
@@ -84,6 +86,9 @@ class Cycle:
         self._at_site: list[Keys] = []
         self._seen_variables = sorted(
             (each for each in policy.variables() if each.volatile and each.level is not Level.BLOCK), key=str
+        )
+        self._seen_of_blocks = sorted(
+            (each for each in policy.variables() if each.level is Level.BLOCK and _changes(each)), key=str
         )
         self.gone, self.reowned = Departures(), Departures()
         self.new_owner: list[Array] = []
@@ -308,10 +313,16 @@ class Cycle:
         """The values of changing variables for the parts that rows are of."""
         lines = self.row_line[rows].astype(np.int64)
         part = np.unique(np.stack([self.world.row_replica[rows], lines]), axis=1)
-        return Seen(part[0], part[1], self.seen_by(part[0], part[1]))
+        of_blocks = {variable: self.conditions.row_values(variable, rows) for variable in self._seen_of_blocks}
+        return Seen(part[0], part[1], self.seen_by(part[0], part[1]), of_blocks)
 
     def seen_by(self, replicas: Keys, lines: Keys) -> dict[Variable, Column]:
         """The values of changing variables as lines see them for dataset replicas: of the blocks left to them."""
         batch = self.world.batch(replicas)
         view = batch.without(self.row_line[batch.rows] < lines[batch.owner])
         return {variable: self.conditions.values(variable, view) for variable in self._seen_variables}
+
+
+def _changes(variable: Variable) -> bool:
+    """Whether what is said of a block can change in the course of a cycle; its owner does when it is handed over."""
+    return variable.volatile or variable.name == "blockreplica.owner"

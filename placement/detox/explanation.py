@@ -6,8 +6,8 @@ import numpy as np
 from msgspec import Struct
 
 from placement.detox.cycle import Cycle
-from placement.detox.record import shown_values
 from placement.detox.runs import Batch
+from placement.detox.values import shown_values
 from placement.detox.vetoes import REASONS, Veto
 from placement.policy.syntax import Comparison, Flag, Line, by_single_blocks, leaves
 from placement.policy.variables import Level

@@ -9,15 +9,13 @@ from placement.detox import lines as decisions
 from placement.detox.cycle import Cycle, Departures
 from placement.detox.plan import BLOCKS, DECISIONS, SitePlan
 from placement.detox.runs import Array, Bits, Keys, expanded
+from placement.detox.values import BlockValues, shown_values
 from placement.detox.vetoes import REASONS, Veto
-from placement.policy.bits import Coded, Column
-from placement.policy.syntax import Condition, variables_of
-from placement.policy.variables import Kind, Level, Variable
+from placement.policy.syntax import Line, variables_of
+from placement.policy.variables import Level, Variable
 
 #: The number of a row's fate: what is recorded of it, by its place in the enumeration of decisions.
 _PROTECT, _KEEP, _DELETE, _HAND_OVER, _VETO = range(5)
-#: Significant digits of numbers in what decisions saw.
-_DIGITS = 6
 
 
 class Record:
@@ -58,8 +56,16 @@ class Record:
             }
         )
         told = told.with_columns(pl.Series("files", world.row_files[rows]), pl.Series("bytes", world.row_bytes[rows]))
-        parts = told.group_by("replica", "line", "fate", "veto", "pass").agg(
-            pl.len().cast(pl.UInt32).alias("blocks"), pl.col("files").sum(), pl.col("bytes").sum()
+        blocks = BlockValues(cycle, rows, line)
+        parts = (
+            told.with_columns(blocks.columns())
+            .group_by("replica", "line", "fate", "veto", "pass")
+            .agg(
+                pl.len().cast(pl.UInt32).alias("blocks"),
+                pl.col("files").sum(),
+                pl.col("bytes").sum(),
+                *blocks.aggregates(),
+            )
         )
         # Ranks of names sort a million parts in a fraction of the time that names take.
         replica = parts["replica"].to_numpy()
@@ -79,7 +85,7 @@ class Record:
             "decision": pl.Series(DECISIONS["decision"].categories).gather(parts["fate"]).cast(DECISIONS["decision"]),
             "reason": reasons.gather(np.where(vetoed, parts["veto"].to_numpy(), 0)),
             "line": pl.Series(numbers[parts["line"].to_numpy()]),
-            "saw": self._saw(replica, parts["line"].to_numpy(), parts["fate"].to_numpy()),
+            "saw": self._saw(parts),
         }
         whole = parts.drop("line").with_columns(series.alias(name) for name, series in named.items())
         return whole.select(pl.col(name).cast(kind) for name, kind in DECISIONS.items())
@@ -88,27 +94,29 @@ class Record:
         policy = self._cycle.policy
         return [line.place.line if line.place else 0 for line in (*policy.lines, policy.default)]
 
-    def _saw(self, replicas: Keys, lines: Keys, fates: Array) -> pl.Series:
+    def _saw(self, parts: pl.DataFrame) -> pl.Series:
         """What the deciding line of each part saw, as `variable=value …`."""
-        said = np.full(len(replicas), "", dtype=object)
-        policy = self._cycle.policy
-        for number, line in enumerate(policy.lines):
-            mine = np.flatnonzero(lines == number)
+        said = np.full(parts.height, "", dtype=object)
+        for number, line in enumerate(self._cycle.policy.lines):
+            mine = np.flatnonzero(parts["line"] == number)
             if len(mine) and line.condition is not None:
-                said[mine] = self._seen(line.condition, number, replicas[mine], fates[mine])
+                said[mine] = self._seen(line, number, parts[mine])
         return pl.Series(said.tolist(), dtype=pl.String)
 
-    def _seen(self, condition: Condition, number: int, replicas: Keys, fates: Array) -> Array:
-        told = ("dataset.name", "site.name")
-        named = (each for each in variables_of(condition) if each.level is not Level.BLOCK and each.name not in told)
-        asked = sorted(named, key=str)
+    def _seen(self, line: Line, number: int, parts: pl.DataFrame) -> Array:
+        assert line.condition is not None
+        replicas, fates = parts["replica"].to_numpy(), parts["fate"].to_numpy()
+        told = ("dataset.name", "site.name", "blockreplica.name")
+        asked = sorted((each for each in variables_of(line.condition) if each.name not in told), key=str)
         if not asked:
             return np.full(len(replicas), "", dtype=object)
         changing = self._cycle.seen_by(replicas, np.full(len(replicas), number))
         earlier = np.isin(fates, (_DELETE, _HAND_OVER))
         texts = []
         for variable in asked:
-            if variable.volatile:
+            if variable.level is Level.BLOCK:
+                texts.append(BlockValues.shown(variable, parts))
+            elif variable.volatile:
                 text = shown_values(variable, changing[variable])
                 if earlier.any():
                     text = text.scatter(np.flatnonzero(earlier), self._as_it_went(variable, number, replicas[earlier]))
@@ -224,15 +232,3 @@ def _ranks(names: pl.Series) -> Keys:
 
 def _joined(departures: Departures) -> Keys:
     return np.concatenate(departures.rows) if departures.rows else np.zeros(0, dtype=np.int64)
-
-
-def shown_values(variable: Variable, column: Column) -> pl.Series:
-    """The values of a variable as texts."""
-    if isinstance(column, Coded):
-        return column.words if column.codes is None else column.words.gather(column.codes)
-    series = pl.Series(np.asarray(column))
-    if variable.kind is Kind.TIME:
-        return pl.from_epoch(series.cast(pl.Int64), time_unit="s").dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-    if series.dtype.is_float():
-        series = series.round_sig_figs(_DIGITS)
-    return series.cast(pl.String)

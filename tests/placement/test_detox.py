@@ -267,6 +267,35 @@ def test_a_copy_that_goes_in_one_iteration_is_missed_in_the_next() -> None:
     ]
 
 
+def test_a_plan_has_what_lines_saw_of_single_blocks() -> None:
+    """Of each part the least and the greatest value, or how many blocks hold; of what goes, as it was then."""
+    sizes = {"/a#1": 100, "/a#2": 300, "/a#3": 200}
+    blocks = {name: {"size": size} for name, size in sizes.items()}
+    replicas = [
+        {"block": name, "site": site, "custodial": name == "/a#1" and site == "A"} for name in sizes for site in "AB"
+    ]
+    world = held(["A", "B"], [{"name": "/a", "blocks": ["1", "2", "3"]}], replicas, blocks=blocks)
+    text = (
+        "ProtectBlock blockreplica.size == 300 and blockreplica.owner == None\n"
+        "Delete site.name == A and blockreplica.is_custodial and blockreplica.num_full_disk_copy == 2"
+        " and blockreplica.size > 10\n"
+        "Protect blockreplica.num_full_disk_copy >= 1 and blockreplica.name == /a#*"
+    )
+    plan = planned(world, f"{text}\nDismiss")
+    assert gone(plan) == {("/a#1", "A"), ("/a#3", "A")}
+    assert plan.decisions.select("site", "decision", "blocks", "saw").rows() == [
+        ("A", "protect", 1, "blockreplica.owner=None blockreplica.size=300"),
+        (
+            "A",
+            "delete",
+            2,
+            "blockreplica.is_custodial=1/2 true blockreplica.num_full_disk_copy=2 blockreplica.size=100..200",
+        ),
+        ("B", "protect", 1, "blockreplica.owner=None blockreplica.size=300"),
+        ("B", "protect", 2, "blockreplica.num_full_disk_copy=1"),
+    ]
+
+
 def test_blocks_of_groups_that_own_by_block_are_handed_over_when_only_some_go() -> None:
     groups = [{"name": "D", "level": "dataset"}, {"name": "B", "level": "block"}]
     replicas = [
