@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
 from msgspec import Meta
 
 from fileops.catalogs import Catalogs
-from fileops.lane import Claimed
+from fileops.lane import Claimed, Standing
 from fileops.ledger import Ledger
+from fileops.operation import Step
 from reploc import digest
 from reploc.config import Settings
 from reploc.sites import Door, Site
@@ -60,12 +61,14 @@ class CancelAsked(Exception):
 
 @dataclass(frozen=True)
 class Done:
-    """An operation that succeeded: how, what travelled, and the catalog's position since then."""
+    """An operation that came to its end: how, what travelled, and the catalog's position since then; `undone` is one
+    that was cancelled and of which nothing is left."""
 
     words: str
-    position: int
+    position: int = 0
     moved: int = 0
     seconds: float = 0.0
+    undone: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,13 +93,16 @@ class Carrier:
         """The mover of a door."""
         return self.movers[door.protocol]
 
-    async def still_ours(self, operation: Claimed, step: str = "", pfns: tuple[str, ...] = ()) -> None:
-        """Just before what cannot be undone. Raises LeaseLost, or CancelAsked."""
-        answer = await self.ledger.hold(operation, step, pfns)
-        if answer is None:
+    async def still_ours(self, operation: Claimed, step: Step = "", pfns: Sequence[str] = ()) -> None:
+        """Just before what cannot be undone. Raises LeaseLost, CancelAsked, or StorageFault: not beside another one."""
+        standing = await self.ledger.hold(operation, step, pfns)
+        if standing is Standing.CANCELLED:
             raise CancelAsked
-        if not answer:
+        if standing is Standing.LOST:
             raise LeaseLost
+        if standing is Standing.OPPOSED:
+            said = f"another deletion of {operation.lfn} goes on, at {operation.lane.witness} or with this site's copy"
+            raise StorageFault("transient", f"{said} as its witness")
 
     async def ask(self, asked: Awaitable[T], what: str, side: Side = "destination", seconds: float | None = None) -> T:
         """What a storage answers, in time; its faults are those of one end. Raises StorageFault."""

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from fileops.carrying import TIDY_S, Carrier, Done, parent, temporary
-from fileops.doors import Way, way
+from fileops.doors import Way, door_of, way
 from fileops.lane import Claimed
 from reploc.errors import NameInvalid
 from reploc.sites import Site
@@ -20,7 +20,6 @@ from reploc.storage.faults import Absent, StorageFault
 from reploc.storage.mover import Mover, Stat, Transfer, streamed
 from reploc.wire import MappingItem
 
-PLACING = "placing"
 #: How often a directory that vanished under a copy, because a deletion emptied it, is made again at once.
 DIRECTORY_TRIES = 3
 
@@ -68,17 +67,24 @@ class Copying:
         return await self._copied(ends) if there is None else there
 
     async def undo(self) -> Done:
-        """Ends a copy that was cancelled when its file may have had its name: one that is registered stays, any other
+        """Ends a copy that was cancelled when its file may have had its name: one that a catalog names stays, any other
         is removed."""
-        operation = self._operation
-        ends = self._ends(self._carrier.site(operation.source), self._carrier.site(operation.lane.site))
+        operation, carrier = self._operation, self._carrier
         known = await self._catalog.find(operation.lfn)
-        if known is not None and ends.target in known.pfns:
-            return Done("cancelled after it was registered: the copy stays", 0)
-        await self._carrier.still_ours(operation)
-        with suppress(Absent):
-            await self._carrier.ask(ends.writer.remove(ends.target), f"removing {ends.target}")
-        return Done("cancelled before it was registered: the file was removed", 0)
+        kept = known is not None and any(pfn in known.pfns for pfn in operation.pfns)
+        await carrier.still_ours(operation)
+        for pfn in [] if kept else operation.pfns:
+            if await self._catalog.names_of(pfn):
+                kept = True
+                continue
+            found = door_of(carrier.site(operation.lane.site), pfn, carrier.movers)
+            if found is None:
+                raise StorageFault("permanent", f"{pfn} is behind no door of {operation.lane.site} any more")
+            with suppress(Absent):
+                await carrier.ask(carrier.mover(found[0]).remove(pfn), f"removing {pfn}")
+        if kept:
+            return Done("cancelled when the catalog had it already: the copy stays")
+        return Done("cancelled before it was registered: the file was removed", undone=True)
 
     # ---- before ------------------------------------------------------------------------------------------------------
 
@@ -133,7 +139,7 @@ class Copying:
         loop = asyncio.get_running_loop()
         began = loop.time()
         if whole:
-            await self._carrier.still_ours(operation, PLACING)
+            await self._carrier.still_ours(operation, "placing", self._named(ends.target))
         try:
             await self._transfer(ends, arriving)
             seconds = loop.time() - began
@@ -247,20 +253,29 @@ class Copying:
 
     async def _place(self, ends: _Ends, arriving: str) -> None:
         """Gives the file its name, unless another one appeared there meanwhile that must not be replaced."""
-        await self._there_meanwhile(ends)
-        await self._carrier.still_ours(self._operation, PLACING)
+        await self._require_none_meanwhile(ends)
+        await self._carrier.still_ours(self._operation, "placing", self._named(ends.target))
         await self._carrier.ask(ends.writer.rename(arriving, ends.target), f"renaming to {ends.target}")
 
-    async def _there_meanwhile(self, ends: _Ends) -> None:
+    async def _require_none_meanwhile(self, ends: _Ends) -> None:
+        """Raises StorageFault where a file appeared at the target that must not be replaced: one that the catalog now
+        says something else of, or any other where files are not replaced."""
         found = await self._stat(ends)
-        if found is None or self._carrier.settings.overwrite == "replace":
+        if found is None:
+            return
+        await self._require_agreement()
+        if self._carrier.settings.overwrite == "replace":
             return
         if wrong := await self._fault(ends.writer, ends.target, found):
             raise StorageFault("permanent", f"another file appeared at {ends.target}: {wrong}")
 
+    def _named(self, pfn: str) -> list[str]:
+        """The PFNs that files of this operation may stand under: attempts may have gone through other doors."""
+        return list(dict.fromkeys([*self._operation.pfns, pfn]))
+
     async def _registered(self, ends: _Ends, words: str, *, placed: bool) -> Done:
         operation = self._operation
-        await self._carrier.still_ours(operation, PLACING)
+        await self._carrier.still_ours(operation, "placing", self._named(ends.target))
         item = MappingItem(operation.lfn, ends.target, self._size, self._checksum, operation.collection)
         try:
             position = await self._catalog.register(item)

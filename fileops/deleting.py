@@ -2,7 +2,8 @@
 
 No catalog ever points at a file that was removed here: first the names go, then the bytes. A file whose PFN another LFN
 still stands for stays. Where the witness, the site whose copy must survive, does not vouch for its copy any more,
-nothing goes, and the whole order is held.
+nothing goes, and the whole order is held. That a witness is asked stands in the journal before it is, so that two
+deletions which are each other's witness do not both go on: the one that comes second waits, and then finds no witness.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from reploc.errors import NameInvalid
 from reploc.sites import Door
 from reploc.storage.faults import Absent, StorageFault
 from reploc.storage.mover import Mover
-
-REMOVING = "removing"
+from reploc.wire import Replica
 
 
 class WitnessGone(StorageFault):
@@ -36,11 +36,13 @@ class Deleting:
     async def run(self) -> Done:
         """Raises StorageFault, WitnessGone, LeaseLost or CancelAsked."""
         operation = self._operation
-        if operation.step != REMOVING:
+        known = await self._catalog.find(operation.lfn)
+        if operation.lane.witness and (operation.step != "removing" or known is not None):
+            await self._carrier.still_ours(operation, "asking", operation.pfns)
             await self._ask_witness()
-        pfns = await self._pfns()
+        pfns = self._pfns(known)
         doors = {pfn: self._door(pfn) for pfn in pfns}
-        await self._carrier.still_ours(operation, REMOVING, tuple(pfns))
+        await self._carrier.still_ours(operation, "removing", pfns)
         position = await self._catalog.unregister(operation.lfn)
         await self._carrier.still_ours(operation)
         removed = [await self._remove(pfn, *doors[pfn]) for pfn in pfns]
@@ -49,18 +51,15 @@ class Deleting:
 
     async def _ask_witness(self) -> None:
         witness, lfn = self._operation.lane.witness, self._operation.lfn
-        if not witness:
-            return
         if witness == self._site.name:
             raise WitnessGone("permanent", f"{witness} cannot be the witness of a deletion at itself")
         known = await self._carrier.catalogs.of(witness).find(lfn)
         if known is None or not known.pfns:
             raise WitnessGone("permanent", f"the witness {witness} does not hold {lfn} any more")
 
-    async def _pfns(self) -> list[str]:
+    def _pfns(self, known: Replica | None) -> list[str]:
         """All PFNs of the LFN at the site: those that the catalog has, those of an attempt before this one, and where
         there are none, that which the site's rules give."""
-        known = await self._catalog.find(self._operation.lfn)
         found = list(dict.fromkeys([*self._operation.pfns, *(known.pfns if known else ())]))
         if found:
             return found

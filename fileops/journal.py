@@ -7,7 +7,7 @@ the operation is active under that number: one that was paused beyond its lease 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import (
@@ -27,13 +27,15 @@ from sqlalchemy import (
     update,
 )
 
-from fileops.lane import Claimed, Ended, Lane, Tally
-from fileops.operation import ENDED, OPEN, READY, Event, after
-from fileops.tables import in_states, lanes, numbers, operations, orders, stories, suspects
+from fileops.lane import Claimed, Ended, Lane, Standing, Tally
+from fileops.operation import ENDED, GOING, OPEN, READY, UNDONE, Event, Step, after
+from fileops.tables import in_states, in_steps, lanes, numbers, operations, orders, stories, suspects
 
 _c = operations.c
 _other = operations.alias()
 
+#: The step of an operation that nobody is at any more.
+_left = case((in_steps(_c.step, UNDONE), ""), else_=_c.step)
 #: Ids in one condition: SQLite's limit of variables is higher, and the plan stays an index look-up each.
 IDS_MAX = 500
 
@@ -49,10 +51,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Hold:
-    """Is this operation still ours? `step` and `pfns` are written where it is: what will be done cannot be undone."""
+    """How does this operation stand? `step` and `pfns` are written where it is ours: what will be done then."""
 
     operation: Claimed
-    step: str = ""
+    step: Step = ""
     pfns: tuple[str, ...] = ()
 
 
@@ -148,25 +150,60 @@ def _made(row: Row[tuple[object, ...]], wanted: Claim, fence: int) -> Claimed:
 # ---- holding ---------------------------------------------------------------------------------------------------------
 
 
-def hold(connection: Connection, holds: Sequence[Hold]) -> list[bool | None]:
-    """Whether each operation is still ours: None where it is, and is to be cancelled.
-
-    The step is written only where the answer is True.
-    """
+def hold(connection: Connection, holds: Sequence[Hold]) -> list[Standing]:
+    """How each operation stands; the step and the PFNs are written only where it is OURS."""
     found = _ours(connection, [each.operation for each in holds])
-    answers: list[bool | None] = []
+    opposed = _opposed(connection, holds, found)
+    answers = []
     for each in holds:
         row = found.get(each.operation.id)
-        cancelled = row is not None and row.cancel and not row.step
-        answers.append(False if row is None else None if cancelled else True)
+        if row is None:
+            answers.append(Standing.LOST)
+        elif row.cancel and row.step in UNDONE:
+            answers.append(Standing.CANCELLED)
+        else:
+            answers.append(Standing.OPPOSED if each.operation.id in opposed else Standing.OURS)
     begun = [
         {"op": each.operation.id, "step": each.step, "pfns": json.dumps(each.pfns)}
         for each, answer in zip(holds, answers, strict=True)
-        if answer and each.step
+        if answer is Standing.OURS and each.step
     ]
     if begun:
         connection.execute(update(operations).where(_c.id == bindparam("op")), begun)
     return answers
+
+
+def _opposed(
+    connection: Connection, holds: Sequence[Hold], found: Mapping[int, Row[tuple[object, ...]]]
+) -> frozenset[int]:
+    """The deletions among these that begin only now and must not: one is going on already that takes the copy which
+    must survive this one, or that needs the copy which this one takes.
+
+    Two runners that begin at one moment do it one after the other: they wait for each other at the last fence.
+    """
+    begin = [
+        each.operation
+        for each in holds
+        if each.step in GOING and (row := found.get(each.operation.id)) is not None and row.step not in GOING
+    ]
+    if not begin:
+        return frozenset()
+    connection.execute(select(numbers.c.value).where(numbers.c.name == "fence").with_for_update())
+    going: dict[str, list[tuple[str, str]]] = {}
+    for start in range(0, len(begin), IDS_MAX):
+        lfns = [each.lfn for each in begin[start : start + IDS_MAX]]
+        asked = select(_c.lfn, _c.site, lanes.c.witness).join(lanes, lanes.c.id == _c.lane)
+        open_and_going = in_steps(_c.step, GOING), in_states(_c.state, OPEN)
+        for lfn, site, witness in connection.execute(asked.where(_c.lfn.in_(lfns), *open_and_going)):
+            going.setdefault(lfn, []).append((site, witness))
+    opposed = set()
+    for each in begin:
+        others = going.setdefault(each.lfn, [])
+        if any(site == each.lane.witness or witness == each.lane.site for site, witness in others):
+            opposed.add(each.id)
+        else:
+            others.append((each.lane.site, each.lane.witness))
+    return frozenset(opposed)
 
 
 def renew(connection: Connection, runner: str, now: float, lease_s: float) -> frozenset[int]:
@@ -193,7 +230,9 @@ def expire(connection: Connection, now: float, runner: str | None = None) -> int
 def _requeue(connection: Connection, ids: Sequence[int]) -> None:
     for start in range(0, len(ids), IDS_MAX):
         some = ids[start : start + IDS_MAX]
-        connection.execute(update(operations).where(_c.id.in_(some)).values(state="queued", due_s=0.0, runner=""))
+        connection.execute(
+            update(operations).where(_c.id.in_(some)).values(state="queued", due_s=0.0, runner="", step=_left)
+        )
 
 
 def _ours(connection: Connection, claimed: Sequence[Claimed]) -> dict[int, Row[tuple[object, ...]]]:
@@ -232,6 +271,7 @@ def end(connection: Connection, ends: Sequence[Ended], now: float) -> list[bool]
                 "op": operation.id,
                 "lane": lane_id,
                 "state": state,
+                "step": "" if row.step in UNDONE else row.step,
                 "due_s": each.due_s,
                 "runner": "",
                 "failures": json.dumps(failures),

@@ -7,8 +7,9 @@ of their own, so that small ones do not wait behind large ones for ever.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 
-from fileops.operation import Kind, State
+from fileops.operation import Kind, State, Step
 
 #: Bytes from which a file is large: ten seconds of a 100 Mbit/s share of a line.
 LARGE_BYTES = 128 << 20
@@ -62,11 +63,24 @@ class Claimed:
     attempts: int
     fence: int
     cancel: bool
-    step: str
+    step: Step
     pfns: tuple[str, ...]
     failures: dict[str, str]
     source: str
     before: int = 0
+
+
+class Standing(Enum):
+    """How an operation stands with who asks to go on with it."""
+
+    #: It is theirs: they may go on.
+    OURS = auto()
+    #: Somebody else has it by now, or it has ended.
+    LOST = auto()
+    #: It is theirs, and is to be cancelled.
+    CANCELLED = auto()
+    #: It is theirs, but another deletion is about to take the copy that must survive this one.
+    OPPOSED = auto()
 
 
 @dataclass(frozen=True)

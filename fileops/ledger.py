@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Engine
 from fileops import journal
 from fileops.gathered import Gathered
 from fileops.journal import Claim, Hold
-from fileops.lane import Claimed, Ended
+from fileops.lane import Claimed, Ended, Standing
+from fileops.operation import Step
 from fileops.tables import MIGRATIONS
 from reploc import sql
 
@@ -37,7 +38,7 @@ class Ledger:
         self._reading = self._engine.execution_options(**{sql.READING: True})
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="journal reader")
-        self._holds: Gathered[Hold, bool | None] = Gathered(self._hold, ITEMS_MAX)
+        self._holds: Gathered[Hold, Standing] = Gathered(self._hold, ITEMS_MAX)
         self._ends: Gathered[Ended, bool] = Gathered(self._end, ITEMS_MAX)
 
     async def do(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -60,9 +61,8 @@ class Ledger:
         """Takes operations for this runner."""
         return await self.do(journal.claim, claims, self.runner, self.now(), self.lease_s)
 
-    async def hold(self, operation: Claimed, step: str = "", pfns: Sequence[str] = ()) -> bool | None:
-        """Whether an operation is still ours: None where it is, and is to be cancelled. Just before what cannot be
-        undone: the step is written where the answer is True."""
+    async def hold(self, operation: Claimed, step: Step = "", pfns: Sequence[str] = ()) -> Standing:
+        """How an operation stands, just before what cannot be undone: the step is written where it is OURS."""
         return await self._holds.ask(Hold(operation, step, tuple(pfns)))
 
     async def end(self, ended: Ended) -> bool:
@@ -87,7 +87,7 @@ class Ledger:
             await asyncio.get_running_loop().run_in_executor(None, threads.shutdown)
         self._engine.dispose()
 
-    async def _hold(self, holds: list[Hold]) -> list[bool | None]:
+    async def _hold(self, holds: list[Hold]) -> list[Standing]:
         return await self.do(journal.hold, holds)
 
     async def _end(self, ends: list[Ended]) -> list[bool]:

@@ -22,6 +22,15 @@ from reploc.errors import OperationUnready
 Kind: TypeAlias = Literal["copy", "delete"]
 State: TypeAlias = Literal["queued", "active", "waiting", "held", "done", "cancelled"]
 
+#: What of an operation has begun, in the journal before it is. A deletion is `asking` while its witness is asked:
+#: nothing has happened yet, but no other deletion may take that witness's copy. `placing` (a file may have its name)
+#: and `removing` (a name may have gone from the catalog) cannot be undone by forgetting them.
+Step: TypeAlias = Literal["", "placing", "asking", "removing"]
+#: The steps that are as good as none once nobody is at them.
+UNDONE: tuple[Step, ...] = ("", "asking")
+#: Those of a deletion that other deletions of the same file must know of.
+GOING: tuple[Step, ...] = ("asking", "removing")
+
 #: The states of an operation that something is still to be done about.
 OPEN: tuple[State, ...] = ("queued", "active", "waiting", "held")
 #: Those that a runner may take up, once they are due.

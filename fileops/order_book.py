@@ -6,7 +6,7 @@ twice, whenever the program is killed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
@@ -14,10 +14,12 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from fileops.journal import close, count, tell
 from fileops.lane import Tally, Wish
 from fileops.messages import CarriedOrder
-from fileops.operation import OPEN, READY, Event, after
+from fileops.operation import READY, Event, State, after
 from fileops.submissions import cancel_rows, set_rows, submit
 from fileops.tables import feeds, in_states, lanes, operations, orders
 
+#: The open states, so taken apart that there is an index for each part.
+OPEN_PARTS: tuple[tuple[State, ...], ...] = (READY, ("active",), ("held",))
 _c = operations.c
 _o = orders.c
 
@@ -94,7 +96,7 @@ def cancel_orders(connection: Connection, now: float) -> int:
     ids = list(connection.scalars(select(_o.id).where(_o.cancel, _o.state.in_(("expanding", "open")))))
     for order in ids:
         connection.execute(update(orders).where(_o.id == order, _o.state == "expanding").values(state="open"))
-        rows = [row for row in _rows_of(connection, order, OPEN) if not row.cancel and row.step != "removing"]
+        rows = [row for row in _rows_of(connection, order, OPEN_PARTS) if not row.cancel and row.step != "removing"]
         cancel_rows(connection, rows, "the order was cancelled", now)
         close(connection, [order])
     return len(ids)
@@ -118,7 +120,7 @@ def reported(connection: Connection, versions: dict[int, int]) -> None:
 
 def hold_order(connection: Connection, order: int, words: str, now: float) -> int:
     """Holds all operations of an order that nobody works on; how many."""
-    rows = _rows_of(connection, order, READY)
+    rows = _rows_of(connection, order, [READY])
     set_rows(connection, rows, state="held", reason=words)
     tell(connection, now, [(row.id, Event.HELD, after(row.state, Event.HELD), words) for row in rows])
     count(connection, [Tally(order, row.state, "held", 0) for row in rows])
@@ -126,10 +128,10 @@ def hold_order(connection: Connection, order: int, words: str, now: float) -> in
     return len(rows)
 
 
-def _rows_of(connection: Connection, order: int, states: Sequence[str]) -> Sequence[Row[tuple[object, ...]]]:
-    return connection.execute(
-        select(operations, lanes.c.order_id)
-        .join(lanes, lanes.c.id == _c.lane)
-        .where(lanes.c.order_id == order, in_states(_c.state, states))
-        .with_for_update(of=operations)
-    ).all()
+def _rows_of(connection: Connection, order: int, parts: Iterable[Sequence[State]]) -> list[Row[tuple[object, ...]]]:
+    """Operations of an order in some states, part by part."""
+    of_order = select(operations, lanes.c.order_id).join(lanes, lanes.c.id == _c.lane).where(lanes.c.order_id == order)
+    rows: list[Row[tuple[object, ...]]] = []
+    for part in parts:
+        rows += connection.execute(of_order.where(in_states(_c.state, part)).with_for_update(of=operations))
+    return rows

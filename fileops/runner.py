@@ -8,10 +8,10 @@ from contextlib import suppress
 
 from fileops import order_book, submissions
 from fileops.carrying import CancelAsked, Carrier, Done, LeaseLost
-from fileops.copying import PLACING, Copying
+from fileops.copying import Copying
 from fileops.deleting import Deleting, WitnessGone
 from fileops.journal import Claim
-from fileops.lane import Claimed, Ended
+from fileops.lane import Claimed, Ended, Standing
 from fileops.links import Links
 from fileops.operation import Event
 from fileops.retries import RetrySettings, Spent, failed
@@ -146,17 +146,19 @@ class Runner:
             telemetry.failure("operation.broke", wrong, operation=operation.id, lfn=operation.lfn)
             own = StorageFault("transient", f"a fault of reploc itself: {wrong!r}")
             return await self._failed(operation, own, loop.time() - began)
-        event = Event.CANCELLED if operation.cancel else Event.SUCCEEDED
+        event = Event.CANCELLED if done.undone else Event.SUCCEEDED
         return Ended(operation, event, done.words, seconds=done.seconds, moved=done.moved, position=done.position)
 
     async def _stopped(self, operation: Claimed) -> Ended | None:
         """What becomes of an operation that was ended on its way: cancelled, or given back, to be undone or done."""
         if operation.id not in self._to_cancel:
             return Ended(operation, Event.RETURNED, "the runner was stopped")
-        held = await self._ledger.hold(operation)
-        if held is None:
+        standing = await self._ledger.hold(operation)
+        if standing is Standing.CANCELLED:
             return Ended(operation, Event.CANCELLED, "cancelled on its way; nothing is left of it")
-        return Ended(operation, Event.RETURNED, "to be undone, for it was cancelled") if held else None
+        if standing is Standing.LOST:
+            return None
+        return Ended(operation, Event.RETURNED, "to be undone, for it was cancelled")
 
     async def _failed(self, operation: Claimed, fault: StorageFault, seconds: float) -> Ended:
         now, order = self._ledger.now(), operation.lane.order
@@ -170,7 +172,7 @@ class Runner:
         copying = Copying(self._carrier, operation)
         if not operation.cancel:
             return await copying.run()
-        if operation.step != PLACING:
+        if operation.step != "placing":
             raise CancelAsked
         return await copying.undo()
 

@@ -139,7 +139,7 @@ def cancel_rows(connection: Connection, rows: Sequence[Row[tuple[object, ...]]],
     Ends those that nobody works on; those whose file may stand at the storage already are taken up once more, to
     register it or to remove it; those under way are told."""
     idle = [row for row in rows if row.state != "active" and not row.step]
-    told = [row for row in rows if row.state == "active" and not row.step]
+    told = [row for row in rows if row.state == "active" and row.step != "removing"]
     placed = [row for row in rows if row.state != "active" and row.step == "placing"]
     set_rows(connection, idle, state="cancelled", reason=words, finished_s=now, cancel=True)
     set_rows(connection, told, cancel=True)

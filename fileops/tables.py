@@ -36,7 +36,7 @@ from sqlalchemy import (
     text,
 )
 
-from fileops.operation import OPEN, READY
+from fileops.operation import GOING, OPEN, READY, State, Step
 from reploc.sql import Migration
 
 metadata = MetaData()
@@ -103,8 +103,8 @@ operations = Table(
     Column("runner", Text, nullable=False),
     Column("lease_s", Double, nullable=False),  # the moment until which the runner is believed to be there
     Column("cancel", Boolean, nullable=False),
-    Column("step", Text, nullable=False),  # the irreversible step that was begun: placing, removing
-    Column("pfns", Text, nullable=False),  # those of a deletion, written before they are unregistered, JSON
+    Column("step", Text, nullable=False),  # what has begun: fileops.operation.Step
+    Column("pfns", Text, nullable=False),  # of the files that may have got their name, or are to be removed, JSON
     Column("failures", Text, nullable=False),  # source → why it cannot be had there, JSON
     Column("source", Text, nullable=False),
     Column("reason", Text, nullable=False),
@@ -116,14 +116,23 @@ operations = Table(
 _c = operations.c
 
 
-def in_states(column: ColumnElement[str], states: Sequence[str]) -> ColumnElement[bool]:
+def in_states(column: ColumnElement[str], states: Sequence[State]) -> ColumnElement[bool]:
     """Whether a state is one of these, written out: a database takes a partial index only for what it can see to be
     the index's own condition, and a parameter it cannot see."""
-    return column.in_([literal_column(f"'{state}'") for state in states])
+    return _among(column, states)
 
 
-def _written(states: Sequence[str]) -> str:
-    return "state IN ({})".format(", ".join(f"'{state}'" for state in states))
+def in_steps(column: ColumnElement[str], steps: Sequence[Step]) -> ColumnElement[bool]:
+    """Whether a step is one of these, written out for the same reason."""
+    return _among(column, steps)
+
+
+def _among(column: ColumnElement[str], words: Sequence[str]) -> ColumnElement[bool]:
+    return column.in_([literal_column(f"'{word}'") for word in words])
+
+
+def _written(column: str, words: Sequence[str]) -> str:
+    return "{} IN ({})".format(column, ", ".join(f"'{word}'" for word in words))
 
 
 def _some(condition: str) -> dict[str, Any]:
@@ -131,10 +140,12 @@ def _some(condition: str) -> dict[str, Any]:
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
-Index("fileops_ready", _c.lane, _c.due_s, _c.id, **_some(_written(READY)))
-Index("fileops_leases", _c.site, _c.lfn, unique=True, **_some(_written(("active",))))
-Index("fileops_open", _c.site, _c.lfn, **_some(_written(OPEN)))
-Index("fileops_held", _c.id, **_some(_written(("held",))))
+Index("fileops_ready", _c.lane, _c.due_s, _c.id, **_some(_written("state", READY)))
+Index("fileops_leases", _c.site, _c.lfn, unique=True, **_some(_written("state", ("active",))))
+Index("fileops_open", _c.site, _c.lfn, **_some(_written("state", OPEN)))
+Index("fileops_held", _c.id, **_some(_written("state", ("held",))))
+_going = Index("fileops_going", _c.lfn, **_some(_written("step", GOING)))
+_held_of_lane = Index("fileops_held_of_lane", _c.lane, **_some(_written("state", ("held",))))
 Index("fileops_finished", _c.finished_s, **_some("finished_s IS NOT NULL"))
 
 stories = Table(
@@ -188,5 +199,11 @@ def _made(connection: Connection) -> None:
     connection.execute(insert(numbers).values(name="fence", value=0))
 
 
+def _indexed(connection: Connection) -> None:
+    """Deletions that go on are found by their file, held operations by their order."""
+    for index in (_going, _held_of_lane):
+        index.create(connection, checkfirst=True)
+
+
 #: A change of the tables is a new function at the end of this list; those that stand here are never changed.
-MIGRATIONS: list[Migration] = [_made]
+MIGRATIONS: list[Migration] = [_made, _indexed]

@@ -16,7 +16,7 @@ from grid import until
 from fileops import journal, submissions
 from fileops.carrying import TransferSettings
 from fileops.journal import Claim, Hold
-from fileops.lane import Claimed, Ended, Wish
+from fileops.lane import Claimed, Ended, Standing, Wish
 from fileops.ledger import Ledger
 from fileops.messages import DrainBody, DrainSaid, IdsBody, OperationItem, OutcomesSaid, Suspects
 from fileops.operation import Event
@@ -272,7 +272,7 @@ async def test_a_copy_and_a_deletion_of_one_file_are_never_active_together(datab
         (copying,) = await claims(one)
         await submitted(one, Wish("delete", "b", "/f", witness="a"))
         assert await claims(two) == []
-        assert await one.hold(copying) is None  # the opposite was asked for: it is to be cancelled
+        assert await one.hold(copying) is Standing.CANCELLED  # the opposite was asked for: it is to be cancelled
         assert await one.end(Ended(copying, Event.CANCELLED, "cancelled"))
         (deleting,) = await claims(two)
         assert deleting.lane.kind == "delete" and deleting.fence > copying.fence
@@ -287,10 +287,10 @@ async def test_a_runner_paused_beyond_its_lease_can_do_nothing_any_more(database
         assert await other.expire() == 1
         (behind,) = await claims(other)
         assert behind.id == number and behind.fence > before.fence and behind.before == before.fence
-        assert await paused.hold(before, "placing") is False
+        assert await paused.hold(before, "placing") is Standing.LOST
         assert await paused.renew() == frozenset()
         assert not await paused.end(Ended(before, Event.SUCCEEDED, "late"))
-        assert await other.hold(behind, "placing") is True
+        assert await other.hold(behind, "placing") is Standing.OURS
         assert await other.end(Ended(behind, Event.SUCCEEDED, "copied"))
 
 
@@ -303,19 +303,39 @@ async def test_a_lease_that_is_renewed_lasts(database: str) -> None:
             now[0] += 8
             await one.renew()
             assert await two.expire() == 0
-        assert await one.hold(claimed) is True
+        assert await one.hold(claimed) is Standing.OURS
 
 
 async def test_a_copy_waits_for_a_deletion_that_has_begun_to_remove(database: str) -> None:
     async with ledgers(database, "one", clock=lambda: 100.0) as (one,):
         (gone,) = await submitted(one, Wish("delete", "b", "/f", witness="a"))
         (deleting,) = await claims(one)
-        assert await one.hold(deleting, "removing", ["file:///f"]) is True
+        assert await one.hold(deleting, "removing", ["file:///f"]) is Standing.OURS
         await one.end(Ended(deleting, Event.DELAYED, "storage is away", due_s=200.0))
         await submitted(one, Wish("copy", "b", "/f", sources=("a",)))
         assert await claims(one) == []
         with pytest.raises(OperationUnready, match="unregistered its file already"):
             await one.do(submissions.cancel, gone, "by hand", 100.0)
+
+
+async def test_two_runners_never_begin_deletions_together_that_are_each_others_witness(database: str) -> None:
+    async with ledgers(database, "one", "two", clock=lambda: 100.0) as (one, two):
+        taken: dict[str, list[Claimed]] = {}
+        for ledger, site, witness in ((one, "a", "b"), (two, "b", "a")):
+            await submitted(ledger, *(Wish("delete", site, f"/f{number}", witness=witness) for number in range(100)))
+            taken[site] = await claims(ledger)
+        asked = [each for pair in zip(taken["a"], taken["b"], strict=True) for each in ((one, pair[0]), (two, pair[1]))]
+        begun = await asyncio.gather(*(ledger.hold(each, "asking") for ledger, each in asked))
+        pairs = list(zip(begun[::2], begun[1::2], strict=True))
+        assert all({*pair} == {Standing.OURS, Standing.OPPOSED} for pair in pairs)
+        for (ledger, each), standing in zip(asked, begun, strict=True):
+            if standing is Standing.OURS:
+                assert await ledger.end(Ended(each, Event.HELD, "the witness is gone"))
+        again = await asyncio.gather(*(ledger.hold(each, "asking") for ledger, each in asked))
+        assert {*zip(begun, again, strict=True)} == {
+            (Standing.OURS, Standing.LOST),
+            (Standing.OPPOSED, Standing.OURS),
+        }
 
 
 async def test_a_claim_and_what_follows_are_one_step_or_none(database: str) -> None:
@@ -332,4 +352,4 @@ async def test_a_claim_and_what_follows_are_one_step_or_none(database: str) -> N
             await one.do(broken)
         (claimed,) = await claims(one)
         assert claimed.attempts == 1
-        assert await one.do(journal.hold, [Hold(claimed)]) == [True]
+        assert await one.do(journal.hold, [Hold(claimed)]) == [Standing.OURS]
