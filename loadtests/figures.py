@@ -47,6 +47,7 @@ PROGRAMS = (
     Program("catalog_curve"),
     Program("update_curves"),
     Program("sites_curve"),
+    Program("small_sites"),
     Program("rli_lookups"),
     Program("rls_port"),
     Program("workers"),

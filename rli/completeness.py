@@ -87,10 +87,9 @@ class Completeness:
         self._held[number, gone] = False
         self.holders[gone] -= self._ours[gone, self._part[number]]
 
-    def listed(self, numbers: int) -> Flags:
-        """Whether each of the first site numbers is in use, shape (numbers,)."""
-        self._grow(numbers)
-        return self._listed[:numbers]
+    def is_listed(self, number: int) -> bool:
+        """Whether a site number is in use."""
+        return number < len(self._listed) and self._listed.item(number)
 
     def empty(self, slots: Slots) -> Flags:
         """Whether nothing that counts is held of each slot, shape of `slots`."""

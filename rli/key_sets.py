@@ -21,7 +21,8 @@ from rli.filters import require_checksum
 from rli.holding import Steps
 from rli.interned import Interned
 from rli.matrix import MayHold
-from rli.pairs import Keys, Pairs
+from rli.pairs import Pairs
+from rli.runs import Keys
 
 #: Names that are taken in between two questions: about a millisecond's work.
 _STEP = 1 << 10
@@ -108,6 +109,10 @@ class HeldFingerprints:
     def query(self, digests: Digests) -> MayHold:
         """Which sites have each of n LFNs, by their digests, shape (n, 2)."""
         return self._keys.pairs.find(digests[:, 0])
+
+    def sites_of(self, digests: Digests) -> set[int]:
+        """The sites that have one LFN, by its digest, shape (1, 2)."""
+        return self._keys.pairs.sites_of(digests[0, 0])
 
     def memory(self) -> int:
         """Bytes of all fingerprints."""

@@ -42,9 +42,11 @@ class HeldLfns:
     def sites_of(self, lfn: str, digests: Digests, slot: int) -> list[int]:
         """The same for one LFN of a known slot, ascending, with the fewest calls."""
         sites = self.matrix.sites_of(digests, slot)
-        more = [self._fingerprints.query(digests).sites] if len(self._fingerprints) else []
-        more += [self.lists.query([lfn]).sites] if len(self.lists) else []
-        return sorted({*sites, *(site for part in more for site in part.tolist())}) if more else sites
+        if len(self._fingerprints):
+            sites = sorted(self._fingerprints.sites_of(digests).union(sites))
+        if len(self.lists):
+            sites = sorted({*sites, *self.lists.query([lfn]).sites.tolist()})
+        return sites
 
     def _filtered(self, digests: Digests, slots: NDArray[np.intp]) -> MayHold:
         anywhere = np.flatnonzero(slots < 0)

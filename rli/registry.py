@@ -62,7 +62,7 @@ class State(Enum):
     SILENT = "silent"
 
 
-@dataclass
+@dataclass(slots=True)
 class _Site:
     """One site, with the sender that it is bound to."""
 
@@ -76,6 +76,8 @@ class _Site:
     checksums: NDArray[np.uint64] = field(repr=False)
     #: Empty while none was heard.
     sender: str = ""
+    #: What tells the sender from another (`rli/claims.py`).
+    claim: str = ""
     epoch: int = 0
     incarnation: int = 0
     #: The highest message number of this epoch.
@@ -99,6 +101,7 @@ class _Site:
             self.bound_at = now
         if message.sender != self.sender:
             self.applied, self.settled = 0, False
+            self.claim = mark(message.sender)
         self.sender = message.sender
         self.epoch = message.epoch
         self.incarnation = message.incarnation
@@ -122,6 +125,8 @@ class Registry:
         self._claims = Claims()
         #: The last news of each site number, and the moment whose catalog the held news shows: shape (numbers,).
         self._contact_at: NDArray[np.float64] = np.zeros(0)
+        #: When each site number falls silent without news, or, where it is silent, is forgotten; shape (numbers,).
+        self._ends_at: NDArray[np.float64] = np.zeros(0)
         self._news_at: NDArray[np.float64] = np.zeros(0)
 
     def own(self, index: IndexSettings, cells: Flags, now: float) -> None:
@@ -242,7 +247,11 @@ class Registry:
         if site.state is not State.LIVE:
             self._news_at[site.number] = now - message.news_age_s
             site.state = State.LIVE
-        self._contact_at[site.number] = now
+        self._heard(site.number, now)
+
+    def _heard(self, number: int, moment: float) -> None:
+        self._contact_at[number] = moment
+        self._ends_at[number] = moment + self._index.expiry_s
 
     def _drop(self, site: _Site, slots: Sequence[int]) -> Slots:
         """The sender does not tell of these slots any more; those of them that are held."""
@@ -283,12 +292,11 @@ class Registry:
         """What to stop serving, and whom to forget. To be called at least every second."""
         self._completeness.know_owned_before(now - self._index.expiry_s)
         decisions: list[DropSite | Forget] = []
-        for number in np.flatnonzero(now - self._contact_at >= self._index.expiry_s):
-            site = self._by_number[number]
-            assert site is not None, f"number {number} has a moment of contact but no site"
+        for number in np.flatnonzero(self._ends_at <= now).tolist():
+            site = self._at(number)
             if site.state is not State.SILENT:
                 decisions += self._silence(site)
-            if now - self._contact_at[number] >= self._index.expiry_s + self._index.forget_after_s:
+            if self._ends_at[number] <= now:
                 decisions.append(self._forget(site))
         return decisions
 
@@ -297,6 +305,7 @@ class Registry:
         site.state = State.SILENT
         site.sequences[:] = 0
         site.applied, site.settled = 0, False
+        self._ends_at[site.number] += self._index.forget_after_s
         self._completeness.drop(site.number)
         return [DropSite(site.name, site.number)] if held_before else []
 
@@ -304,7 +313,7 @@ class Registry:
         self._completeness.unlist(site.number)
         del self._sites[site.name]
         self._by_number[site.number] = None
-        self._contact_at[site.number] = np.inf
+        self._ends_at[site.number] = np.inf
         heapq.heappush(self._free, site.number)
         return Forget(site.name, site.number)
 
@@ -318,7 +327,7 @@ class Registry:
         site = _Site(name, number, url, state, nothing, nothing)
         self._sites[name] = site
         self._by_number[number] = site
-        self._contact_at[number] = contact_at
+        self._heard(number, contact_at)
         self._news_at[number] = contact_at
         self._completeness.list_site(number, self._index.partition.part_of(name))
         return site
@@ -328,8 +337,10 @@ class Registry:
         have = len(self._by_number)
         more = max(16, have)
         self._by_number += [None] * more
-        self._contact_at = np.concatenate([self._contact_at, np.full(more, np.inf)])
-        self._news_at = np.concatenate([self._news_at, np.full(more, np.inf)])
+        nothing = np.full(more, np.inf)
+        self._contact_at = np.concatenate([self._contact_at, nothing])
+        self._ends_at = np.concatenate([self._ends_at, nothing])
+        self._news_at = np.concatenate([self._news_at, nothing])
         for number in range(have, have + more):
             heapq.heappush(self._free, number)
 
@@ -358,7 +369,7 @@ class Registry:
         if site.state is State.LIVE:
             if not precedes(theirs, self._member(site, now)):
                 return
-            self._contact_at[site.number] = now - self._index.expiry_s
+            self._heard(site.number, now - self._index.expiry_s)
         self._claims.keep(theirs, heard_at + self._index.expiry_s)
 
     def knows_all(self) -> bool:
@@ -377,7 +388,7 @@ class Registry:
         age_s = max(0.0, now - self._contact_at.item(site.number))
         if site.state is not State.LIVE:
             return Member("lrc", site.name, site.url, site.state.value, age_s)
-        return Member("lrc", site.name, site.url, site.state.value, age_s, mark(site.sender), now - site.bound_at)
+        return Member("lrc", site.name, site.url, site.state.value, age_s, site.claim, now - site.bound_at)
 
     # ---- for answers ---------------------------------------------------------------------------------------------
 

@@ -39,7 +39,8 @@ class ShownRegistry(Registry):
         with self._shared:
             decision = super().receive(message, now)
             self._show_text(decision.number)
-            self._show_sites()
+            self._show_site(decision.number)
+            self._show_slots()
             return decision
 
     def applied(self, decision: Decision, summary: Summary) -> bool:
@@ -51,30 +52,35 @@ class ShownRegistry(Registry):
     def answer(self, decision: Decision, spoiled: Mapping[int, str]) -> Settled:
         with self._shared:
             settled = super().answer(decision, spoiled)
-            self._show_sites()
+            self._show_site(decision.number)
+            self._show_slots()
             return settled
 
     def expire(self, now: float) -> list[DropSite | Forget]:
         with self._shared:
             decisions = super().expire(now)
             self._shared.arrays["expired_at"][0] = now
-            self._show_sites()
+            for decided in decisions:
+                self._show_site(decided.number)
+            self._show_slots()
             return decisions
 
     def learn(self, listed: Flags, senders: Sequence[Member], now: float) -> None:
         with self._shared:
             super().learn(listed, senders, now)
-            for number, site in enumerate(self._by_number):
-                if site is not None:
+            for member in senders:
+                number = self.number(member.name)
+                if number is not None and self._shown.get(number) != self.place(number):
                     self._show_text(number)
-            self._show_sites()
+                    self._show_site(number)
+            self._show_slots()
 
-    def _show_sites(self) -> None:
-        numbers, arrays = len(self._news_at), self._shared.arrays
-        arrays["news_at"][:numbers] = self._news_at
-        arrays["listed"][:numbers] = self._completeness.listed(numbers)
-        arrays["sites"][1] = numbers
-        self._show_slots()
+    def _show_site(self, number: int) -> None:
+        """What is known of one site: a hundred thousand others have not changed meanwhile."""
+        arrays = self._shared.arrays
+        arrays["news_at"][number] = self._news_at[number]
+        arrays["listed"][number] = self._completeness.is_listed(number)
+        arrays["sites"][1] = len(self._news_at)
 
     def _show_slots(self) -> None:
         arrays = self._shared.arrays

@@ -12,7 +12,7 @@ from loadtests import figures, machine, postgres
 from loadtests.report import Report
 
 #: The commands that a program cannot do without, and the Debian packages that have them.
-WITH_WRK = ("lrc_lookups", "rli_lookups", "whole_world", "catalog_curve", "tls_and_tokens", "workers")
+WITH_WRK = ("lrc_lookups", "rli_lookups", "whole_world", "small_sites", "catalog_curve", "tls_and_tokens", "workers")
 NEEDS = {name: {"wrk": "wrk"} for name in WITH_WRK}
 NEEDS["catalog_peers"] = {"redis-server": "redis-server"}
 NEEDS["file_operations"] = {"xrootd": "xrootd-server", "xrdcp": "xrootd-client"}
