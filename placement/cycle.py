@@ -77,8 +77,10 @@ def news_missing(inventory: Inventory, now: float, max_age_s: float) -> dict[str
             found[row["name"]] = "nothing was heard"
         elif not row["news_complete"]:
             found[row["name"]] = "its news is incomplete"
+        elif (ahead := row["news_at"] - now) > 0:
+            found[row["name"]] = f"its news is from {shown_age(ahead)} in the future: a clock is or was wrong"
         else:
-            found[row["name"]] = f"its news is {shown_age(now - row['news_at'])} old"
+            found[row["name"]] = f"its news is {shown_age(-ahead)} old"
     return found
 
 

@@ -24,6 +24,9 @@ from reploc.errors import DefinitionUnknown, InventoryInvalid
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 #: What stands for a name that is not known, among the keys of names.
 UNKNOWN = -1
+#: Seconds that news, or a plan, may seem to be from the future: the clocks of services that share a database differ a
+#: little. What is from further ahead is of a clock that was wrong, then or now, and its age is not known.
+AHEAD_MAX_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -197,11 +200,9 @@ class Inventory:
     # ---- sites ---------------------------------------------------------------------------------------------------
 
     def fresh_sites(self, now: float, max_age_s: float) -> Array:
-        """Whether each site's news is complete and at most so old, shape (sites,)."""
-        news = self.sites.select(
-            pl.col("news_complete") & (pl.lit(now) - pl.col("news_at") <= max_age_s).fill_null(value=False)
-        )
-        return news.to_series().to_numpy()
+        """Whether each site's news is complete and at most so old, and not from the future, shape (sites,)."""
+        young = (pl.lit(now) - pl.col("news_at")).is_between(-AHEAD_MAX_S, max_age_s).fill_null(value=False)
+        return self.sites.select(pl.col("news_complete") & young).to_series().to_numpy()
 
     @cached_property
     def ready_sites(self) -> Array:

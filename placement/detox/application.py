@@ -14,7 +14,7 @@ import polars as pl
 
 from placement.detox.plan import Plan
 from placement.detox.runs import Array, Bits
-from placement.inventory import Inventory
+from placement.inventory import AHEAD_MAX_S, Inventory
 from placement.orders import Handover, Wish
 from reploc.errors import PlanExcessive, PlanOutdated
 from reploc.orders import BlockOrder
@@ -51,9 +51,11 @@ class Holding:
 def checked(plan: Plan, inventory: Inventory, now_s: float, max_news_age_s: float) -> Holding:
     """Compares a plan with what is there; witnesses are believed only where news is so young.
 
-    Raises PlanOutdated: the plan is older than it may be.
+    Raises PlanOutdated: the plan is older than it may be, or from the future.
     """
     age = now_s - plan.header.at
+    if age < -AHEAD_MAX_S:
+        raise PlanOutdated(f"the plan is from {-age:.0f} s in the future: a clock is wrong, or it was made with --at")
     if age > plan.header.settings.max_plan_age_s:
         most = plan.header.settings.max_plan_age_s
         raise PlanOutdated(f"the plan is {age:.0f} s old; at most {most:.0f} s are allowed (max_plan_age_s)")

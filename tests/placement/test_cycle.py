@@ -27,7 +27,7 @@ from placement.messages import (
     WishItem,
 )
 from placement.orders import Handover
-from reploc.errors import DefinitionUnknown, InventoryMoved, NewsMissing
+from reploc.errors import DefinitionUnknown, InventoryInvalid, InventoryMoved, NewsMissing
 from reploc.orders import OrderReport
 from reploc.sites import Site
 
@@ -104,6 +104,20 @@ def test_a_cycle_stops_where_news_of_a_ready_site_is_old_and_says_which(told: To
     assert ordered(told) == 0
     (kept,) = cycles(told)
     assert (kept.outcome, "T2" in kept.reason) == ("refused", True)
+
+
+def test_news_from_the_future_is_of_no_known_age_and_stops_a_cycle(told: Told) -> None:
+    """A clock was set back, or another service with a clock ahead wrote the news; a little ahead is none of that."""
+    told.clock.now -= 30
+    assert cycle.run(told.keeper, Decider(), MAX_AGE_S).left_out == ()
+    told.clock.now -= 7_200
+    with pytest.raises(NewsMissing, match=r"T2 \(its news is from 2 h in the future: a clock is or was wrong\)"):
+        cycle.run(told.keeper, Decider(), MAX_AGE_S)
+    assert cycle.run(told.keeper, Decider(), MAX_AGE_S, partial=True).left_out == ("T1", "T2", "T3")
+    with pytest.raises(InventoryInvalid, match="no READY site with fresh news"):
+        wishes.ordered(told.keeper, WishBody([WishItem("copy", "/a", "T2")]), MAX_AGE_S)
+    told.renew("T2", 1)
+    assert cycle.run(told.keeper, Decider(), MAX_AGE_S, partial=True).left_out == ("T1", "T3")
 
 
 def test_with_partial_the_sites_without_news_are_left_out(told: Told) -> None:

@@ -391,10 +391,12 @@ def test_a_last_copy_that_went_by_its_datasets_status_must_still_have_it() -> No
     assert "last copy" in application.checked(plan, now, NOW, NEWS_AGE_S).failed().item(0, "reason")
 
 
-def test_an_old_plan_is_refused() -> None:
+def test_a_plan_that_is_old_or_from_the_future_is_refused() -> None:
     plan = planned(moved({}, {}), "Delete", max_plan_age_s=10.0)
     with pytest.raises(PlanOutdated, match="11 s old; at most 10 s"):
         application.checked(plan, moved({}, {}), NOW + 11, NEWS_AGE_S)
+    with pytest.raises(PlanOutdated, match="3600 s in the future"):
+        application.checked(plan, moved({}, {}), NOW - 3_600, NEWS_AGE_S)
 
 
 # ---- explanations ---------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Clocks that are set forward and back by a day under running daemons: nothing expires, and nothing looks younger.
 
-All rules are given monotonic seconds, which no clock step touches. libfaketime shows the daemons another time of day,
-as the kernel would after a step; that they saw it, their logs say.
+All rules are given monotonic seconds, which no clock step touches; that daemons saw another day, their logs say.
 """
 
 import asyncio
@@ -9,10 +8,9 @@ import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from clock import Clock
 from daemon import process, settings_file
 from grid import index_settings, pfns, until
-from namespaces import PlacedProcess
-from needed import needed
 
 from lrc.settings import LrcSettings
 from reploc.client import LrcClient, RliClient
@@ -21,30 +19,6 @@ from reploc.wire import MappingItem
 from rli.settings import RliSettings
 
 LFNS = [f"/lfn/{number}" for number in range(40)]
-
-
-class Clock:
-    """The time of day that some processes are shown: the machine's, and so many days more."""
-
-    def __init__(self, path: Path) -> None:
-        found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-        needed(found, "libfaketime: apt-get install faketime")
-        self._library = found[0]
-        self._path = path
-        self.step(0)
-
-    def step(self, days: int) -> None:
-        self._path.write_text(f"{days:+}d")
-
-    def shown_to(self, process: Process) -> PlacedProcess:
-        told = {
-            "LD_PRELOAD": self._library,
-            "FAKETIME_TIMESTAMP_FILE": self._path,
-            "FAKETIME_CACHE_DURATION": 1,
-            "FAKETIME_DONT_FAKE_MONOTONIC": 1,
-        }
-        prefix = ["env", *(f"{name}={value}" for name, value in told.items())]
-        return PlacedProcess(process.name, process.command, process.url, process.log, prefix)
 
 
 async def test_clocks_that_are_set_forward_and_back_change_no_answer(tmp_path: Path) -> None:
