@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lrc import attribute_reads, change_log, descending, index, layout, listings, loading
 from lrc.descending import PairsPage
-from lrc.layout import State
+from lrc.layout import State, StoredIndex
 from lrc.listings import FilesPage
 from lrc.loading import Load, WriteBody
 from lrc.mappings import Faults, Overlay
@@ -69,6 +69,17 @@ class SlotDigests:
 
     position: int
     digests: list[Digests]
+
+
+@dataclass(frozen=True)
+class Turnover:
+    """LFNs that changed and are there, and such that are not there any more, up to the position `reached`, which is the
+    catalog's where there are no more."""
+
+    came: list[str]
+    went: list[str]
+    reached: int
+    last: bool
 
 
 class Catalog:
@@ -261,6 +272,28 @@ class Catalog:
                 raise QueryInvalid(f"epoch {above} leaves no room above it; expected less than {SIZE_MAX}")
             self.store.put_state(txn, replace(state, epoch=epoch))
         return epoch
+
+    # ---- index servers of the Globus RLS -----------------------------------------------------------------------------
+
+    def rls_indexes(self) -> tuple[StoredIndex, ...]:
+        """Those that are sent updates."""
+        with self.store.reading() as txn:
+            return self.store.rls_indexes(txn)
+
+    def put_rls_indexes(self, indexes: Sequence[StoredIndex]) -> None:
+        """From now on these, durably."""
+        with self.store.writing() as txn:
+            self.store.put_rls_indexes(txn, indexes)
+
+    def changed_since(self, after: int, limit: int) -> Turnover:
+        """Which LFNs changed after a position, as they are now. Raises ChangesForgotten."""
+        with self.view() as view:
+            page = change_log.page(view, after, limit)
+            lfns = list(dict.fromkeys(change.lfn for change in page.changes))
+            known = view.known(lfns)
+        came = [lfn for lfn, there in zip(lfns, known, strict=True) if there]
+        went = [lfn for lfn, there in zip(lfns, known, strict=True) if not there]
+        return Turnover(came, went, page.position if page.next is None else page.next, page.next is None)
 
     # ---- writes ------------------------------------------------------------------------------------------------------
 

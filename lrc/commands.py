@@ -14,6 +14,7 @@ from lrc.settings import LrcSettings
 from lrc.tools.attribute_commands import attribute
 from lrc.tools.backup_command import backup
 from lrc.tools.dump_commands import dump, load
+from lrc.tools.rls_commands import rls
 from lrc.tools.scan_command import scan
 from lrc.tools.upgrade_command import upgrade_command
 from reploc import config, service
@@ -54,7 +55,7 @@ def lrc() -> None:
     """A site's local replica catalog: the daemon, and its tools."""
 
 
-for command in (attribute, scan, dump, load, backup, upgrade_command):
+for command in (attribute, rls, scan, dump, load, backup, upgrade_command):
     lrc.add_command(command)
 
 

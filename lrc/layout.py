@@ -6,6 +6,7 @@ locked. In the environment are these tables; all numbers in keys are big-endian,
     table            key                         value                                          several per key
     meta             "format"                    magic, 0, layout version (4 bytes)             no
                      "state"                     State                                          no
+                     "rls"                       StoredIndex, a list of them                    no
     lfn              LFN key                     StoredRecord                                   no
     pfn              PFN key                     LFN key                                        yes
     digest           top 16 bits of h1 (2)       digest: h1, h2 (16 bytes)                      yes, fixed size
@@ -62,6 +63,7 @@ PFNS_PER_LFN_MAX = 1_000
 
 FORMAT_KEY = b"format"
 STATE_KEY = b"state"
+RLS_KEY = b"rls"
 WRITER_LOCK = "writer.lock"
 DATA_FILE = "data.mdb"
 #: The files of a store, of which a directory that becomes one may hold nothing else.
@@ -161,12 +163,23 @@ class StoredChanges(Struct, frozen=True, array_like=True, forbid_unknown_fields=
     lfns: tuple[str, ...]
 
 
+class StoredIndex(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """An index server of the Globus RLS that is sent updates: filters, or lists of the names that match any of the
+    patterns, without patterns of all. `told` is the position up to which it was told everything, -1 for nothing."""
+
+    url: str
+    filters: bool
+    patterns: tuple[str, ...] = ()
+    told: int = -1
+
+
 encode = msgspec.msgpack.Encoder().encode
 decode_state = msgspec.msgpack.Decoder(State).decode
 decode_record = msgspec.msgpack.Decoder(StoredRecord).decode
 decode_collection = msgspec.msgpack.Decoder(StoredCollection).decode
 decode_attribute = msgspec.msgpack.Decoder(StoredAttribute).decode
 decode_pfn_values = msgspec.msgpack.Decoder(StoredPfnValues).decode
+decode_indexes = msgspec.msgpack.Decoder(tuple[StoredIndex, ...]).decode
 decode_changes = msgspec.msgpack.Decoder(StoredChanges).decode
 
 

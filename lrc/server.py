@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,15 @@ from msgspec.structs import replace
 from lrc import named
 from lrc.attribute_routes import AttributeRoutes
 from lrc.catalog import Catalog
+from lrc.news import News
 from lrc.reading import Reading
 from lrc.rls import LrcMethods
+from lrc.rls_feed import RlsFeed
+from lrc.rls_routes import RlsRoutes
 from lrc.settings import LrcSettings
 from lrc.threads import Threads
 from lrc.updater import Updater
-from lrc.writer import Writer
+from lrc.writer import Listener, Writer
 from reploc import __version__, service, telemetry
 from reploc.actions import Action
 from reploc.errors import ConfigInvalid, StoreForeign, Unreachable
@@ -26,7 +29,8 @@ from reploc.membership import Membership, described
 from reploc.reload import Reloadable
 from reploc.rls_port import RlsPort
 from reploc.routes import Call, Done, NoQuery, Route, get, post
-from reploc.service import Daemon
+from reploc.security.guard import Guard
+from reploc.service import Daemon, Duty
 from reploc.status import LrcStatus
 from reploc.telemetry import Metrics
 from reploc.wire import (
@@ -52,6 +56,7 @@ class LrcServer:
         threads: Threads,
         writer: Writer,
         updater: Updater,
+        feed: RlsFeed,
         membership: Membership,
         rls: RlsPort,
         settings: LrcSettings,
@@ -61,6 +66,7 @@ class LrcServer:
         self._threads = threads
         self._writer = writer
         self._updater = updater
+        self._feed = feed
         self._membership = membership
         self._rls = rls
         self.reloadable = Reloadable(settings, RELOADABLE, self.take, metrics)
@@ -71,7 +77,8 @@ class LrcServer:
         """Every route of an LRC."""
         attributes = AttributeRoutes(self._catalog, self._threads, self._writer)
         reading = Reading(self._catalog, self._threads)
-        return [*reading.routes(), *self._writing(), *attributes.routes(), *self._about()]
+        rls = RlsRoutes(self._feed)
+        return [*reading.routes(), *self._writing(), *attributes.routes(), *rls.routes(), *self._about()]
 
     def _writing(self) -> list[Route[Any]]:
         may = Action.WRITE_CATALOG
@@ -124,6 +131,7 @@ class LrcServer:
 
     async def push(self, _: Call[Nothing]) -> SenderStatus:
         self._updater.push()
+        self._feed.push()
         return self._updater.status()
 
     async def soft_state(self, _: Call[NoQuery]) -> SenderStatus:
@@ -187,6 +195,26 @@ async def _membership(catalog: Catalog, settings: LrcSettings, metrics: Metrics)
     return membership
 
 
+def _listeners(updater: Updater, feed: RlsFeed) -> Listener:
+    """All who send take note of a commit."""
+
+    def tell(news: News) -> None:
+        updater.changed(news)
+        feed.changed(news)
+
+    return tell
+
+
+@asynccontextmanager
+async def _speaking_rls(rls: RlsPort, feed: RlsFeed, settings: LrcSettings, guard: Guard) -> AsyncIterator[None]:
+    """The RLS port, where there is one, and the updates to index servers that are told of it."""
+    async with AsyncExitStack() as opened:
+        if settings.rls.listen:
+            await opened.enter_async_context(rls.listening(settings, guard))
+        async with feed.feeding():
+            yield
+
+
 @asynccontextmanager
 async def compose(settings: LrcSettings) -> AsyncIterator[Daemon]:
     """An LRC: the catalog, those who read, write and send from it, and the routes over them."""
@@ -197,19 +225,22 @@ async def compose(settings: LrcSettings) -> AsyncIterator[Daemon]:
         async with (
             Threads() as threads,
             Updater.running(catalog, threads, over, metrics) as updater,
-            Writer(catalog, updater.changed) as writer,
+            nullcontext(RlsFeed(catalog, threads, settings, metrics)) as feed,
+            Writer(catalog, _listeners(updater, feed)) as writer,
         ):
-            rls = RlsPort(LrcMethods(catalog, threads, writer, updater, settings).methods(), settings.rls, metrics)
+            methods = LrcMethods(catalog, threads, writer, updater, feed, settings).methods()
+            rls = RlsPort(methods, settings.rls, metrics)
+            feed.port = rls
             telemetry.event("lrc.open", site=catalog.site, store=settings.store, epoch=catalog.state().epoch)
-            server = LrcServer(catalog, threads, writer, updater, membership, rls, settings, metrics)
+            server = LrcServer(catalog, threads, writer, updater, feed, membership, rls, settings, metrics)
             yield Daemon(
                 name=f"lrc {catalog.site}",
                 routes=server.routes(),
                 metrics=metrics,
-                duties=[*updater.duties(), *membership.duties()],
+                duties=[*updater.duties(), Duty("rls-feed", feed.run_once), *membership.duties()],
                 not_ready=updater.not_ready,
                 on_listening=lambda url: membership.announce(updater.listening(url)),
-                ports=[partial(rls.listening, settings)] if settings.rls.listen else [],
+                ports=[partial(_speaking_rls, rls, feed, settings)],
                 reloadable=server.reloadable,
                 workers=Workers("lrc.worker", ended=catalog.store.forget_dead_readers)
                 if settings.workers > 1

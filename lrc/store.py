@@ -19,7 +19,7 @@ import resource
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
@@ -28,7 +28,7 @@ import lmdb
 import msgspec
 
 from lrc import layout
-from lrc.layout import State
+from lrc.layout import State, StoredIndex
 from lrc.whole import require_whole
 from reploc.errors import (
     NameInvalid,
@@ -350,6 +350,14 @@ class Store:
 
     def put_state(self, txn: Transaction, state: State) -> None:
         txn.put(layout.STATE_KEY, layout.encode(state), db=self.tables["meta"])
+
+    def rls_indexes(self, txn: Transaction) -> tuple[StoredIndex, ...]:
+        """The index servers of the Globus RLS that are sent updates."""
+        value = txn.get(layout.RLS_KEY, db=self.tables["meta"])
+        return () if value is None else layout.decode_indexes(value)
+
+    def put_rls_indexes(self, txn: Transaction, indexes: Sequence[StoredIndex]) -> None:
+        txn.put(layout.RLS_KEY, layout.encode(tuple(indexes)), db=self.tables["meta"])
 
 
 @contextmanager

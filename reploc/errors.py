@@ -21,6 +21,7 @@
     ├── TooManyRequests       429  more than the bound of an identity or an address
     ├── NotFound              404  the thing named is not there
     │   ├── LfnUnknown · PfnUnknown · MappingUnknown · CollectionUnknown · AttributeUnknown · ValueUnknown
+    │   ├── RlsIndexUnknown        a catalog sends nothing to that index server of the Globus RLS
     │   ├── DefinitionUnknown      placement has nothing defined under this name
     │   ├── SiteUnknown            an index node has no news of the site
     │   ├── NotIndexed             the index's settings leave out what was asked for
@@ -31,6 +32,7 @@
     ├── Conflict              409  the state of the service forbids it
     │   ├── LfnExists · AttributesDiffer · PfnsFull · DigestCollision
     │   ├── AttributeExists · AttributeInUse · AttributesFull · ValueExists
+    │   ├── RlsIndexExists · RlsIndexUnfit · RlsPortClosed
     │   ├── OperationUnready       a file operation in its state cannot do that
     │   ├── OrderEnded             an order of placement that ended is told to have ended otherwise
     │   ├── NewsMissing            a cycle lacks news of sites that is complete and young enough
@@ -230,6 +232,10 @@ class CollectionUnknown(NotFound):
     code, title = "collection-unknown", "the catalog holds nothing of this collection"
 
 
+class RlsIndexUnknown(NotFound):
+    code, title = "rls-index-unknown", "the catalog sends nothing to that index server of the Globus RLS"
+
+
 class DefinitionUnknown(NotFound):
     code, title = "definition-unknown", "nothing is defined under this name"
 
@@ -281,6 +287,19 @@ class PfnsFull(Conflict):
 
 class DigestCollision(Conflict):
     code, title = "digest-collision", "another LFN has the same 128-bit digest"
+
+
+class RlsIndexExists(Conflict):
+    code, title = "rls-index-exists", "the catalog sends to that index server of the Globus RLS already"
+
+
+class RlsIndexUnfit(Conflict):
+    code, title = "rls-index-unfit", "that cannot be sent to an index server of the Globus RLS"
+
+
+class RlsPortClosed(Conflict):
+    code, title = "rls-port-closed", "clients of the Globus RLS cannot reach the catalog"
+    hint = "set rls.listen, or rls.url where something else answers for it"
 
 
 class AttributeExists(Conflict):

@@ -66,6 +66,11 @@ def positions(filter_bits: int, functions: int, names: Sequence[bytes]) -> NDArr
 def build(bits: int, functions: int, names: Sequence[bytes]) -> bytes:
     """The bytes of a filter of these names, as many as go over the wire: bits // 8 + 1."""
     data = np.zeros(bits // 8 + 1, dtype=np.uint8)
-    where = positions(bits, functions, names).ravel()
-    np.bitwise_or.at(data, where >> 3, (128 >> (where & 7)).astype(np.uint8))
+    set_bits(data, positions(bits, functions, names))
     return data.tobytes()
+
+
+def set_bits(data: NDArray[np.uint8], where: NDArray[np.uint32]) -> None:
+    """Sets these bits of a filter, an array of any shape."""
+    flat = where.ravel()
+    np.bitwise_or.at(data, flat >> 3, (128 >> (flat & 7)).astype(np.uint8))

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from reploc.names import NAME_BYTES_MAX, fault
 
@@ -31,6 +32,11 @@ FILTER_BYTES_MAX = 1 << 29
 NUMBER_MAX = (1 << 31) - 1
 #: Bytes of a refusal's detail: original clients read a token into 1,024.
 DETAIL_BYTES_MAX = 1_000
+
+#: The port of an address that names none.
+PORT = 39281
+#: Bytes of the longest address: original clients keep one in a field of 256.
+URL_BYTES_MAX = 255
 
 GREETING = b"0\x00"
 DONE = b"0\x00"
@@ -296,6 +302,26 @@ def name(token: bytes, what: str) -> str:
     if wrong_words := fault(text):
         raise Refused(Code.BAD_ARGUMENT, f"{what} {wrong_words}")
     return text
+
+
+def canonical(token: bytes) -> str:
+    """A server's address as `scheme://host:port`. Refused: it is none."""
+    try:
+        text = token.decode("ascii")
+        parts = urlsplit(text)
+        port = parts.port or PORT
+    except ValueError:
+        raise Refused(Code.BAD_ARGUMENT, f"{token[:80]!r} is no address of a server") from None
+    if parts.scheme not in ("rls", "rlsn") or not parts.hostname or len(text) > URL_BYTES_MAX:
+        raise Refused(Code.BAD_ARGUMENT, f"{text[:80]} is not rls://HOST[:PORT] or rlsn://HOST[:PORT]")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}:{port}"
+
+
+def host_and_port(url: str) -> tuple[str, int]:
+    """Where the server of a canonical address answers."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or PORT
 
 
 def window(request: Request, at: int = 1) -> tuple[int, int]:

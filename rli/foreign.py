@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from reploc.names import Pattern
 from reploc.rls_bloom import RlsFilter, hashes
@@ -26,10 +25,6 @@ FILTERS_BYTES_MAX = 8 << 30
 FILTER_LIVES = 1.2
 #: The part of `stale_s` between two looks through a list: a name stays for so much longer at most.
 LOOK_PART = 0.05
-#: The port of an address that names none.
-PORT = 39281
-#: Bytes of the longest address: original clients keep one in a field of 256.
-URL_BYTES_MAX = 255
 
 
 @dataclass
@@ -145,17 +140,3 @@ class ForeignCatalogs:
     def names(self) -> int:
         """Names in all lists together."""
         return self._names
-
-
-def canonical(token: bytes) -> str:
-    """A catalog's address as `scheme://host:port`. Refused: it is none."""
-    try:
-        text = token.decode("ascii")
-        parts = urlsplit(text)
-        port = parts.port or PORT
-    except ValueError:
-        raise Refused(Code.BAD_ARGUMENT, f"{token[:80]!r} is no address of a catalog") from None
-    if parts.scheme not in ("rls", "rlsn") or not parts.hostname or len(text) > URL_BYTES_MAX:
-        raise Refused(Code.BAD_ARGUMENT, f"{text[:80]} is not rls://HOST[:PORT] or rlsn://HOST[:PORT]")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}:{port}"

@@ -23,6 +23,7 @@ from reploc.rls_protocol import (
     Refused,
     Request,
     StatsFlag,
+    canonical,
     cut,
     listing,
     name,
@@ -31,7 +32,7 @@ from reploc.rls_protocol import (
     values,
 )
 from reploc.wire import Locations
-from rli.foreign import ForeignCatalogs, canonical
+from rli.foreign import ForeignCatalogs
 from rli.index import Index
 
 #: Names and addresses of one answer.

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 BARE = {
     "admin", "lrc_create", "lrc_add", "lrc_delete", "lrc_clear", "lrc_exists", "lrc_mapping_exists", "lrc_renamelfn",
     "lrc_renamepfn", "lrc_attr_create", "lrc_attr_delete", "lrc_attr_add", "lrc_attr_modify", "lrc_attr_remove",
-    "set_configuration", "rli_exists", "rli_mapping_exists", "rli_update", "rli_updatebf",
+    "set_configuration", "lrc_rli_add", "lrc_rli_delete",
+    "rli_exists", "rli_mapping_exists", "rli_update", "rli_updatebf",
 }  # fmt: skip
 VALUES = {"stats": 12, "lrc_rli_info": 4}
 #: Tokens of one entry of a list, where they are not two.

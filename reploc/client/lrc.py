@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Literal
 
+from msgspec import UNSET
+
 from reploc import names
 from reploc.changes import Change, Changes
 from reploc.client.attributes import AttributesClient
@@ -18,6 +20,7 @@ from reploc.client.calls import Calls
 from reploc.client.concurrency import side_by_side
 from reploc.client.transport import Request
 from reploc.errors import LfnUnknown
+from reploc.rls_feeding import AddIndexBody, PaceBody, RemoveIndexBody, RlsFeedStatus
 from reploc.status import LrcStatus
 from reploc.wire import (
     PAGE_ITEMS,
@@ -207,6 +210,24 @@ class LrcClient(Calls):
             for change in page.changes:
                 yield change
             follow = page.next
+
+    async def rls_indexes(self) -> RlsFeedStatus:
+        """The index servers of the Globus RLS that the catalog sends updates to, and how far each is."""
+        return await self._get("/v1/rls/indexes", RlsFeedStatus)
+
+    async def add_rls_index(self, url: str, *, filters: bool = False, pattern: str | None = None) -> RlsFeedStatus:
+        """Makes it send to one more, or of one more pattern. Raises RlsIndexExists and RlsPortClosed."""
+        body = AddIndexBody(url, filters, UNSET if pattern is None else pattern)
+        return await self._post("/v1/rls/indexes", body, RlsFeedStatus, idempotent=False)
+
+    async def remove_rls_index(self, url: str, pattern: str | None = None) -> RlsFeedStatus:
+        """Makes it send there no more, or not of that pattern. Raises RlsIndexUnknown."""
+        body = RemoveIndexBody(url, UNSET if pattern is None else pattern)
+        return await self._post("/v1/rls/indexes/delete", body, RlsFeedStatus, idempotent=False)
+
+    async def pace_rls(self, body: PaceBody) -> RlsFeedStatus:
+        """Changes how it sends there, until its daemon starts anew."""
+        return await self._post("/v1/rls/pace", body, RlsFeedStatus)
 
     async def push(self) -> SenderStatus:
         """Makes the catalog send what it owes the index now, and says what it then still owes."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
@@ -29,6 +29,9 @@ from reploc.security.watched import LOOK_S, Watched
 CONTEXTS_MAX = 1_024
 #: Bytes of a file that holds a token.
 TOKEN_BYTES_MAX = 64 << 10
+
+#: How to connect with TLS.
+TlsContext: TypeAlias = ssl.SSLContext
 
 _HERE = ("localhost", "127.0.0.1", "::1")
 

@@ -12,11 +12,10 @@ from rls_client import RlsClient, connected
 from lrc import server
 from lrc.catalog import Catalog
 from lrc.check import check
-from lrc.settings import LrcSettings
+from lrc.settings import LrcRlsSettings, LrcSettings
 from reploc import service
 from reploc.errors import ConfigInvalid
 from reploc.members import IndexSettings
-from reploc.rls_port import RlsSettings
 
 LONGEST = "/" + "é" * 2047 + "a"
 
@@ -27,7 +26,7 @@ def settings(path: Path, **rls: object) -> LrcSettings:
         store=str(path / "store"),
         listen="127.0.0.1:0",
         index=IndexSettings(nodes=[], redundancy=1),
-        rls=RlsSettings(**{"listen": "127.0.0.1:0"} | rls),  # type: ignore[arg-type]
+        rls=LrcRlsSettings(**{"listen": "127.0.0.1:0"} | rls),  # type: ignore[arg-type]
     )
 
 
@@ -171,8 +170,18 @@ async def test_awkward_names_pass_through(client: RlsClient) -> None:
         (("lrc_attr_delete", "n", "0", "1"), 23),
         (("lrc_attr_add", "a", "0", "2", "n", "1"), 23),
         (("lrc_attr_search", "n", "0", "0", "", "", "0", "0"), 23),
-        (("lrc_rli_add", "rlsn://x", "1", ""), 26),
-        (("set_configuration", "port", "1"), 26),
+        (("lrc_rli_add", "rlsn://x", "1", "/a*"), 26),
+        (("lrc_rli_add", "", "1", ""), 6),
+        (("lrc_rli_add", "http://x", "0", ""), 6),
+        (("lrc_rli_add", "rlsn://x", "", ""), 6),
+        (("lrc_rli_add", "rlsn://x", "2", ""), 6),
+        (("lrc_rli_delete", "rlsn://x", ""), 19),
+        (("set_configuration", "port", "1"), 6),
+        (("set_configuration", "", "1"), 6),
+        (("set_configuration", "update_factor", ""), 6),
+        (("set_configuration", "update_factor", "0"), 6),
+        (("set_configuration", "update_immediate", "perhaps"), 6),
+        (("set_configuration", "update_buftime", "nan"), 6),
         (("lrc_rli_list",), 19),
         (("lrc_rli_info", "rlsn://x"), 19),
         (("lrc_rli_get_part", "", ""), 19),
@@ -244,6 +253,40 @@ async def test_statistics_and_configuration_name_what_there_is(client: RlsClient
     assert "myurl" in (await client.ask("get_configuration", ""))[1]
 
 
+async def test_index_servers_are_added_and_removed_as_by_the_admin_tool_of_the_original(client: RlsClient) -> None:
+    assert await client.ask("lrc_rli_add", "rlsn://a.invalid/", "0", "lfn*") == (0, [])
+    assert await client.ask("lrc_rli_add", "rlsn://b.invalid:7", "1", "") == (0, [])
+    assert await client.ask("lrc_rli_add", "rlsn://a.invalid:39281", "0", "x?") == (0, [])
+    assert await client.ask("lrc_rli_add", "rlsn://a.invalid", "0", "x?") == (18, ["rlsn://a.invalid:39281"])
+    assert await client.ask("lrc_rli_add", "rlsn://b.invalid:7", "0", "") == (18, ["rlsn://b.invalid:7"])
+    rows = ["rlsn://a.invalid:39281", "86400", "0", "0", "rlsn://b.invalid:7", "300", "1", "0"]
+    assert await client.ask("lrc_rli_list") == (0, rows)
+    assert await client.ask("lrc_rli_info", "rlsn://b.invalid:7/") == (0, rows[4:])
+    parts = ["rlsn://a.invalid:39281", "lfn*", "rlsn://a.invalid:39281", "x?"]
+    client.send("lrc_rli_get_part", "", "")
+    assert [await client.token() for _ in range(8)] == ["0", *parts, "rlsn://b.invalid:7", "", ""]
+    assert await client.ask("lrc_rli_get_part", "rlsn://a.invalid", "x?") == (0, parts[2:])
+    assert await client.ask("lrc_rli_get_part", "", "none") == (19, ["NULL,none"])
+    assert (await client.ask("stats"))[1][2] == "49", "it sends lists now"
+    assert await client.ask("lrc_rli_delete", "rlsn://a.invalid", "none") == (0, [])
+    assert await client.ask("lrc_rli_delete", "rlsn://a.invalid", "x?") == (0, [])
+    assert await client.ask("lrc_rli_delete", "rlsn://b.invalid:7", "") == (0, [])
+    assert await client.ask("lrc_rli_get_part", "", "") == (0, parts[:2])
+    assert await client.ask("lrc_rli_delete", "rlsn://a.invalid", "lfn*") == (0, [])
+    assert await client.ask("lrc_rli_list") == (19, ["Not updating any RLI servers"])
+
+
+async def test_how_updates_are_sent_is_configured_under_old_names_and_new_ones(client: RlsClient) -> None:
+    assert await client.ask("set_configuration", "update_factor", "10") == (0, [])
+    assert await client.ask("set_configuration", "lrc_update_ll", "3600") == (0, [])
+    assert await client.ask("set_configuration", "update_immediate", "false") == (0, [])
+    assert await client.ask("get_configuration", "lrc_update_factor") == (0, ["lrc_update_factor", "10"])
+    assert await client.ask("get_configuration", "update_ll_int") == (0, ["update_ll_int", "3600"])
+    assert await client.ask("get_configuration", "update_immediate") == (0, ["update_immediate", "false"])
+    await client.ask("lrc_rli_add", "rlsn://a.invalid", "0", "")
+    assert (await client.ask("lrc_rli_list"))[1][1] == "3600", "the factor counts with immediate alone"
+
+
 async def test_a_catalog_is_cleared_by_who_may(client: RlsClient, tmp_path: Path) -> None:
     await client.ask("lrc_create_bulk", items=[name for n in range(2_500) for name in (f"l{n}", f"p{n}")])
     assert await client.ask("lrc_clear") == (0, [])
@@ -252,6 +295,9 @@ async def test_a_catalog_is_cleared_by_who_may(client: RlsClient, tmp_path: Path
     async with port(told) as url, connected(url) as other:
         assert (await other.ask("lrc_clear"))[0] == 7
         assert (await other.ask("admin", "1"))[0] == 7
+        assert (await other.ask("lrc_rli_add", "rlsn://x", "0", ""))[0] == 7
+        assert (await other.ask("lrc_rli_delete", "rlsn://x", ""))[0] == 7
+        assert (await other.ask("set_configuration", "update_factor", "1"))[0] == 7
 
 
 async def test_too_many_connections_are_told_so(tmp_path: Path) -> None:

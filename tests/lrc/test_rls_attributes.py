@@ -12,10 +12,9 @@ from rls_client import RlsClient, connected
 from lrc import server
 from lrc.catalog import Catalog
 from lrc.check import check
-from lrc.settings import LrcSettings
+from lrc.settings import LrcRlsSettings, LrcSettings
 from reploc import service
 from reploc.members import IndexSettings
-from reploc.rls_port import RlsSettings
 from reploc.rls_protocol import METHODS, Code
 
 LONGEST = "/" + "é" * 2047 + "a"
@@ -31,7 +30,7 @@ async def client(tmp_path: Path) -> AsyncIterator[RlsClient]:
         store=str(tmp_path / "store"),
         listen="127.0.0.1:0",
         index=IndexSettings(nodes=[], redundancy=1),
-        rls=RlsSettings(listen="127.0.0.1:0"),
+        rls=LrcRlsSettings(listen="127.0.0.1:0"),
     )
     async with AsyncExitStack() as stack:
         daemon = await stack.enter_async_context(server.compose(told))

@@ -14,10 +14,10 @@ import pytest
 from parties import Parties, catalog
 from rls_client import RlsClient
 
+from lrc.settings import LrcRlsSettings
 from reploc.actions import Action
 from reploc.errors import ConfigInvalid
 from reploc.rls_access import action_of
-from reploc.rls_port import RlsSettings
 from reploc.rls_protocol import METHODS
 from reploc.security.settings import AuditSettings, AuthorizationSettings
 
@@ -42,7 +42,7 @@ async def port(parties: Parties, path: Path, rules: str, *, tls: bool, **more: A
     """The RLS port of a catalog under some rules."""
     (path / "rules.toml").write_text(rules)
     told = parties.guarded() | {"authorization": AuthorizationSettings(rules=str(path / "rules.toml"))}
-    rls = RlsSettings(listen=f"127.0.0.1:{0}", tls=tls)
+    rls = LrcRlsSettings(listen=f"127.0.0.1:{0}", tls=tls)
     async with catalog(path, rls=rls, **told, **more) as (_, daemon):
         status = next(route for route in daemon.routes if route.path == "/v1/status")
         answer = await status.handler(None)  # type: ignore[arg-type]
@@ -88,7 +88,7 @@ async def test_a_right_on_some_names_is_none_at_this_port(parties: Parties, tmp_
 
 async def test_tls_without_a_certificate_is_refused_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigInvalid, match=r"rls\.tls"):
-        async with catalog(tmp_path, rls=RlsSettings(listen="127.0.0.1:0", tls=True)):
+        async with catalog(tmp_path, rls=LrcRlsSettings(listen="127.0.0.1:0", tls=True)):
             pass
 
 
