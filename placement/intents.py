@@ -157,6 +157,28 @@ def of(connection: Connection, dataset_id: int, site_id: int) -> Owner | None:
     return None if row is None else Owner(dataset_id, None, site_id, row.group_id, row.growing, row.custodial)
 
 
+@dataclass(frozen=True)
+class Growing:
+    """A dataset that shall be whole at a site although it still grows, and who owns it there; by name."""
+
+    dataset: str
+    site: str
+    group: str
+
+
+def growing(connection: Connection) -> list[Growing]:
+    """The dataset replicas that shall grow, in the order of names."""
+    table, datasets_, sites, groups = tables.dataset_intents, tables.datasets, tables.sites, tables.groups
+    joined = (
+        select(datasets_.c.name, sites.c.name, groups.c.name)
+        .join(datasets_, datasets_.c.id == table.c.dataset_id)
+        .join(sites, sites.c.id == table.c.site_id)
+        .join(groups, groups.c.id == table.c.group_id)
+    )
+    rows = connection.execute(joined.where(table.c.growing).order_by(datasets_.c.name, sites.c.name))
+    return [Growing(dataset, site, group) for dataset, site, group in rows]
+
+
 def drop_blocks(connection: Connection, dataset_id: int, site_id: int, ordinals: Collection[int]) -> int:
     """Forgets the owners of single blocks, which then are the dataset replica's; how many."""
     table = tables.block_intents

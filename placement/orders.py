@@ -13,7 +13,7 @@ the one write at a time, so that numbers become visible in their order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -205,7 +205,10 @@ def hand_over(connection: Connection, told: Handover) -> int:
 
 
 def disown(connection: Connection, dataset: str, site: str, blocks: Sequence[str]) -> int:
-    """Forgets who owns blocks that were deleted at a site, and who owns the dataset there when all of it was."""
+    """Forgets who owns blocks that were deleted at a site, and who owns the dataset there when all of it was.
+
+    Of a dataset replica of which some was deleted nothing new is wanted: it does not grow any more.
+    """
     site_id = intents.ids(connection, tables.sites).get(site)
     found = datasets.ordinals(connection, dataset)
     if found is None or site_id is None:
@@ -214,6 +217,8 @@ def disown(connection: Connection, dataset: str, site: str, blocks: Sequence[str
     changed = intents.drop_blocks(connection, found.id, site_id, gone)
     if set(found.blocks) <= set(blocks):
         changed += intents.own(connection, [Owner(found.id, None, site_id, None)])
+    elif gone and (whole := intents.of(connection, found.id, site_id)) is not None:
+        changed += intents.own(connection, [replace(whole, growing=False)])
     return changed
 
 
@@ -340,6 +345,14 @@ def pending(connection: Connection) -> list[Order]:
     table = tables.orders
     counts = table.c.pending & (table.c.state.in_(OPEN) | (table.c.position > 0))
     return [_order(row) for row in connection.execute(select(table).where(counts).order_by(table.c.id)).mappings()]
+
+
+def failed_since(connection: Connection, moment: float) -> set[tuple[str, str]]:
+    """Blocks and sites of copies that failed since a moment."""
+    table = tables.orders
+    late = (table.c.kind == "copy") & (table.c.state == "failed") & (table.c.ended_s >= moment)
+    rows = connection.execute(select(table.c.site, table.c.blocks).where(late))
+    return {(block.name, site) for site, blocks in rows for block in _BLOCKS.decode(blocks)}
 
 
 def history(connection: Connection, asked: OrderHistoryQuery) -> Orders:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from placement import files as listing
-from placement import fulfilment, history, injection, locks, orders, requests, views, wishes
+from placement import fulfilment, growth, history, injection, locks, orders, requests, views, wishes
 from placement.backends import Backends, Delivery
 from placement.database import Database
 from placement.datasets import places
@@ -141,6 +141,7 @@ class PlacementServer:
             Duty("save", self.save),
             Duty("deliver", self._delivery.run_once),
             Duty("requests", self.fulfil),
+            Duty("growth", self.grow),
         ]
 
     # ---- duties --------------------------------------------------------------------------------------------------
@@ -171,6 +172,12 @@ class PlacementServer:
                 fulfilment.run_once, self._keeper, told.max_observation_age, told.request_patience_s
             )
         return told.pull_interval_s
+
+    async def grow(self) -> float:
+        """Orders the new blocks of growing datasets where they shall be."""
+        if not self.not_ready():
+            await asyncio.to_thread(growth.run_once, self._keeper, self._settings.max_observation_age)
+        return self._settings.pull_interval_s
 
     def not_ready(self) -> str:
         """Why the inventory is not to be believed yet, or empty text."""

@@ -86,16 +86,22 @@ class Asked:
             self._going = going
             return None, wrong.detail
 
+    def copied(self, block: int) -> BlockOrder | None:
+        """A block to copy with the sites that have all of it, or None where none has."""
+        rows = self._rows(block)
+        sources = self._names(rows[self._survives[rows]])
+        return replace(self._order(block), sources=sources) if sources else None
+
     def _copy(self, block: int, site: int) -> BlockOrder | None:
         rows = self._rows(block)
         replicas = self._inventory.block_replicas[rows]
         whole = replicas["complete"].to_numpy() & ~replicas["deleting"].to_numpy()
         if (whole & (self._site[rows] == site)).any():
             return None
-        order = self._order(block)
-        if not (sources := self._names(rows[self._survives[rows]])):
-            raise InventoryInvalid(f"{order.name!r}: no READY site with fresh news has all of it to copy from")
-        return replace(order, sources=sources)
+        if (order := self.copied(block)) is None:
+            name = self._order(block).name
+            raise InventoryInvalid(f"{name!r}: no READY site with fresh news has all of it to copy from")
+        return order
 
     def _deletion(self, block: int, site: int) -> BlockOrder | None:
         rows = self._rows(block)

@@ -153,6 +153,7 @@ PLACEMENT_SQL = {
         "locks",
         "orders",
         "requests",
+        "growth",
         "history",
         "injection",
         "keeper",
