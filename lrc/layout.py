@@ -165,12 +165,12 @@ class StoredChanges(Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 class StoredIndex(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """An index server of the Globus RLS that is sent updates: filters, or lists of the names that match any of the
-    patterns, without patterns of all. `told` is the position up to which it was told everything, -1 for nothing."""
+    patterns, without patterns of all. What went after the position `told` it may not have been told."""
 
     url: str
     filters: bool
     patterns: tuple[str, ...] = ()
-    told: int = -1
+    told: int = 0
 
 
 encode = msgspec.msgpack.Encoder().encode

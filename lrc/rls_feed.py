@@ -21,7 +21,7 @@ from lrc.catalog import Catalog
 from lrc.layout import StoredIndex
 from lrc.news import News
 from lrc.rls_filter import GrownFilter
-from lrc.rls_indexes import NOTHING, Indexes
+from lrc.rls_indexes import Indexes
 from lrc.rls_owed import Owed, Step
 from lrc.settings import LrcSettings
 from lrc.threads import Threads
@@ -110,7 +110,9 @@ class RlsFeed:
         `rls_indexes.added` raises, and RlsPortClosed."""
         if not self.own_url:
             raise RlsPortClosed("whom the index server names as the catalog could not be asked by its clients")
-        await self._become(partial(rls_indexes.added, url=url, filters=filters, pattern=pattern))
+        await self._become(
+            partial(rls_indexes.added, url=url, filters=filters, pattern=pattern, position=self._catalog.position)
+        )
 
     async def remove(self, url: str, pattern: str | None) -> None:
         """Sends to that server no more, or not of that pattern. Raises RlsIndexUnknown."""
@@ -203,12 +205,9 @@ class RlsFeed:
             self._indexes = noted
 
     def _noted(self) -> Indexes:
-        """The servers as the store is to have them, with how far those of lists are."""
-        return tuple(
-            replace(index, told=NOTHING if index.filters or settled is None else settled)
-            for index in self._indexes
-            for settled in [self._links[index.url].owed.settled]
-        )
+        """The servers as the store is to have them, with how far each is."""
+        told = {url: link.owed.told for url, link in self._links.items()}
+        return tuple(index if (at := told[index.url]) is None else replace(index, told=at) for index in self._indexes)
 
     def _note(self, names: int, position: int) -> None:
         now = service.now()

@@ -18,12 +18,9 @@ from reploc.rls_feeding import INDEXES_MAX, PATTERNS_MAX
 
 Indexes = tuple[StoredIndex, ...]
 
-#: What a server was told that was told nothing.
-NOTHING = -1
 
-
-def added(indexes: Indexes, url: str, *, filters: bool, pattern: str | None) -> Indexes:
-    """With a server, or with one more pattern of it; `url` is canonical.
+def added(indexes: Indexes, url: str, *, filters: bool, pattern: str | None, position: int) -> Indexes:
+    """With a server, or with one more pattern of it; `url` is canonical, and the catalog is at `position`.
 
     Raises RlsIndexExists, NameInvalid (the pattern) and RlsIndexUnfit: a filter of a pattern, or one too many.
     """
@@ -35,12 +32,12 @@ def added(indexes: Indexes, url: str, *, filters: bool, pattern: str | None) -> 
     if there is None:
         if len(indexes) == INDEXES_MAX:
             raise RlsIndexUnfit(f"a catalog sends to at most {INDEXES_MAX} index servers")
-        return (*indexes, StoredIndex(url, filters, () if pattern is None else (pattern,)))
+        return (*indexes, StoredIndex(url, filters, () if pattern is None else (pattern,), position))
     if pattern is None or not there.patterns or pattern in there.patterns:
         raise RlsIndexExists(url)
     if len(there.patterns) == PATTERNS_MAX:
         raise RlsIndexUnfit(f"{url} has {PATTERNS_MAX} patterns already")
-    return _with(indexes, replace(there, patterns=(*there.patterns, pattern), told=NOTHING))
+    return _with(indexes, replace(there, patterns=(*there.patterns, pattern)))
 
 
 def removed(indexes: Indexes, url: str, pattern: str | None) -> Indexes:

@@ -17,7 +17,6 @@ from enum import Enum
 from math import inf
 
 from lrc.layout import StoredIndex
-from lrc.rls_indexes import NOTHING
 from reploc.rls_feeding import Pace
 
 #: After a batch has been refused so often with the code that asks for it again, it is given up: the original server
@@ -42,15 +41,16 @@ class Owed:
         """`position` is the catalog's."""
         self.index = index
         self.pace = pace
-        #: The position up to which everything was told; None: a full update must begin first.
-        self.told = None if index.told == NOTHING or index.told > position else index.told
+        #: The position up to which everything that changed was told; None where that is not known: then a full update
+        #: must begin first. What went since is told even where not all names were, or else some of them might stay.
+        self.told = index.told if index.told <= position else None
         #: Whether a full update is under way, and the LFN behind which it goes on.
         self.walking = False
         self.behind: str | None = None
         self.trouble = ""
         self.contact_at: float | None = None
-        #: Whether no full update has ended since the server was told nothing.
-        self._is_first = self.told is None
+        #: Whether no full update has ended since the server was told nothing, or the catalog started.
+        self._is_first = True
         #: Whether what changed before a full update that is due was told.
         self._swept = False
         #: Whether the server lists catalogs by the addresses that they give; None while that is not known.

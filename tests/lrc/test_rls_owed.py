@@ -23,7 +23,7 @@ def pace(**changes: object) -> Pace:
 
 def told(position: int = 7, **changes: object) -> Owed:
     """A server of lists that was told everything up to the catalog's position at moment 0."""
-    owed = Owed(LISTS, pace(**changes), position, 0.0)
+    owed = Owed(StoredIndex("rlsn://h:1", False, (), position), pace(**changes), position, 0.0)
     assert owed.step(0.0) is Step.PAGE
     owed.begin_full(position)
     owed.paged(None, 0.0)
@@ -120,6 +120,7 @@ def test_whatever_happens_the_server_ends_with_the_names_of_the_catalog(seed: in
     held: set[str] = set()
     listed = False
     position = 0
+    noted = 0
     owed = Owed(LISTS, pace(buffer_s=3.0, list_interval_s=40.0, retry_s=4.0), position, now)
     for step in range(600):
         now += rng.random()
@@ -134,8 +135,9 @@ def test_whatever_happens_the_server_ends_with_the_names_of_the_catalog(seed: in
             held, listed = set(), False
             owed.failed("gone", now)
             owed.connected(listed, now)
-        if not calm and rng.random() < 0.02:  # the catalog restarts, knowing what it noted
-            noted = -1 if owed.settled is None else owed.settled
+        if owed.told is not None and rng.random() < 0.1:
+            noted = owed.told
+        if not calm and rng.random() < 0.02:  # the catalog is killed, and knows what it noted
             owed = Owed(StoredIndex("rlsn://h:1", False, (), noted), owed.pace, position, now)
             owed.connected(listed, now)
         todo = owed.step(now)
