@@ -28,6 +28,7 @@ _MAGIC = re.compile(r"[*?\[]")
 #: The parts of a pattern of SQL: one that is escaped, a magic one, or plain text; and what the magic ones match.
 _LIKE_PARTS = re.compile(r"(?s)\\.|\\\Z|[%_]|[^%_\\]+")
 _LIKE_MAGIC = {"%": ".*", "_": "."}
+_LIKE_GLOBS = {"%": "*", "_": "?"}
 
 #: Hexadecimal digits of each checksum algorithm that a catalog accepts.
 CHECKSUM_DIGITS = {"adler32": 8, "crc32": 8, "crc32c": 8, "md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
@@ -148,3 +149,11 @@ def like(text: str) -> Pattern:
     expression = "".join(_LIKE_MAGIC.get(part) or re.escape(part.removeprefix("\\") or part) for part in parts)
     prefix = "".join(part.removeprefix("\\") or part for part in takewhile(lambda part: part not in _LIKE_MAGIC, parts))
     return Pattern(text, prefix, re.compile(rf"(?s:{expression})\Z"))
+
+
+def glob_of_like(text: str) -> str:
+    """The glob pattern that matches what a pattern of SQL does: `*` for `%`, `?` for `_`, other magic in brackets."""
+    return "".join(
+        _LIKE_GLOBS.get(part) or _MAGIC.sub(r"[\g<0>]", part.removeprefix("\\") or part)
+        for part in _LIKE_PARTS.findall(text)
+    )

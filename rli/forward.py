@@ -1,4 +1,4 @@
-"""Asks the other owners: for slots that this node holds nothing of, and for the list of senders.
+"""Asks the other owners: for slots that this node holds nothing of, for names of theirs, and for the list of senders.
 
 A forwarded question carries a header and is never forwarded again, so that two nodes that both know nothing do not ask
 each other for ever.
@@ -15,12 +15,14 @@ from msgspec.structs import replace
 from reploc import service
 from reploc.client import locations
 from reploc.client.concurrency import side_by_side
+from reploc.client.listing import Listed, PageOf, gathered
 from reploc.client.locations import Part, View
 from reploc.client.node import HOP_HEADER, RliNodeClient
 from reploc.client.shares import ask_shares
 from reploc.client.transport import Transport
 from reploc.errors import ReplocError
 from reploc.holdings import CollectionSites
+from reploc.listed import ListedLfns
 from reploc.members import IndexSettings
 from reploc.questions import Demand
 from reploc.ring import Needs
@@ -115,6 +117,18 @@ class Forward:
         if not lfns or not any(needs) or not all(needs):
             return None
         return await ask_shares(needs, lfns, ask, lambda node: node == self._node)
+
+    async def listed(self, pattern: str, limit: int, ours: PageOf) -> Listed:
+        """Up to `limit` LFNs that match a glob pattern, of all shares of the index; `ours` reads this node's own."""
+
+        async def page(node: str, most: int, after: str | None) -> ListedLfns | None:
+            if node == self._node:
+                return await ours(node, most, after)
+            with suppress(ReplocError):
+                return await self._client(self._view.urls[node], FORWARD_S).matching(pattern, most, after)
+            return None
+
+        return await gathered(self._view.ring.needs[-1], page, limit, lambda node: node != self._node)
 
     async def collection(self, name: str) -> list[CollectionSites]:
         """What the other owners of a collection's slot say, those that answer within three seconds."""

@@ -1,10 +1,12 @@
-"""The route of an index node that lists LFNs by a glob pattern: where it is told whole names, which alone can be read.
+"""LFNs by a glob pattern, as an index node lists them: where it is told whole names, which alone can be read.
 
-What other nodes hold of the index they are asked for by the client, page by page; the answer says when that is needed.
+Over HTTP a page is of this node alone: what other nodes hold of the index the client asks them for, and the answer says
+when that is needed. Clients of the RLS port know one node, which asks the others itself.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from typing import Any
@@ -14,19 +16,22 @@ from msgspec.structs import replace
 
 from reploc import names, service
 from reploc.actions import Action, matching
+from reploc.client.listing import Listed
 from reploc.errors import NotIndexed, QueryInvalid
 from reploc.listed import ListedLfns, ListedQuery
 from reploc.routes import Call, Route, get
+from rli.forward import Forward
 from rli.index import Index
 
 _CURSOR = re.compile(r"([0-9a-f]{8})-([0-9]{1,10})")
 
 
-class ListingRoutes:
-    """The handler; what it answers from is the index's lists."""
+class Listing:
+    """What it answers from are the index's lists."""
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Index, forward: Forward) -> None:
         self._index = index
+        self._forward = forward
         #: Which process this is: the numbers in its cursors are its own.
         self._life = secrets.token_hex(4)
 
@@ -45,13 +50,27 @@ class ListingRoutes:
 
     async def lfns(self, call: Call[ListedQuery]) -> ListedLfns:
         pattern = names.pattern(call.what.pattern)
+        self._require_names()
+        page = self._index.matching(pattern, call.what.limit, self._behind(call.what), service.now())
+        return page if page.next is None else replace(page, next=f"{self._life}-{page.next}")
+
+    async def everywhere(self, pattern: str, limit: int) -> Listed:
+        """Up to `limit` LFNs that match, of the whole index. Raises NotIndexed and NameInvalid."""
+        self._require_names()
+        compiled = names.pattern(pattern)
+
+        async def ours(_: str, most: int, after: str | None) -> ListedLfns:
+            await asyncio.sleep(0)  # others are answered between two pages
+            return self._index.matching(compiled, most, -1 if after is None else int(after), service.now())
+
+        return await self._forward.listed(pattern, limit, ours)
+
+    def _require_names(self) -> None:
         compression = self._index.settings.compression
         if compression != "none":
             raise NotIndexed(
                 f"this index is not told whole names: index.compression is {compression}; a pattern wants none"
             )
-        page = self._index.matching(pattern, call.what.limit, self._behind(call.what), service.now())
-        return page if page.next is None else replace(page, next=f"{self._life}-{page.next}")
 
     def _behind(self, asked: ListedQuery) -> int:
         """The number behind which to go on: of another process's cursor none, so that nothing is left out."""

@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 import numpy as np
 
 from reploc import __version__, service
-from reploc.names import like
+from reploc.client.listing import Listed
+from reploc.names import glob_of_like, like
 from reploc.rls_bloom import BITS_MAX, SHIFTS, RlsFilter
 from reploc.rls_port import Methods, RlsSettings, administer
 from reploc.rls_protocol import (
@@ -42,16 +43,26 @@ CAME, WENT = b"A"[0], b"D"[0]
 
 #: What this node and the other owners of their slots know of some names.
 Locate = Callable[[Sequence[str]], Awaitable[Locations]]
+#: Up to so many LFNs that match a glob pattern, as all nodes know them.
+Everywhere = Callable[[str, int], Awaitable[Listed]]
 
 
 class RliMethods:
     """The table of an index node, and what it does."""
 
-    def __init__(self, index: Index, foreign: ForeignCatalogs, locate: Locate, settings: RlsSettings) -> None:
+    def __init__(
+        self,
+        index: Index,
+        foreign: ForeignCatalogs,
+        locate: Locate,
+        everywhere: Everywhere,
+        settings: RlsSettings,
+    ) -> None:
         self._index = index
         self._settings = settings
         self._foreign = foreign
         self._locate = locate
+        self._everywhere = everywhere
         self._started = service.now()
 
     def methods(self) -> Methods:
@@ -111,16 +122,29 @@ class RliMethods:
     async def _matching(self, request: Request) -> bytes:
         """`rli_get_lrc_wc` pattern of SQL, offset, limit: over lists of names; filters cannot be asked."""
         text = name(request.parameters[0], "pattern")
-        pattern = like(text)
-        if self._foreign.filtered or self._index.registry.members(service.now()):
+        if self._foreign.filtered or not self._lists_alone:
             raise Refused(Code.UNSUPPORTED, "Wildcard searches with Bloom filters enabled")
-        found = self._foreign.matching(pattern, RESULTS_MAX + 1)
+        listed = await self._everywhere(glob_of_like(text), RESULTS_MAX + 1) if self._tells_names else Listed()
+        found = self._foreign.matching(like(text), RESULTS_MAX + 1)
+        found += [(lfn, listed.sites[site].lrc) for lfn, sites in listed.locations.items() for site in sites]
         if len(found) > RESULTS_MAX:
             raise Refused(Code.BAD_ARGUMENT, f"more than {RESULTS_MAX} results; narrow the pattern")
-        pairs = cut(request, found)
+        pairs = cut(request, sorted(found, key=lambda pair: pair[0], reverse=True))
+        if not found and self._tells_names and not listed.complete:
+            raise Refused(Code.DATABASE_ERROR, f"not heard from {', '.join(listed.missing[:5]) or 'all senders'} yet")
         if not pairs:
             raise Refused(Code.LFN_UNKNOWN, text)
         return listing(pairs)
+
+    @property
+    def _tells_names(self) -> bool:
+        """Whether our own catalogs tell whole names."""
+        return self._index.settings.compression == "none"
+
+    @property
+    def _lists_alone(self) -> bool:
+        """Whether nothing is known of our own catalogs but whole names."""
+        return self._tells_names or not self._index.registry.members(service.now())
 
     async def _exists(self, request: Request) -> bytes:
         """`rli_exists` key, object type: 2 is an LFN, 3 a catalog."""

@@ -52,7 +52,7 @@ from rli.completeness import runs
 from rli.foreign import ForeignCatalogs
 from rli.forward import Forward
 from rli.index import Index
-from rli.listing import ListingRoutes
+from rli.listing import Listing
 from rli.reading import begin, suffices
 from rli.refresh import Refresh
 from rli.rls import RliMethods
@@ -88,11 +88,13 @@ class RliServer:
         self.reloadable = Reloadable(settings, RELOADABLE, self.take, metrics)
         settings = replace(settings, index=membership.over(settings.index))
         self._foreign = ForeignCatalogs(settings.rls.stale_s)
-        self.rls = RlsPort(RliMethods(index, self._foreign, self.locate, settings.rls).methods(), settings.rls, metrics)
         self._settings = settings
         self._transport = transport
         self._turn = Turn(lambda lfns: index.each_location(lfns, service.now()))
         self._forward = Forward(settings.index, settings.node, transport)
+        self._listing = Listing(index, self._forward)
+        methods = RliMethods(index, self._foreign, self.locate, self._listing.everywhere, settings.rls).methods()
+        self.rls = RlsPort(methods, settings.rls, metrics)
         self._refresh = Refresh(index, transport)
         self._collections = CollectionRoutes(index, self._forward, settings.node)
         self._nearness = Nearness(settings.distance)
@@ -108,8 +110,7 @@ class RliServer:
 
     def routes(self) -> list[Route[Any]]:
         """Every route of an index node."""
-        listing = ListingRoutes(self._index)
-        return [*self._asking(), *listing.routes(), *self._collections.routes(), *self._about()]
+        return [*self._asking(), *self._listing.routes(), *self._collections.routes(), *self._about()]
 
     def _asking(self) -> list[Route[Any]]:
         may = Action.READ_INDEX

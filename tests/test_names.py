@@ -121,3 +121,8 @@ def test_an_escaped_name_is_a_pattern_of_itself_alone(name: str) -> None:
     assert names.like(escaped).prefix == name
     assert names.like(escaped).matches(name)
     assert not names.like(escaped).matches(name + "x")
+
+
+@given(st.text("a%_\\*?[]!^-/é'", min_size=1, max_size=8), st.text("a%_\\*?[]!^-/é'", min_size=1, max_size=8))
+def test_a_pattern_of_sql_as_a_glob_matches_the_same_names(text: str, name: str) -> None:
+    assert names.pattern(names.glob_of_like(text)).matches(name) is names.like(text).matches(name)
