@@ -27,11 +27,11 @@ FETCH_S = 60.0
 
 
 class Pull:
-    """Brings the keeper's observations up to what the index says; `urls` are its nodes' by name."""
+    """Brings the keeper's observations up to what the index says; `urls` are its nodes' by name, and may change."""
 
     def __init__(self, keeper: Keeper, urls: Mapping[str, str], transport: HttpTransport) -> None:
         self._keeper = keeper
-        self._urls = urls
+        self.urls = urls
         self._transport = transport
 
     async def run_once(self) -> Pulled:
@@ -41,9 +41,9 @@ class Pull:
         """
         began = asyncio.get_running_loop().time()
         told: dict[str, Holdings] = {}
-        await side_by_side(lambda node: self._holdings(node, told), list(self._urls))
+        await side_by_side(lambda node: self._holdings(node, told), list(self.urls))
         if not told:
-            raise Unreachable(f"none of the index nodes {', '.join(self._urls) or '(there are none)'} answers")
+            raise Unreachable(f"none of the index nodes {', '.join(self.urls) or '(there are none)'} answers")
         heard = observations.news(list(told.values()))
         changed = [news for news in heard.values() if news.versions != self._keeper.observation(news.site).versions]
         for news in heard.values():
@@ -58,7 +58,7 @@ class Pull:
     async def _holdings(self, node: str, told: dict[str, Holdings]) -> None:
         until = asyncio.get_running_loop().time() + ASK_S
         try:
-            said = await self._transport.ask(Request("GET", self._urls[node], "/v1/collections/sites", Holdings), until)
+            said = await self._transport.ask(Request("GET", self.urls[node], "/v1/collections/sites", Holdings), until)
         except ReplocError as wrong:
             telemetry.event("pull.failed", node=node, code=wrong.code, detail=wrong.detail)
             return
@@ -75,9 +75,9 @@ class Pull:
         return True
 
     async def _part(self, news: News, part: Part) -> pl.DataFrame:
-        url = self._urls.get(part.node)
+        url = self.urls.get(part.node)
         if url is None:
-            raise AnswerInvalid(f"a node calls itself {part.node!r}; expected one of {', '.join(self._urls)}")
+            raise AnswerInvalid(f"a node calls itself {part.node!r}; expected one of {', '.join(self.urls)}")
         request = Request("GET", url, "/v1/collections/arrow", bytes, {"site": news.site})
         until = asyncio.get_running_loop().time() + FETCH_S
         answer = await self._transport.fetch(request, ARROW, until)

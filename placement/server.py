@@ -45,7 +45,8 @@ from placement.settings import PlacementSettings
 from reploc import __version__, names, service, telemetry
 from reploc.actions import Action, everything
 from reploc.client.transport import HttpTransport
-from reploc.errors import CollectionUnknown
+from reploc.errors import CollectionUnknown, Unreachable
+from reploc.membership import Membership, described
 from reploc.orders import BlockFiles, BlockFilesQuery, OrderReports, Orders, OrdersQuery
 from reploc.routes import Call, NoQuery, Route, get, post
 from reploc.security.identity import Identity
@@ -181,7 +182,7 @@ class PlacementServer:
 
     def not_ready(self) -> str:
         """Why the inventory is not to be believed yet, or empty text."""
-        return "" if self._pulled or not self._settings.index.nodes else "the index was not heard yet"
+        return "" if self._pulled or not self._pull.urls else "the index was not heard yet"
 
     def _ages(self) -> dict[str, float]:
         now = self._keeper.clock()
@@ -279,7 +280,7 @@ class PlacementServer:
             version=__version__,
             uptime_s=round(service.now() - self._started, 3),
             inventory=made.version,
-            index=list(self._settings.index.urls.values()),
+            index=list(self._pull.urls.values()),
             pending_orders=await self._read(lambda connection: len(orders.pending(connection))),
         )
 
@@ -303,6 +304,18 @@ class PlacementServer:
         return await asyncio.to_thread(writing)
 
 
+async def _membership(settings: PlacementSettings, metrics: Metrics) -> Membership:
+    """Who the index nodes are, as far as that is known: without them there is still what was heard before."""
+    membership = Membership(
+        settings.membership, settings.index, described("placement", settings.name, settings.url, {}), metrics
+    )
+    try:
+        await membership.first()
+    except Unreachable as wrong:
+        telemetry.event("membership.lost", detail=wrong.detail)
+    return membership
+
+
 @asynccontextmanager
 async def compose(settings: PlacementSettings) -> AsyncIterator[Daemon]:
     """A placement service: its database, what it keeps of the index, and the routes over them."""
@@ -313,15 +326,18 @@ async def compose(settings: PlacementSettings) -> AsyncIterator[Daemon]:
         database = await asyncio.to_thread(Database, settings.database)
         try:
             keeper = await asyncio.to_thread(Keeper, database)
-            pull = Pull(keeper, settings.index.urls, transport)
+            membership = await _membership(settings, metrics)
+            pull = Pull(keeper, membership.over(settings.index).urls, transport)
+            membership.on_change = lambda: setattr(pull, "urls", membership.over(settings.index).urls)
             server = PlacementServer(keeper, settings, pull, Delivery(keeper, backends), backends)
             server.watch(metrics)
             yield Daemon(
                 name="placement",
                 routes=server.routes(),
                 metrics=metrics,
-                duties=server.duties(),
+                duties=[*server.duties(), *membership.duties()],
                 not_ready=server.not_ready,
+                on_listening=lambda url: membership.announce(settings.url or url),
             )
             await asyncio.to_thread(keeper.save)
         finally:

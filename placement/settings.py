@@ -9,7 +9,9 @@ from msgspec import Meta, field
 from placement.detox.settings import DetoxSettings
 from reploc.config import Settings
 from reploc.members import IndexSettings
-from reploc.service import DaemonSettings
+from reploc.membership import MembershipSettings
+from reploc.names import require_site, require_url
+from reploc.service import DaemonSettings, is_everywhere
 
 #: Back-ends of one placement: one for most sites, and a site's own tool here and there.
 BACKENDS_MAX = 1_000
@@ -31,7 +33,11 @@ class PlacementSettings(DaemonSettings, frozen=True):
     Every setting stands here with its default. Of the index, only the nodes and their addresses matter here.
     """
 
+    name: Annotated[str, Meta(description="The service's name in the membership; several have several.")] = "placement"
     listen: Annotated[str, Meta(description="HOST:PORT to listen on; port 0 takes a free one.")] = "127.0.0.1:39300"
+    url: Annotated[
+        str, Meta(description="The address that the membership tells others; empty: the one that is listened on.")
+    ] = ""
     database: Annotated[
         str, Meta(description="The database; several services need PostgreSQL: postgresql+psycopg://…")
     ] = "sqlite:////var/lib/reploc/placement.db"
@@ -54,3 +60,11 @@ class PlacementSettings(DaemonSettings, frozen=True):
     ] = field(default_factory=lambda: [BackendSettings()])
     detox: DetoxSettings = field(default_factory=DetoxSettings)
     index: IndexSettings = field(default_factory=IndexSettings)
+    membership: MembershipSettings = field(default_factory=MembershipSettings)
+
+    def __post_init__(self) -> None:
+        require_site(self.name)
+        if self.url:
+            require_url(self.url)
+        elif self.membership.kind == "etcd" and is_everywhere(self.listen):
+            raise ValueError(f"url is empty, but listen is {self.listen!r}; expected the address that others reach")

@@ -13,7 +13,10 @@ from msgspec.structs import replace
 from plain_http import ask
 from test_ring_changes import EXPIRY_S, LFNS, NOWHERE, POOL, REDUNDANCY, Changing
 
+import placement.server
 import rli.server
+from placement.settings import PlacementSettings
+from reploc.demo.processes import free_port
 from reploc.errors import NameInvalid, Unreachable
 from reploc.members import IndexSettings
 from reploc.membership import MembershipSettings
@@ -157,6 +160,52 @@ async def test_members_tells_every_service_as_it_describes_itself(tmp_path: Path
         assert own["parameters"]["slots"] == 16
         assert own["version"]
         assert own["since"].endswith("Z")
+
+
+async def test_placement_finds_the_index_by_its_registry_and_is_found_there(tmp_path: Path, etcd: EtcdServer) -> None:
+    """It is told of no node; what it hears of the index follows the nodes that are there."""
+    pool = index_settings(2, redundancy=2)
+    membership = MembershipSettings(kind="etcd", endpoints=[etcd.url], lease_s=1, settle_s=0.1)
+    nodes = [enlisted(name, pool, membership) for name in pool.urls]
+    await nodes[0].start()
+    url = f"http://127.0.0.1:{free_port()}"
+    told = PlacementSettings(
+        listen=url.removeprefix("http://"),
+        database=f"sqlite:///{tmp_path / 'placement.db'}",
+        pull_interval_s=0.1,
+        index=replace(pool, nodes=[]),
+        membership=membership,
+    )
+    site = Site("A", tmp_path / "A", replace(pool, nodes=[]), membership)
+    placement_service = Service(placement.server.compose, told, url)
+    running = [nodes[0], site, placement_service]
+    try:
+        await site.start()
+        await site.put(["/a"])
+        await placement_service.start()
+
+        async def heard() -> tuple[list[str], list[tuple[str, bool]]]:
+            status = (await ask(url + "/v1/status"))[1]
+            sites = (await ask(url + "/v1/inventory"))[1]["sites"]
+            return status["index"], [(one["name"], one["complete"]) for one in sites]
+
+        await until(heard, lambda said: said == ([nodes[0].url], [("A", True)]), "it hears the index by the one node")
+        await nodes[1].start()
+        running.append(nodes[1])
+        both = [node.url for node in nodes]
+        await until(heard, lambda said: said == (both, [("A", True)]), "it knows the second node")
+
+        async def services() -> list[tuple[str, str, str]]:
+            said = (await ask(nodes[1].url + "/v1/members"))[1]["services"]
+            return [(one["kind"], one["name"], one["url"]) for one in said]
+
+        await until(services, lambda said: ("placement", "placement", url) in said, "a node knows where it is")
+        await nodes[0].stop()
+        running.remove(nodes[0])
+        await until(heard, lambda said: said == (both[1:], [("A", True)]), "it goes on by the node that is left")
+    finally:
+        for each in running[::-1]:
+            await each.stop()
 
 
 async def test_an_index_node_does_not_start_without_its_registry_and_says_so(tmp_path: Path) -> None:
