@@ -27,19 +27,27 @@ from rli.matrix import Matrix
 from rli.registry import Registry
 from rli.shared import Shared
 from rli.shown import ShownRegistry
+from rli.texts import Texts
 
 
 class Index(Answers):
     """What a node holds of all sites. One event loop uses it; moments are monotonic seconds."""
 
     def __init__(
-        self, index: IndexSettings, node: str, bytes_max: int, now: float, shared: Shared | None = None
+        self,
+        index: IndexSettings,
+        node: str,
+        bytes_max: int,
+        now: float,
+        shared: Shared | None = None,
+        texts: Texts | None = None,
     ) -> None:
-        """With `shared` memory, in which workers see what answers are made from."""
+        """With `shared` memory, in which workers see what answers are made from; `texts` is where the names of lists
+        lie, by default in memory."""
         self.settings = index
         cells = index.ring.share(node)
         self.registry = ShownRegistry(index, cells, now, shared) if shared else Registry(index, cells, now)
-        lfns = HeldLfns(Matrix(index.slots, index.error_rate, bytes_max, shared))
+        lfns = HeldLfns(Matrix(index.slots, index.error_rate, bytes_max, shared), texts)
         super().__init__(self.registry, lfns, index.partition)
         self.owned = index.ring.slots_owned(node)
         #: Whether the node's share is the whole index.

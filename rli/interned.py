@@ -1,4 +1,4 @@
-"""Names that many hold, each kept once: a name is a small number, its bytes lie in one array.
+"""Names that many hold, each kept once: a name is a small number, its bytes lie in one array, or in a scratch file.
 
 Five million names of sixty bytes take 0.5 GB here; as Python's own strings in a dictionary they would take three times
 as much. Names are found by their digests in an open-addressed table, many at once, and then compared whole; the few
@@ -11,43 +11,26 @@ Not safe for threads, except `Names`, a view of some moment that stays true.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reploc.digest import Digests, of_bytes
-
-Numbers = NDArray[np.int64]
+from reploc.errors import MemoryFull
+from rli.texts import Names, Numbers, Texts, TextsInMemory
 
 #: Below so many dead names nothing is swept.
 _SWEEP_MIN = 1 << 12
 _FIRST_SIZE = 1 << 10
 
 
-@dataclass(frozen=True, eq=False)
-class Names:
-    """The names of that moment's numbers."""
-
-    _bytes: bytearray
-    _starts: Numbers
-    _lengths: NDArray[np.uint16]
-
-    def of(self, numbers: Numbers) -> list[bytes]:
-        """The name of each number, which must have been held at that moment."""
-        raw = self._bytes
-        starts, lengths = self._starts[numbers].tolist(), self._lengths[numbers].tolist()
-        return [bytes(raw[start : start + length]) for start, length in zip(starts, lengths, strict=True)]
-
-
 class Interned:
     """All names, with how often each is held."""
 
-    def __init__(self) -> None:
-        self._bytes = bytearray()
+    def __init__(self, texts: Texts | None = None) -> None:
+        """`texts` is where the names lie, by default in memory."""
+        self._texts: Texts = texts or TextsInMemory()
         self._size = 0
-        self._starts: Numbers = np.zeros(_FIRST_SIZE, dtype=np.int64)
-        self._lengths: NDArray[np.uint16] = np.zeros(_FIRST_SIZE, dtype=np.uint16)
         self._digests: Digests = np.zeros((_FIRST_SIZE, 2), dtype=np.uint64)
         self._held: NDArray[np.int32] = np.zeros(_FIRST_SIZE, dtype=np.int32)
         self._free: Numbers = np.zeros(0, dtype=np.int64)
@@ -63,12 +46,12 @@ class Interned:
 
     def memory(self) -> int:
         """Bytes that names and tables take."""
-        arrays = (self._starts, self._lengths, self._digests, self._held, self._free, self._table)
-        return len(self._bytes) + sum(array.nbytes for array in arrays)
+        arrays = (self._digests, self._held, self._free, self._table)
+        return self._texts.memory() + sum(array.nbytes for array in arrays)
 
     def names(self) -> Names:
         """A view of all names as they are now."""
-        return Names(self._bytes, self._starts, self._lengths)
+        return self._texts.view()
 
     def find(self, names: Sequence[bytes]) -> Numbers:
         """The number of each name, -1 where it is not held; shape (n,)."""
@@ -104,13 +87,12 @@ class Interned:
 
     def _find(self, names: Sequence[bytes], digests: Digests, *, dead: bool = False) -> Numbers:
         numbers = self._probe(digests)
-        for at in np.flatnonzero(numbers >= 0).tolist():
-            number = int(numbers[at])
-            start = int(self._starts[number])
-            if self._bytes[start : start + int(self._lengths[number])] != names[at]:
-                number = numbers[at] = self._colliding.get(names[at], -1)
-            if not dead and number >= 0 and not self._held[number]:
-                numbers[at] = -1
+        probed = np.flatnonzero(numbers >= 0)
+        for at, there in zip(probed.tolist(), self.names().of(numbers[probed]), strict=True):
+            if there != names[at]:
+                numbers[at] = self._colliding.get(names[at], -1)
+        if not dead:
+            numbers[(numbers >= 0) & (self._held[numbers] == 0)] = -1
         return numbers
 
     def _probe(self, digests: Digests) -> Numbers:
@@ -132,12 +114,13 @@ class Interned:
     def _add(self, names: Sequence[bytes], digests: Digests) -> Numbers:
         """Numbers for names that have none."""
         numbers = self._take(len(names))
-        lengths = np.array([len(name) for name in names], dtype=np.int64)
-        self._starts[numbers] = len(self._bytes) + np.cumsum(lengths) - lengths
-        self._lengths[numbers] = lengths
+        try:
+            self._texts.put(numbers, names)
+        except MemoryFull:
+            self._free = np.concatenate([numbers, self._free])
+            raise
         self._digests[numbers] = digests
         self._held[numbers] = 0
-        self._bytes += b"".join(names)
         self._enter(numbers)
         return numbers
 
@@ -146,19 +129,17 @@ class Interned:
         again, self._free = self._free[:count], self._free[count:]
         fresh = np.arange(self._size, self._size + count - len(again))
         self._size += len(fresh)
-        if self._size > len(self._starts):
+        if self._size > len(self._held):
             self._grow()
         taken: Numbers = np.concatenate([again, fresh])
         if 2 * self._size > len(self._table):
             before = np.arange(self._size - len(fresh))
-            self._enter_all(before[~np.isin(before, np.concatenate([self._free, taken]))], 2 * len(self._starts))
+            self._enter_all(before[~np.isin(before, np.concatenate([self._free, taken]))], 2 * len(self._held))
         return taken
 
     def _grow(self) -> None:
         size = 1 << (self._size - 1).bit_length()
-        more = size - len(self._starts)
-        self._starts = np.concatenate([self._starts, np.zeros(more, dtype=np.int64)])
-        self._lengths = np.concatenate([self._lengths, np.zeros(more, dtype=np.uint16)])
+        more = size - len(self._held)
         self._digests = np.concatenate([self._digests, np.zeros((more, 2), dtype=np.uint64)])
         self._held = np.concatenate([self._held, np.zeros(more, dtype=np.int32)])
 
@@ -196,9 +177,5 @@ class Interned:
         """Forgets names that nobody holds. Views of earlier moments keep what they show."""
         alive = np.flatnonzero(self._held[: self._size])
         self._free = np.flatnonzero(self._held[: self._size] == 0)
-        names = self.names().of(alive)
-        lengths = self._lengths[alive].astype(np.int64)
-        self._starts, self._lengths = self._starts.copy(), self._lengths.copy()
-        self._starts[alive] = np.cumsum(lengths) - lengths
-        self._bytes = bytearray(b"".join(names))
+        self._texts.sweep(alive)
         self._enter_all(alive, len(self._table))

@@ -23,6 +23,7 @@ from rli.interned import Interned
 from rli.matrix import MayHold
 from rli.pairs import Pairs
 from rli.runs import Keys
+from rli.texts import Texts
 
 #: Names that are taken in between two questions: about a millisecond's work.
 _STEP = 1 << 10
@@ -137,8 +138,9 @@ class NamesFound(NamedTuple):
 class HeldLists:
     """The LFNs of all sites, each name once."""
 
-    def __init__(self) -> None:
-        self._interned = Interned()
+    def __init__(self, texts: Texts | None = None) -> None:
+        """`texts` is where the names lie, by default in memory."""
+        self._interned = Interned(texts)
         self._keys = _KeysHeld()
 
     def verified(self, summary: Summary) -> VerifiedNames:

@@ -12,6 +12,7 @@ from rli.filters import Filters
 from rli.holding import Holding
 from rli.key_sets import HeldFingerprints, HeldLists
 from rli.matrix import SITE_MAX, Matrix, MayHold
+from rli.texts import Texts
 
 _SITE_BITS = 32
 
@@ -19,11 +20,11 @@ _SITE_BITS = 32
 class HeldLfns:
     """Filters, fingerprints and lists of all sites. A site tells a slot in one form at a time."""
 
-    def __init__(self, matrix: Matrix) -> None:
-        """The filters are in the matrix."""
+    def __init__(self, matrix: Matrix, texts: Texts | None = None) -> None:
+        """The filters are in the matrix, and the names of lists where `texts` says, by default in memory."""
         self.matrix = matrix
         self._fingerprints = HeldFingerprints()
-        self.lists = HeldLists()
+        self.lists = HeldLists(texts)
 
     @property
     def holdings(self) -> Mapping[str, Holding]:

@@ -56,6 +56,7 @@ from rli.listing import Listing
 from rli.reading import begin, suffices
 from rli.refresh import Refresh
 from rli.rls import RliMethods
+from rli.scratch import ScratchTexts
 from rli.settings import RliSettings
 from rli.shared import Shared
 
@@ -396,7 +397,8 @@ async def compose(settings: RliSettings) -> AsyncIterator[Daemon]:
     over = membership.over(settings.index)
     several = settings.workers > 1
     shared = Shared.create(settings.index.slots, settings.matrix_bytes_max) if several else None
-    index = Index(over, settings.node, settings.matrix_bytes_max, service.now(), shared)
+    texts = ScratchTexts(settings.lists_scratch) if settings.lists_scratch else None
+    index = Index(over, settings.node, settings.matrix_bytes_max, service.now(), shared, texts)
     server = RliServer(index, settings, membership, transport, metrics)
     try:
         yield Daemon(

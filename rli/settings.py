@@ -37,6 +37,10 @@ class RliSettings(SharedDaemonSettings, frozen=True):
     matrix_bytes_max: Annotated[
         int, Meta(description="Bytes that filters may take; beyond it a sender's new filters are refused.", ge=1 << 20)
     ] = 64 << 30
+    lists_scratch: Annotated[
+        str,
+        Meta(description='With index.compression "none": a directory for a scratch file of the names; empty: memory.'),
+    ] = ""
     distance: Annotated[
         Distances,
         Meta(description="[distance.SITE] OTHER = 12.5: how far sites are from each other, for the order of copies."),
@@ -60,6 +64,11 @@ class RliSettings(SharedDaemonSettings, frozen=True):
             raise ValueError(
                 f"workers is {self.workers}, but workers see filters that are parted by hash alone; expected "
                 'index.compression "bloom", lfn_partition "hash" and site_partition "none", or one worker'
+            )
+        if self.lists_scratch and self.index.compression != "none":
+            raise ValueError(
+                f"lists_scratch is {self.lists_scratch!r}, but index.compression is {self.index.compression!r}, which "
+                'tells no whole names; expected "none", or no scratch'
             )
         ruled = "pattern" in (self.index.lfn_partition, self.index.site_partition)
         if self.membership.kind == "etcd" and ruled:

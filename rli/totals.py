@@ -21,7 +21,8 @@ from reploc.totals import Numbers, Totals
 from reploc.wire import Summary
 from rli.filters import require_checksum
 from rli.holding import PIECE, Steps
-from rli.interned import Interned, Names
+from rli.interned import Interned
+from rli.texts import Names
 
 #: Names that are taken in between two questions: about a millisecond's work.
 _STEP = 1 << 10

@@ -14,13 +14,14 @@ OLD = "rlsn://old.example:39281"
 LFNS = ["/it's", "/50%", "/500", "/a_b", "/axb", "/[a]", "/a", "/é", *(f"/lfn/{number}" for number in range(60))]
 
 
-def node(name: str, index: IndexSettings) -> Service:
+def node(name: str, index: IndexSettings, scratch: str = "") -> Service:
     url = index.urls[name]
     told = RliSettings(
         node=name,
         listen=url.removeprefix("http://"),
         index=index,
         matrix_bytes_max=1 << 30,
+        lists_scratch=scratch,
         rls=RliRlsSettings(listen="127.0.0.1:0"),
     )
     return Service(rli.server.compose, told, url)
@@ -28,7 +29,7 @@ def node(name: str, index: IndexSettings) -> Service:
 
 async def test_names_of_all_nodes_are_found_by_each_of_them_in_descending_order(tmp_path: Path) -> None:
     index = index_settings(2, redundancy=1, compression="none", expiry_s=3.0)
-    nodes = [node(name, index) for name in index.urls]
+    nodes = [node("n0", index), node("n1", index, str(tmp_path))]
     sites = [Site(name, tmp_path / name, index) for name in ("A", "B")]
     try:
         for each in (*nodes, *sites):

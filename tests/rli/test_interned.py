@@ -1,12 +1,15 @@
 """Names kept once: they behave as a dictionary of names would, whatever comes and goes."""
 
+from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
 
-from rli import interned
+from reploc.errors import ConfigInvalid, MemoryFull
+from rli import interned, scratch
 from rli.interned import Interned
+from rli.scratch import ScratchTexts
 
 
 def numbers_of(held: Interned, names: list[bytes]) -> list[int]:
@@ -24,12 +27,16 @@ def test_a_name_has_one_number_while_it_is_held() -> None:
     assert len(held) == 1
 
 
+@pytest.mark.parametrize("on_disk", [False, True])
 @pytest.mark.parametrize("seed", range(5))
-def test_it_is_what_a_dictionary_would_be(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_what_a_dictionary_would_be(
+    seed: int, on_disk: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Names are held and released by batches, and swept out again and again; views of earlier moments stay true."""
     monkeypatch.setattr(interned, "_SWEEP_MIN", 50)
     rng = Random(seed)
-    held, counts = Interned(), dict[bytes, int]()
+    held = Interned(ScratchTexts(str(tmp_path)) if on_disk else None)
+    counts = dict[bytes, int]()
     pool = [f"/dataset{number}/{'x' * rng.randrange(60)}#{number}".encode() for number in range(4000)]
     for _ in range(150):
         batch = rng.sample(pool, rng.choice([1, 5, 300]))
@@ -44,7 +51,7 @@ def test_it_is_what_a_dictionary_would_be(seed: int, monkeypatch: pytest.MonkeyP
             counts[name] -= 1
             if not counts[name]:
                 del counts[name]
-        assert view.of(np.array(list(shown.values()))) == list(shown)
+        assert on_disk or view.of(np.array(list(shown.values()))) == list(shown)
         asked = rng.sample(pool, 100)
         assert [number >= 0 for number in numbers_of(held, asked)] == [name in counts for name in asked]
         assert len(held) == len(counts)
@@ -79,3 +86,36 @@ def test_a_million_names_take_little_more_than_their_bytes() -> None:
     for at in range(0, len(names), 5000):
         held.hold(names[at : at + 5000])
     assert held.memory() < sum(map(len, names)) + 64 * 131_072
+
+
+def test_a_scratch_file_that_is_full_changes_nothing_and_leaves_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scratch, "_MAP_BYTES", 1 << 20)
+    held = Interned(ScratchTexts(str(tmp_path)))
+    kept = [b"/kept/%d" % number for number in range(100)]
+    held.hold(kept)
+    assert list(tmp_path.iterdir()) == [], "the file has no name"
+    with pytest.raises(MemoryFull):
+        for number in range(1_000):
+            held.hold([b"/%d/" % number + b"x" * 4_000])
+    before = len(held)
+    with pytest.raises(MemoryFull):
+        held.hold([b"/more/%d/" % number + b"x" * 4_000 for number in range(100)])
+    assert len(held) == before
+    assert (held.find(kept) >= 0).all()
+    assert numbers_of(held, [b"/more/1/" + b"x" * 4_000]) == [-1]
+
+
+def test_memory_does_not_grow_with_the_length_of_names_in_a_scratch_file(tmp_path: Path) -> None:
+    names = [b"/%d/" % number + b"x" * 4_000 for number in range(2_000)]
+    in_memory, on_disk = Interned(), Interned(ScratchTexts(str(tmp_path)))
+    for held in (in_memory, on_disk):
+        assert held.names().of(held.hold(names)) == names
+    assert in_memory.memory() > 8_000_000
+    assert on_disk.memory() < 200_000
+
+
+def test_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match="lists_scratch"):
+        ScratchTexts(str(tmp_path / "nowhere"))
