@@ -111,7 +111,8 @@ def test_memory_does_not_grow_with_the_length_of_names_in_a_scratch_file(tmp_pat
     names = [b"/%d/" % number + b"x" * 4_000 for number in range(2_000)]
     in_memory, on_disk = Interned(), Interned(ScratchTexts(str(tmp_path)))
     for held in (in_memory, on_disk):
-        assert held.names().of(held.hold(names)) == names
+        numbers = held.hold(names)
+        assert held.names().of(numbers) == names
     assert in_memory.memory() > 8_000_000
     assert on_disk.memory() < 200_000
 
