@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from placement.messages import (
     CancelBody,
+    CycleDecisions,
     Cycles,
     Dataset,
     Datasets,
@@ -119,6 +120,10 @@ class PlacementClient(Carried):
     async def cycles(self, **asked: str) -> Cycles:
         """Cycles from the newest back; see `CyclesQuery`."""
         return await self._get("/v1/cycles", Cycles, **asked)
+
+    async def decisions(self, cycle: int) -> CycleDecisions:
+        """What a cycle decided. Raises DefinitionUnknown."""
+        return await self._get("/v1/cycle/decisions", CycleDecisions, id=str(cycle))
 
     def _until(self) -> float:
         return asyncio.get_running_loop().time() + self._request_s

@@ -11,7 +11,7 @@ from placement import server
 from placement.definition_commands import datasets, groups, inject, owners, partitions, quotas, sites
 from placement.detox_commands import detox
 from placement.inventory_commands import inventory
-from placement.order_commands import history, locks, orders
+from placement.order_commands import decisions, history, locks, orders
 from placement.policy_commands import policy
 from placement.request_commands import request
 from placement.settings import PlacementSettings
@@ -44,7 +44,7 @@ def serve(path: Path | None, listen: str | None, database: str | None) -> None:
 
 
 for command in (
-    *(sites, groups, partitions, quotas, datasets, owners, inject, inventory, locks, orders, history),
+    *(sites, groups, partitions, quotas, datasets, owners, inject, inventory, locks, orders, history, decisions),
     *(policy, detox, request),
 ):
     placement.add_command(command)

@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from placement import tables
-from placement.messages import Cycle, Cycles, CyclesQuery
+from placement.messages import Cycle, CycleDecisions, Cycles, CyclesQuery
 from reploc.errors import DefinitionUnknown
 
 
@@ -59,12 +59,13 @@ def page(connection: Connection, asked: CyclesQuery) -> Cycles:
     return Cycles(found, found[-1].id if len(rows) > asked.limit else None)
 
 
-def decisions(connection: Connection, number: int) -> bytes:
+def decisions(connection: Connection, number: int) -> CycleDecisions:
     """What a cycle decided. Raises DefinitionUnknown."""
-    kept = connection.scalar(select(tables.cycles.c.decisions).where(tables.cycles.c.id == number))
+    table = tables.cycles
+    kept = connection.execute(select(table.c.kind, table.c.decisions).where(table.c.id == number)).one_or_none()
     if kept is None:
         raise DefinitionUnknown(f"cycle {number} is not defined")
-    return zlib.decompress(kept)
+    return CycleDecisions(number, kept.kind, zlib.decompress(kept.decisions))
 
 
 def _cycle(row: RowMapping) -> Cycle:

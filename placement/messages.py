@@ -339,9 +339,10 @@ class Numbers(Answer, frozen=True):
 
 
 class OrderHistoryQuery(Body, frozen=True):
-    """Orders from the newest back, of one state, site or cycle."""
+    """Orders from the newest back, of one state, item (a dataset with its blocks, or a block), site or cycle."""
 
     state: OrderState | None = None
+    item: Name | None = None
     site: Word | None = None
     cycle: Count | None = None
     limit: Limit = PAGE_ITEMS
@@ -372,6 +373,20 @@ class CyclesQuery(Body, frozen=True):
     kind: Word | None = None
     limit: Limit = PAGE_ITEMS
     before: Count | None = None
+
+
+class CycleQuery(Body, frozen=True):
+    """One cycle, by its number."""
+
+    id: Count
+
+
+class CycleDecisions(Answer, frozen=True):
+    """What a cycle decided, as its kind writes it: of detox the file of its plan."""
+
+    id: int
+    kind: str
+    decisions: bytes
 
 
 class Cycles(Answer, frozen=True):

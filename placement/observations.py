@@ -42,8 +42,10 @@ class News:
 
     @property
     def versions(self) -> tuple[tuple[str, str], ...]:
-        """What must be equal for the contents to be equal: each node with the version that it tells."""
-        return tuple(sorted((part.node, f"{part.told.version} {_digest(part.slots)}") for part in self.parts))
+        """What must be equal for the contents to be equal: each node with the version that it tells, and whether that
+        is all, since only then it says what is not there."""
+        told = sorted((part.node, f"{part.told.version} {_digest(part.slots)}") for part in self.parts)
+        return (*told, *((("", "incomplete"),) if not self.complete else ()))
 
 
 def _digest(slots: Array | None) -> str:
@@ -131,7 +133,14 @@ class Observation:
         return self.having(position=told.position, news_at=now - told.age_s, complete=told.complete, kept=False)
 
     def replaced(self, told: News, now: float, blocks: Array, files: Array, size: Array) -> Observation:
-        """Other contents; what did not change keeps the moment at which it was first seen."""
+        """Other contents; what did not change keeps the moment at which it was first seen.
+
+        Incomplete news takes nothing away: what it does not speak of is kept until complete news says that it is gone.
+        """
+        if not told.complete:
+            silent = ~np.isin(self.blocks, blocks)
+            blocks = np.append(blocks, self.blocks[silent])
+            files, size = np.append(files, self.files[silent]), np.append(size, self.bytes[silent])
         order = np.argsort(blocks, kind="stable")
         blocks, files, size = blocks[order], files[order], size[order]
         at = np.searchsorted(self.blocks, blocks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import partial
+from typing import BinaryIO
 
 import click
 
@@ -94,16 +95,15 @@ def orders() -> None:
 
 @orders.command("list", epilog=EXIT_STATUSES)
 @click.option("--state", type=STATES, help="Only those in this state.")
+@click.option("--item", help="Only those of this dataset and its blocks, or of this block.")
 @click.option("--site", help="Only those at this site.")
 @click.option("--cycle", type=int, help="Only those of this cycle.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most so many.")
 @url_option
 @json_option
-def list_orders(
-    state: str | None, site: str | None, cycle: int | None, limit: int, url: str | None, as_json: bool
-) -> None:
+def list_orders(cycle: int | None, limit: int, url: str | None, as_json: bool, **told: str | None) -> None:
     """Lists orders from the newest back."""
-    asked_for = {"state": state, "site": site, "cycle": None if cycle is None else str(cycle), "limit": str(limit)}
+    asked_for = {**told, "cycle": None if cycle is None else str(cycle), "limit": str(limit)}
     given = {key: value for key, value in asked_for.items() if value is not None}
     page = asked(url, lambda client: client.order_history(**given))
     rows = [
@@ -198,6 +198,17 @@ def history(kind: str | None, limit: int, url: str | None, as_json: bool) -> Non
     ]
     columns = (">CYCLE", "KIND", "STARTED", ">TOOK", "OUTCOME", ">ORDERS", "INVENTORY", "REASON")
     show(page, columns, rows, as_json=as_json, empty="no cycles")
+
+
+@click.command(epilog=EXIT_STATUSES)
+@click.argument("number", type=click.IntRange(min=0), metavar="CYCLE")
+@click.option("-o", "out", type=click.File("wb", lazy=True), required=True, metavar="FILE", help="Where to write them.")
+@url_option
+def decisions(number: int, out: BinaryIO, url: str | None) -> None:
+    """Writes what a CYCLE decided to a file: of detox the plan, for `detox diff`, of others what their page says."""
+    told = asked(url, lambda client: client.decisions(number)).decisions
+    out.write(told)
+    terminal.note(f"wrote {shown_bytes(len(told))}")
 
 
 def say_numbers(numbers: list[int], what: str, as_json: bool) -> None:

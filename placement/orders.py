@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, insert, or_, select, update
 
 from placement import datasets, intents, tables
 from placement.database import DECISIONS, ORDERS, advance, count
@@ -362,11 +362,19 @@ def history(connection: Connection, asked: OrderHistoryQuery) -> Orders:
     for column, value in ((table.c.state, asked.state), (table.c.site, asked.site), (table.c.cycle_id, asked.cycle)):
         if value is not None:
             wanted = wanted.where(column == value)
+    if asked.item is not None:
+        wanted = wanted.where(of_item(table.c.item, asked.item))
     if asked.before is not None:
         wanted = wanted.where(table.c.id < asked.before)
     rows = connection.execute(wanted).mappings().all()
     page = tuple(_order(row) for row in rows[: asked.limit])
     return Orders(page, page[-1].id if len(rows) > asked.limit else 0)
+
+
+def of_item(column: ColumnElement[str], item: str) -> ColumnElement[bool]:
+    """Whether a column names an item, or a block of it where it is a dataset."""
+    blocks = f"{item}#"
+    return or_(column == item, func.substr(column, 1, len(blocks)) == blocks)
 
 
 def open_at(connection: Connection, site: str) -> list[Order]:

@@ -221,8 +221,7 @@ def _narrowed(asked: RequestsQuery) -> list[ColumnElement[bool]]:
         if value is not None:
             said.append(column == value)
     if asked.item is not None:
-        blocks = f"{asked.item}#"
-        said.append((table.c.item == asked.item) | (func.substr(table.c.item, 1, len(blocks)) == blocks))
+        said.append(orders.of_item(table.c.item, asked.item))
     if asked.site is not None:
         said.append(_holds(table.c.sites, msgspec.json.encode(asked.site).decode()))
     if asked.by is not None:

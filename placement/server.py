@@ -18,6 +18,8 @@ from placement.datasets import places
 from placement.keeper import Keeper
 from placement.messages import (
     CancelBody,
+    CycleDecisions,
+    CycleQuery,
     Cycles,
     CyclesQuery,
     Dataset,
@@ -109,6 +111,7 @@ class PlacementServer:
             get("/v1/dataset", self.dataset, DatasetQuery, "One dataset, whole", action=read, acts_on=_one_name),
             get("/v1/locks", self.locks, LocksQuery, "Locks", action=read, acts_on=every),
             get("/v1/cycles", self.cycles, CyclesQuery, "Cycles, newest first", action=read, acts_on=every),
+            get("/v1/cycle/decisions", self.decisions, CycleQuery, "One's decisions", action=read, acts_on=every),
             post("/v1/inject", self.inject, InjectBody, "Define things in bulk", action=place, acts_on=every),
             post("/v1/pull", self.pull_now, Nothing, "Ask the index now what changed", action=place, acts_on=every),
             post("/v1/locks", self.lock, LockBody, "Place locks", action=place, acts_on=every),
@@ -273,6 +276,9 @@ class PlacementServer:
 
     async def cycles(self, call: Call[CyclesQuery]) -> Cycles:
         return await self._read(lambda connection: history.page(connection, call.what))
+
+    async def decisions(self, call: Call[CycleQuery]) -> CycleDecisions:
+        return await self._read(lambda connection: history.decisions(connection, call.what.id))
 
     async def status(self, _: Call[NoQuery]) -> PlacementStatus:
         made = await asyncio.to_thread(self._keeper.inventory)

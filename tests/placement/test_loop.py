@@ -12,15 +12,18 @@ from carrier import Carrier
 from grid import Grid, Service, grid, until
 
 import placement.server
+from placement import cycle
 from placement.client import PlacementClient
+from placement.cycle import Decided
 from placement.database import Database
+from placement.inventory import Inventory
 from placement.keeper import Keeper
 from placement.messages import GroupItem, InjectBody, OwnerItem, PartitionItem, QuotaItem, SiteItem, WishItem
 from placement.request_messages import DataRequest, RequestItem
 from placement.settings import PlacementSettings
 from reploc.client.lrc import LrcClient
 from reploc.demo.processes import free_port
-from reploc.errors import CollectionUnknown, DefinitionUnknown, InventoryInvalid
+from reploc.errors import CollectionUnknown, DefinitionUnknown, InventoryInvalid, NewsMissing
 from reploc.sites import Site
 from reploc.wire import DeleteItem, MappingItem
 
@@ -215,6 +218,49 @@ async def test_a_site_that_falls_silent_keeps_its_copies_and_grows_old(tmp_path:
                 await client.order([WishItem("delete", "/a#1", "T2")])
             with pytest.raises(InventoryInvalid, match="no READY site with fresh news"):
                 await client.order([WishItem("copy", "/a#2", "T2")])
+
+
+class Deciding:
+    """Decides nothing, and says so in its decisions."""
+
+    kind, policy = "test", "nothing"
+
+    def decide(self, inventory: Inventory, now: float, left_out: frozenset[str]) -> Decided:
+        return Decided(decisions=b"nothing at all")
+
+
+async def test_an_index_that_is_not_complete_starts_no_cycle_and_loses_nothing(tmp_path: Path) -> None:
+    """Of two nodes with half the slots each one is gone: what it told is kept, and is no base of any decision."""
+    async with grid(tmp_path, 2, redundancy=1) as held:
+        await fill(held, "T1", "/a#1", "/a#2")
+        await fill(held, "T2", "/a#1")
+        async with placed(held, tmp_path, save_interval_s=0.1) as (_, client):
+            await until(lambda: told_whole(client), lambda seen: seen == WHOLE, "the inventory has it")
+            store = Database(f"sqlite:///{tmp_path / 'placement.db'}")
+
+            async def cycle_said() -> str:
+                """Why no cycle starts; by a service of its own at the same database."""
+                try:
+                    done = await asyncio.to_thread(cycle.run, Keeper(store), Deciding(), 30.0)
+                except NewsMissing as wrong:
+                    return wrong.detail
+                return f"cycle {done.number}"
+
+            try:
+                number = int((await until(cycle_said, lambda said: said[:5] == "cycle", "one starts"))[6:])
+                assert (await client.decisions(number)).decisions == b"nothing at all"
+                with pytest.raises(DefinitionUnknown, match="cycle 999 is not defined"):
+                    await client.decisions(999)
+                await held.nodes["n1"].stop()
+                both = ("T1 (its news is incomplete)", "T2 (its news is incomplete)")
+                await until(cycle_said, lambda said: all(each in said for each in both), "none starts, and it says why")
+                assert await replicas(client, "/a") == WHOLE
+                with pytest.raises(InventoryInvalid, match="no other copy of it would survive"):
+                    await client.order([WishItem("delete", "/a#1", "T2")])
+                await held.nodes["n1"].start()
+                await until(cycle_said, lambda said: said[:5] == "cycle", "one starts again")
+            finally:
+                store.close()
 
 
 async def test_what_is_told_over_http_is_there_and_listed(tmp_path: Path) -> None:

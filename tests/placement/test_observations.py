@@ -88,6 +88,25 @@ def test_contents_that_did_not_change_keep_their_moment_whatever_came_and_went()
     assert second.replaced(heard, 300.0, array(), array(), array()).blocks.tolist() == []
 
 
+def test_incomplete_news_takes_nothing_away_until_complete_news_does() -> None:
+    """A node that is gone, or that has just started, says nothing of what it does not hold yet."""
+
+    def array(*values: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        return np.array(values, dtype=np.int64)
+
+    whole = news([node("n0", (0, 3), told(5))])["T1"]
+    half = news([node("n0", (0, 1), told(5))])["T1"]
+    starting = news([node("n0", (0, 3), told(5, complete=False))])["T1"]
+    assert whole.versions != starting.versions
+    seen = Observation().replaced(whole, 100.0, array(9, 3, 5), array(1, 1, 1), array(10, 10, 10))
+    for lacking in (half, starting):
+        kept = seen.replaced(lacking, 200.0, array(7, 3), array(1, 2), array(10, 20))
+        assert not kept.complete
+        assert (kept.blocks.tolist(), kept.files.tolist()) == ([3, 5, 7, 9], [2, 1, 1, 1])
+        assert kept.last_update.tolist() == [200, 100, 200, 100]
+        assert kept.replaced(whole, 300.0, array(3), array(2), array(20)).blocks.tolist() == [3]
+
+
 def test_names_of_collections_are_split_at_the_first_hash() -> None:
     parts = split(pl.Series(["/a#1", "/a", "/a#1#2", "/a#"]))
     assert parts.rows() == [("/a", "1"), ("/a", None), ("/a", "1#2"), ("/a", "")]

@@ -179,4 +179,6 @@ def test_orders_are_listed_from_the_newest_back(told: Told) -> None:
     assert listed() == numbers[::-1]
     assert listed(state="cancelled") == numbers[:1]
     assert listed(site="T3") == numbers[1:]
+    assert listed(item="/a") == numbers[::-1]
+    assert listed(item="/a#1") == []
     assert listed(limit=1, before=numbers[1]) == numbers[:1]

@@ -131,14 +131,18 @@ def test_locks_are_placed_listed_and_released(told: None) -> None:
     assert run("locks", "place", "/a", "--until", "2001-01-01").exit_code == 2
 
 
-def test_orders_that_cannot_be_say_why(told: None) -> None:
+def test_orders_that_cannot_be_say_why(told: None, tmp_path: Path) -> None:
     refused = run("orders", "copy", "/a", "T2")
     assert (refused.exit_code, "no READY site with fresh news" in refused.stderr) == (2, True)
     assert run("orders", "delete", "/a", "T1").exit_code == 2
     assert run("orders", "cancel", "99").exit_code == 1
     assert rows("orders", "list", "--state", "new") == []
     assert json.loads(run("orders", "list", "--json").stdout) == {"orders": [], "next": 0}
+    assert rows("orders", "list", "--item", "/a", "--site", "T1") == []
     assert rows("history") == []
+    unknown = run("decisions", "7", "-o", str(tmp_path / "decisions"))
+    assert (unknown.exit_code, "cycle 7 is not defined" in unknown.stderr) == (1, True)
+    assert not (tmp_path / "decisions").exists()
 
 
 def test_requests_are_made_listed_narrowed_and_cancelled(told: None, tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ TABLE: dict[str, dict[str, str]] = {
         "GET /v1/dataset": "read-index",
         "GET /v1/locks": "read-index",
         "GET /v1/cycles": "read-index",
+        "GET /v1/cycle/decisions": "read-index",
         "GET /v1/orders/history": "read-index",
         "POST /v1/inject": "place",
         "POST /v1/pull": "place",
