@@ -23,9 +23,9 @@ from loadtests.program import Scale, run, said, workspace
 from loadtests.servers import Server
 from loadtests.sites import send
 from lrc.slot_totals import SlotTotals, build_totals
-from lrc.softstate import Identity, Sender
 from reploc.client.node import RliNodeClient
 from reploc.members import IndexSettings
+from reploc.sender.sender import Identity, Sender
 from reploc.wire import CollectionTotals
 
 RESIDENT = Figure("totals of collections, resident", "GB", "less", 1.5, "10,000,000 (site, block) pairs")

@@ -22,15 +22,15 @@ import numpy as np
 from loadtests import world
 from loadtests.curve import Curve, Line
 from loadtests.program import Scale, run, said
-from lrc.form import Form
-from lrc.placing import Placing
-from lrc.slot_filters import SlotFilters, build_slot
-from lrc.slot_keys import SlotFingerprints, SlotLists
 from lrc.slot_totals import SlotTotals, build_totals
 from reploc import digest
 from reploc.digest import slots_of
 from reploc.members import IndexSettings
 from reploc.partition import Partition
+from reploc.sender.form import Form
+from reploc.sender.placing import Placing
+from reploc.sender.slot_filters import SlotFilters, build_slot
+from reploc.sender.slot_keys import SlotFingerprints, SlotLists
 from reploc.wire import CollectionTotals, Summary
 from rli.filters import Filters
 from rli.holding import Holding

@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtests import world
-from lrc.slot_filters import SlotBuild, build_slot
 from reploc import bloom, digest
 from reploc.digest import Digests, slots_of
+from reploc.sender.slot_filters import SlotBuild, build_slot
 
 T = TypeVar("T")
 

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtests import world
-from lrc.slot_filters import build_slot
-from lrc.softstate import Identity, Sender
 from reploc import digest
 from reploc.client.node import RliNodeClient
 from reploc.digest import Digests, slots_of
 from reploc.members import IndexSettings
+from reploc.sender.sender import Identity, Sender
+from reploc.sender.slot_filters import build_slot
 from reploc.wire import SoftState, SoftStateAnswer
 
 REPLICAS = 3

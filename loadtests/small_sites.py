@@ -30,11 +30,11 @@ from loadtests.servers import Server
 from loadtests.sites import REPLICAS, Sites, send
 from loadtests.small_world import SmallWorld
 from loadtests.wrk import Walk
-from lrc.placing import Placing
-from lrc.slot_keys import SlotFingerprints
-from lrc.softstate import Identity, Sender
 from reploc.client.node import RliNodeClient
 from reploc.members import IndexSettings
+from reploc.sender.placing import Placing
+from reploc.sender.sender import Identity, Sender
+from reploc.sender.slot_keys import SlotFingerprints
 from reploc.wire import LfnsBody, Locations, SoftState, SoftStateAnswer
 
 AT = "100,000 sites"

@@ -26,12 +26,12 @@ from loadtests.program import Scale, run, said, workspace
 from loadtests.servers import Server
 from loadtests.sites import send
 from loadtests.stores import filled
-from lrc.slot_filters import SlotBuild, build_slot
-from lrc.softstate import Identity, Sender
 from reploc import bloom, digest
 from reploc.client.node import RliNodeClient
 from reploc.digest import slots_of
 from reploc.members import IndexSettings
+from reploc.sender.sender import Identity, Sender
+from reploc.sender.slot_filters import SlotBuild, build_slot
 
 CATALOGS = (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
 QUICK_CATALOGS, TOY_CATALOGS = (10_000, 100_000, 1_000_000), (1_000, 3_000)

@@ -26,10 +26,10 @@ from loadtests.program import Scale, run, said, workspace
 from loadtests.servers import Server
 from loadtests.sites import send
 from loadtests.wrk import Walk
-from lrc.softstate import Identity, Sender
 from reploc import bloom, digest
 from reploc.client.node import RliNodeClient
 from reploc.members import IndexSettings
+from reploc.sender.sender import Identity, Sender
 from reploc.wire import LfnsBody, Locations
 
 AT = "200 sites, 50,000,000 LFNs, 500,000,000 replicas"

@@ -24,7 +24,6 @@ from lrc.layout import State, StoredIndex
 from lrc.listings import FilesPage
 from lrc.loading import Load, WriteBody
 from lrc.mappings import Faults, Overlay
-from lrc.news import NO_DIGESTS, News
 from lrc.reads import CollectionNames, View, totals
 from lrc.store import MAP_BYTES, ROW_ERRORS, Store, translated
 from reploc import names
@@ -33,6 +32,7 @@ from reploc.changes import Changes
 from reploc.digest import Digests
 from reploc.errors import CollectionUnknown, QueryInvalid, ReplocError
 from reploc.names import Pattern
+from reploc.sender.news import NO_DIGESTS, News
 from reploc.wire import (
     PAGE_ITEMS,
     SIZE_MAX,

@@ -15,12 +15,12 @@ from msgspec.structs import replace
 from lrc import change_log, layout, value_rows
 from lrc.layout import State, StoredCollection, StoredRecord
 from lrc.mappings import Overlay, Record
-from lrc.news import News
 from lrc.reads import totals
 from lrc.rows import Row, delete, put
 from lrc.store import Store, Transaction
 from reploc import digest
 from reploc.errors import StoreDamaged
+from reploc.sender.news import News
 from reploc.wire import CollectionTotals
 
 #: A record before and after; None where the catalog does not hold the LFN.

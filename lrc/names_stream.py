@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from lrc.catalog import Catalog
-from lrc.form import Build, Form
-from lrc.placing import Placing
-from lrc.slot_filters import SlotFilters, build_slot
-from lrc.slot_keys import SlotFingerprints, SlotLists
 from lrc.slot_reading import Reading
 from reploc.members import IndexSettings
+from reploc.sender.form import Build, Form
+from reploc.sender.placing import Placing
+from reploc.sender.slot_filters import SlotFilters, build_slot
+from reploc.sender.slot_keys import SlotFingerprints, SlotLists
 
 #: Names a slot below which a catalog is small: a filter of so few takes more bytes than their fingerprints.
 SMALL_NAMES_PER_SLOT = 64

@@ -19,7 +19,6 @@ from msgspec.structs import asdict, replace
 from lrc import rls_indexes
 from lrc.catalog import Catalog
 from lrc.layout import StoredIndex
-from lrc.news import News
 from lrc.rls_filter import GrownFilter
 from lrc.rls_indexes import Indexes
 from lrc.rls_owed import Owed, Step
@@ -32,6 +31,7 @@ from reploc.rls_client import RlsConnection, RlsSaidNo
 from reploc.rls_feeding import IndexProgress, PaceBody, RlsFeedStatus
 from reploc.rls_port import RlsPort
 from reploc.rls_protocol import Code, host_and_port
+from reploc.sender.news import News
 from reploc.telemetry import Metrics
 
 #: Names of one request: about as many as original servers send, whose receivers write each into a database.

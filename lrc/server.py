@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from lrc import named
 from lrc.attribute_routes import AttributeRoutes
 from lrc.catalog import Catalog
-from lrc.news import News
 from lrc.reading import Reading
 from lrc.rls import LrcMethods
 from lrc.rls_feed import RlsFeed
@@ -30,6 +29,7 @@ from reploc.reload import Reloadable
 from reploc.rls_port import RlsPort
 from reploc.routes import Call, Done, NoQuery, Route, get, post
 from reploc.security.guard import Guard
+from reploc.sender.news import News
 from reploc.service import Daemon, Duty
 from reploc.status import LrcStatus
 from reploc.telemetry import Metrics

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from lrc import listings
 from lrc.catalog import Catalog
-from lrc.form import by_slot
-from lrc.news import NO_DIGESTS
-from lrc.placing import Placing
 from lrc.reads import View
 from reploc import digest
 from reploc.digest import Digests
+from reploc.sender.form import by_slot
+from reploc.sender.news import NO_DIGESTS
+from reploc.sender.placing import Placing
 
 #: Names that are read before their slots are looked for, many at once.
 _CHUNK = 1 << 16

@@ -13,11 +13,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lrc.form import Changes, Flags, Items, Slots, by_slot
-from lrc.key_log import KeyLog
-from lrc.news import News
 from reploc import digest, totals
 from reploc.partition import Partition
+from reploc.sender.form import Changes, Flags, Items, Slots, by_slot
+from reploc.sender.key_log import KeyLog
+from reploc.sender.news import News
 from reploc.wire import CollectionTotals, Summary
 
 #: Files, bytes, and files of unknown size of a collection.

@@ -1,7 +1,7 @@
 """Feeds the index: the streams of one catalog, about its LFNs and, beside them, about its collections.
 
-Each stream has a sender with rules, sequences, messages and a position of its own (`lrc/stream.py`), so that the totals
-of collections, in which a deletion counts at once, wait for nothing that filters wait for.
+Each stream has a sender with rules, sequences, messages and a position of its own (`reploc/sender/stream.py`), so that
+the totals of collections, in which a deletion counts at once, wait for nothing that filters wait for.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from msgspec.structs import replace
 from lrc import names_stream
 from lrc.catalog import Catalog
 from lrc.names_stream import SCANNED_NAMES_PER_BUILD, Choice, NamesForm
-from lrc.news import News
 from lrc.settings import LrcSettings
 from lrc.slot_totals import SlotTotals, TotalsBuild, build_totals
-from lrc.softstate import NAMES_PER_BUILD, Identity, Sender
-from lrc.stream import Meters, Outside, Stream
 from lrc.threads import Threads
 from reploc import service, telemetry
 from reploc.client.transport import HttpTransport, Transport
 from reploc.errors import Unavailable
 from reploc.members import IndexSettings
+from reploc.sender.form import Build
+from reploc.sender.news import News
+from reploc.sender.sender import NAMES_PER_BUILD, Identity, Sender
+from reploc.sender.stream import Meters, Outside, Stream
 from reploc.service import Duty
 from reploc.telemetry import Metrics
 from reploc.wire import SIZE_MAX, About, SenderStatus
@@ -41,7 +42,8 @@ class Updater:
         self._catalog = catalog
         self._settings = settings
         self._index = settings.index
-        self._outside = Outside(threads, transport, Meters(metrics), catalog.raise_epoch)
+        self._threads = threads
+        self._outside = Outside(transport, Meters(metrics), self._raise_epoch)
         self._streams: dict[About, Stream] = {}
         self._identity: Identity | None = None
         self._names: NamesForm | None = None
@@ -118,7 +120,11 @@ class Updater:
             form=names.form,
             names_per_build=SCANNED_NAMES_PER_BUILD if names.reading.scans else NAMES_PER_BUILD,
         )
-        return Stream("names", sender, names.read_and_build, self._outside, paced(self._index))
+
+        async def read(slots: Sequence[int]) -> tuple[Sequence[Build], int]:
+            return await self._threads.run(lambda: names.read_and_build(slots))
+
+        return Stream("names", sender, read, self._outside, paced(self._index))
 
     def duties(self) -> list[Duty]:
         """What the catalog does unasked."""
@@ -192,9 +198,15 @@ class Updater:
         for stream in self._streams.values():
             stream.note(news)
 
-    def _read_totals(self, slots: Sequence[int]) -> tuple[list[TotalsBuild], int]:
-        rows, position = self._catalog.totals()
-        return build_totals(slots, rows, self._index.partition), position
+    async def _read_totals(self, slots: Sequence[int]) -> tuple[list[TotalsBuild], int]:
+        def read() -> tuple[list[TotalsBuild], int]:
+            rows, position = self._catalog.totals()
+            return build_totals(slots, rows, self._index.partition), position
+
+        return await self._threads.run(read)
+
+    async def _raise_epoch(self, above: int) -> int:
+        return await self._threads.run(lambda: self._catalog.raise_epoch(above))
 
 
 def paced(index: IndexSettings) -> IndexSettings:

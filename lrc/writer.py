@@ -20,9 +20,9 @@ from typing import Self, TypeAlias
 
 from lrc.catalog import Catalog, Commit
 from lrc.loading import WriteBody, item_count, needs_own_commit
-from lrc.news import News
 from reploc import telemetry
 from reploc.errors import Internal, ReplocError, StoreFull, TooLarge, Unavailable
+from reploc.sender.news import News
 from reploc.turn import settle
 from reploc.wire import BATCH_ITEMS_MAX, Written
 

@@ -3,12 +3,12 @@
 import msgspec
 import numpy as np
 
-from lrc.news import News
-from lrc.slot_filters import SlotBuild, build_slot
-from lrc.softstate import Identity, Sender, SendSoftState
 from reploc import digest
 from reploc.digest import slots_of
 from reploc.members import IndexSettings, Node
+from reploc.sender.news import News
+from reploc.sender.sender import Identity, Sender, SendSoftState
+from reploc.sender.slot_filters import SlotBuild, build_slot
 from reploc.wire import SlotAnswer, SoftState, SoftStateAnswer
 
 SLOTS = 8

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from lrc.form import Build, Form
 from lrc.mappings import Record
-from lrc.news import News
-from lrc.placing import Placing
-from lrc.slot_filters import SlotFilters, build_slot
-from lrc.slot_keys import SlotFingerprints, SlotLists
 from lrc.slot_totals import SlotTotals, build_totals
 from reploc import digest
 from reploc.digest import Digests, slots_of
 from reploc.partition import Partition
+from reploc.sender.form import Build, Form
+from reploc.sender.news import News
+from reploc.sender.placing import Placing
+from reploc.sender.slot_filters import SlotFilters, build_slot
+from reploc.sender.slot_keys import SlotFingerprints, SlotLists
 from reploc.wire import CollectionTotals
 from rli.filters import Filters
 from rli.holding import Holding

@@ -10,8 +10,8 @@ import pytest
 from kinds import FILES_MAX, KINDS, Content, Kind
 from msgspec.structs import replace
 
-from lrc.form import Form
 from reploc.errors import SummaryInvalid
+from reploc.sender.form import Form
 from reploc.wire import Summary
 from rli.holding import Holding
 

@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrc.difference_log import DifferenceLog, bits_max
 from reploc import bloom
 from reploc.difference import DIFFERENCE_BITS_MAX, FILTER_BITS_MAX, Difference
+from reploc.sender.difference_log import DifferenceLog, bits_max
 
 BITS_MAX = 40
 steps = st.lists(st.dictionaries(st.integers(0, 30), st.booleans(), min_size=1, max_size=12), max_size=20)

@@ -3,10 +3,10 @@
 import numpy as np
 from catalog_double import RATE, SLOTS, START, Catalog, a_name_of, current, index, sent_slots, settled
 
-from lrc.additions import ADDITIONS_MAX, Additions
-from lrc.news import News
 from reploc import bloom, digest
 from reploc.difference import from_bytes
+from reploc.sender.additions import ADDITIONS_MAX, Additions
+from reploc.sender.news import News
 from reploc.wire import SlotAnswer, SoftStateAnswer
 
 #: Names of a catalog whose slots are large enough for increments and for deletions that wait.

@@ -5,11 +5,11 @@ from random import Random
 import numpy as np
 import pytest
 
-from lrc.placing import Placing
-from lrc.slot_filters import SlotFilters, build_slot
 from reploc import bloom, digest
 from reploc.difference import from_bytes
 from reploc.partition import Partition
+from reploc.sender.placing import Placing
+from reploc.sender.slot_filters import SlotFilters, build_slot
 from reploc.softstate import whole_filter
 from reploc.wire import Summary
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from catalog_double import RATE, SLOTS, START, Catalog, a_name_of, current, index, sent_slots, settled
 
-from lrc.news import NO_DIGESTS, News
-from lrc.slot_filters import SlotBuild
-from lrc.softstate import Identity, Sender
 from reploc import bloom, digest
 from reploc.digest import slots_of
+from reploc.sender.news import NO_DIGESTS, News
+from reploc.sender.sender import Identity, Sender
+from reploc.sender.slot_filters import SlotBuild
 from reploc.softstate import vector_hash, whole_filter
 from reploc.wire import FRAME_BYTES_MAX, SlotAnswer, SoftStateAnswer
 

@@ -11,10 +11,10 @@ import pytest
 from lrc import writer as writer_module
 from lrc.catalog import Catalog
 from lrc.check import check
-from lrc.news import News
 from lrc.writer import Writer
 from reploc import digest
 from reploc.errors import StoreFull, TooLarge, Unavailable
+from reploc.sender.news import News
 from reploc.wire import DeleteBody, DeleteItem, MappingItem, MappingsBody, RenameBody, RenameItem, Written
 
 Told = tuple[list[bytes], list[bytes], int]

@@ -14,13 +14,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lrc.news import News
-from lrc.slot_filters import SlotBuild, build_slot
-from lrc.softstate import Identity, Sender, SendSoftState
 from reploc import digest
 from reploc.digest import Digests
 from reploc.errors import ReplocError
 from reploc.members import IndexSettings
+from reploc.sender.news import News
+from reploc.sender.sender import Identity, Sender, SendSoftState
+from reploc.sender.slot_filters import SlotBuild, build_slot
 from reploc.wire import SoftState, SoftStateAnswer
 from simnet.clock import Action, Clock
 from simnet.network import Network

@@ -1,25 +1,24 @@
 """One stream of soft state: builds the summaries that are due, sends the messages, and reports what came of them.
 
-The decisions are those of `lrc/softstate.py`; here are the threads that build, the connections and the clock. The
-catalog is never made to wait: a commit only leaves a note in the event loop.
+The decisions are those of `reploc/sender/sender.py`; here are the connections and the clock. What is sent from is never
+made to wait: a commit only leaves a note in the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from lrc.form import Build
-from lrc.news import News
-from lrc.softstate import Sender, SendSoftState
-from lrc.threads import Threads
 from reploc import service, telemetry
 from reploc.client.transport import Request, Transport
 from reploc.errors import ReplocError
 from reploc.members import IndexSettings
+from reploc.sender.form import Build
+from reploc.sender.news import News
+from reploc.sender.sender import Sender, SendSoftState
 from reploc.telemetry import Metrics
 from reploc.wire import About, SoftStateAnswer
 
@@ -29,8 +28,8 @@ REST_AFTER_BUILD = 2.0
 #: Seconds that a node may take for one message of at most four megabytes.
 SEND_S = 30.0
 
-#: Reads slots of the catalog and builds their summaries, in a thread: the builds, and the position of the snapshot.
-ReadAndBuild: TypeAlias = Callable[[Sequence[int]], tuple[Sequence[Build], int]]
+#: Reads slots and builds their summaries, without holding the loop up: the builds, and the position of the snapshot.
+ReadAndBuild: TypeAlias = Callable[[Sequence[int]], Awaitable[tuple[Sequence[Build], int]]]
 
 
 class Meters:
@@ -66,15 +65,14 @@ class Meters:
 
 @dataclass(frozen=True)
 class Outside:
-    """What a stream meets: threads that read the catalog, connections to nodes, and what is counted.
+    """What a stream meets: connections to nodes, and what is counted.
 
-    `raise_epoch` makes a new epoch durable, above the one given.
+    `raise_epoch` makes a new epoch durable, where anything is, above the one given.
     """
 
-    threads: Threads
     transport: Transport
     meters: Meters
-    raise_epoch: Callable[[int], int]
+    raise_epoch: Callable[[int], Awaitable[int]]
 
 
 class Stream:
@@ -142,7 +140,7 @@ class Stream:
 
     async def _restart(self) -> None:
         behind = self.sender.behind
-        epoch = await self._outside.threads.run(lambda: self._outside.raise_epoch(behind))
+        epoch = await self._outside.raise_epoch(behind)
         telemetry.event("softstate.epoch-raised", about=self._about, epoch=epoch, known=behind)
         self.sender.restart(epoch, service.now())
 
@@ -151,7 +149,7 @@ class Stream:
         stale = self.sender.stale_slots(began).tolist()
         if not stale:
             return
-        builds, position = await self._outside.threads.run(lambda: self._read(stale))
+        builds, position = await self._read(stale)
         self.sender.rebuilt(builds, position)
         self._outside.meters.built.labels(self._about).inc(len(builds))
         self._rest(began)

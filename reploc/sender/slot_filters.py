@@ -1,8 +1,8 @@
 """The sender's live filters: the bits of each slot as they are told to nodes, their sequences, and how they came to be.
 
 A filter is built from the digests of its slot, then kept up to date by the names that are added; every change of its
-bits raises its sequence and is kept for a while as a difference (`lrc/difference_log.py`). A bit that was set is only
-cleared by the next build.
+bits raises its sequence and is kept for a while as a difference (`reploc/sender/difference_log.py`). A bit that was set
+is only cleared by the next build.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lrc.difference_log import DifferenceLog, bits_max
-from lrc.form import Changes, counted
-from lrc.news import News
-from lrc.placing import Placing
 from reploc import bloom
 from reploc.difference import NO_BITS, Difference
 from reploc.digest import Digests
+from reploc.sender.difference_log import DifferenceLog, bits_max
+from reploc.sender.form import Changes, counted
+from reploc.sender.news import News
+from reploc.sender.placing import Placing
 from reploc.wire import Summary
 
 Slots = NDArray[np.intp]

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lrc.form import Slots
-from lrc.mappings import Record
-from lrc.news import News
 from reploc import digest
 from reploc.digest import Digests
 from reploc.partition import Partition
+from reploc.sender.form import Slots
+from reploc.sender.news import Named, News
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Placed:
     """LFNs: their digests, shape (n, 2), their records, and the slot of each, shape (n,)."""
 
     digests: Digests
-    records: Sequence[Record]
+    records: Sequence[Named]
     slots: Slots
 
     @property
@@ -68,7 +67,7 @@ class Placing:
         digests = digest.of([record.lfn for record in before])
         return Moves(_joined(came, self._placed(digests, after)), _joined(went, self._placed(digests, before)))
 
-    def _placed(self, digests: Digests, records: Sequence[Record]) -> Placed:
+    def _placed(self, digests: Digests, records: Sequence[Named]) -> Placed:
         if self.is_by_digest:
             return Placed(digests, records, digest.slots_of(digests, self.slots))
         lfns, collections = [record.lfn for record in records], [record.collection for record in records]

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from lrc.mappings import Record
 from reploc.digest import Digests
 from reploc.wire import CollectionTotals
+
+
+class Named(Protocol):
+    """What news tells of one LFN."""
+
+    @property
+    def lfn(self) -> str: ...
+    @property
+    def collection(self) -> str | None: ...
+
 
 NO_DIGESTS: Digests = np.empty((0, 2), dtype=np.uint64)
 
@@ -26,7 +36,7 @@ class News:
     position: int
     added: Digests
     removed: Digests
-    came: Sequence[Record] = ()
-    went: Sequence[Record] = ()
-    moved: Sequence[tuple[Record, Record]] = ()
+    came: Sequence[Named] = ()
+    went: Sequence[Named] = ()
+    moved: Sequence[tuple[Named, Named]] = ()
     totals: Sequence[CollectionTotals] = ()

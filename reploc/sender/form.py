@@ -1,7 +1,7 @@
 """The form of a sender's summaries: what it keeps of every slot, so that it can tell nodes of it whole or in part.
 
-One implementation per kind (`lrc/slot_filters.py`, `lrc/slot_totals.py`, …), one suite over all of them
-(`tests/test_kinds.py`). The rules about when what is sent are the same for all: `lrc/softstate.py`. Arrays
+One implementation per kind (`reploc/sender/slot_filters.py`, `lrc/slot_totals.py`, …), one suite over all of them
+(`tests/test_kinds.py`). The rules about when what is sent are the same for all: `reploc/sender/sender.py`. Arrays
 have a place for every slot of the index.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lrc.news import News
+from reploc.sender.news import News
 from reploc.wire import Summary
 
 Slots = NDArray[np.intp]

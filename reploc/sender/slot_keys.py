@@ -15,12 +15,12 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lrc.form import Changes, Flags, Items, Slots, by_slot, counted
-from lrc.key_log import KeyLog
-from lrc.news import News
-from lrc.placing import Placing
 from reploc.digest import Digests
 from reploc.key_sets import FingerprintSet, NameSet, checksum_of_fingerprints, checksum_of_names
+from reploc.sender.form import Changes, Flags, Items, Slots, by_slot, counted
+from reploc.sender.key_log import KeyLog
+from reploc.sender.news import News
+from reploc.sender.placing import Placing
 from reploc.wire import Kind, Summary
 
 K = TypeVar("K", int, str)

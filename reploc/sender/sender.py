@@ -4,14 +4,14 @@ The rules (`design.md` section 6; the Giggle paper, section 3.4):
 
 * a slot's *sequence* counts the changes of its summary within an *epoch*, from 1; it is the same for every node;
 * what changed is in the live summaries within `increment_interval_s`, or at once after `increment_changes`; what kind
-  of summary they are is the form's affair (`lrc/form.py`);
+  of summary they are is the form's affair (`reploc/sender/form.py`);
 * a slot is built from the catalog at the start, when the size class changes, and when deletions call for it;
 * every node is told each slot that it owns: by an increment from the sequence that it holds where that is not too far
   behind, otherwise whole, and again whole once per `full_interval_s`;
 * it gets a sign of life every `renewal_interval_s`; every message carries the newest summaries, as many as fit a frame;
 * a node that knows another history of this sender says so, and the sender goes above it (`behind`, `restart`).
 
-A shell reads the catalog, builds filters, sends messages and reports what came of them (`lrc/updater.py`):
+A shell reads the catalog, builds filters, sends messages and reports what came of them (`reploc/sender/stream.py`):
 
     changed(…)                         as the writer commits
     advance(now)                       take what changed into the summaries, when it is due
@@ -31,15 +31,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrc.additions import ADDITIONS_MAX, Additions
-from lrc.deletions import Deletions
-from lrc.form import Build, Form
-from lrc.news import News
-from lrc.node_progress import NodeState, Slots
-from lrc.placing import Placing
-from lrc.slot_filters import SlotFilters
-from lrc.slot_lag import SlotLag
 from reploc.members import IndexSettings, Node
+from reploc.sender.additions import ADDITIONS_MAX, Additions
+from reploc.sender.deletions import Deletions
+from reploc.sender.form import Build, Form
+from reploc.sender.news import News
+from reploc.sender.node_progress import NodeState, Slots
+from reploc.sender.placing import Placing
+from reploc.sender.slot_filters import SlotFilters
+from reploc.sender.slot_lag import SlotLag
 from reploc.softstate import vector_hash
 from reploc.wire import (
     FRAME_BYTES_MAX,
