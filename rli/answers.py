@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reploc import digest
-from reploc.digest import Digests, slot_of
+from reploc.digest import Digests
 from reploc.partition import Partition
 from reploc.wire import Location, Locations, SiteLocation, SiteNews
 from rli.completeness import Flags, Slots
@@ -25,7 +25,15 @@ LATE_S = 2.0
 
 
 #: So few LFNs cost less one by one: a batch has a fixed cost of about as many.
-SINGLES_MAX = 5
+SINGLES_MAX = 10
+
+
+class Held(NamedTuple):
+    """What is held of one LFN: its slot, whether there can be no more, and the numbers of sites that may have it."""
+
+    slot: int
+    complete: bool
+    sites: list[int]
 
 
 class Senders(Protocol):
@@ -72,42 +80,42 @@ class Answers:
 
     def location(self, lfn: str, now: float) -> Location:
         """Which sites may hold one LFN, whatever its collection."""
-        if not self.partition.is_by_digest:
-            return self._each([lfn], now)[0]
-        self._prepare(now)
-        digests = digest.of([lfn])
-        slot = slot_of(digests, self.partition.slots)
-        registry = self._senders
-        complete = registry.is_complete(slot)
-        sites = [
-            SiteLocation(*registry.place(number), round(registry.age(number, now), 3))
-            for number in self.lfns.sites_of(lfn, digests, slot)
-        ]
-        return Location(lfn, complete, [] if complete else registry.missing_sites(np.array([slot])), sites)
+        return self.each_location([lfn], now)[0]
 
     def each_location(self, lfns: Sequence[str], now: float) -> list[Location]:
         """Which sites may hold each of some LFNs, whatever its collection, an answer for each of them."""
-        if len(lfns) <= SINGLES_MAX:
-            return [self.location(lfn, now) for lfn in lfns]
-        return self._each(lfns, now)
+        named = dict[int, SiteLocation]()
+        answers = []
+        for lfn, held in zip(lfns, self.each_held(lfns, now), strict=True):
+            for number in held.sites:
+                if number not in named:
+                    age_s = round(self._senders.age(number, now), 3)
+                    named[number] = SiteLocation(*self._senders.place(number), age_s)
+            missing = [] if held.complete else self._missing(np.array([held.slot]))
+            answers.append(Location(lfn, held.complete, missing, [named[number] for number in held.sites]))
+        return answers
 
-    def _each(self, lfns: Sequence[str], now: float) -> list[Location]:
+    def each_held(self, lfns: Sequence[str], now: float) -> list[Held]:
+        """The numbers of the sites that may hold each of some LFNs, whatever its collection."""
         self._prepare(now)
+        if not lfns:
+            return []
         digests = digest.of(lfns)
         slots = self.slots_of(lfns, digests)
-        found = self.lfns.query(lfns, digests, slots)
-        registry = self._senders
-        numbers, which = np.unique(found.sites, return_inverse=True)
-        ages = registry.ages(numbers, now).round(3).tolist()
-        sites = [SiteLocation(*registry.place(number), age) for number, age in zip(numbers.tolist(), ages, strict=True)]
-        named = [sites[at] for at in which.tolist()]
-        ends = pairwise(np.searchsorted(found.rows, np.arange(len(lfns) + 1)).tolist())
-        return [
-            Location(lfn, complete, [] if complete else self._missing(slots[at : at + 1]), named[start:end])
-            for at, (lfn, complete, (start, end)) in enumerate(
-                zip(lfns, self._complete(slots).tolist(), ends, strict=True)
-            )
-        ]
+        slot_of = slots.tolist()
+        if len(lfns) <= SINGLES_MAX and min(slot_of) >= 0:
+            complete = [self._senders.is_complete(slot) for slot in slot_of]
+            found = self.lfns.sites_of_each(lfns, digests, slot_of)
+        else:
+            complete = self._complete(slots).tolist()
+            pairs = self.lfns.query(lfns, digests, slots)
+            sites, ends = pairs.sites.tolist(), np.searchsorted(pairs.rows, np.arange(len(lfns) + 1)).tolist()
+            found = [sites[start:end] for start, end in pairwise(ends)]
+        return list(map(Held, slot_of, complete, found))
+
+    def lrc_of(self, number: int) -> str:
+        """Where the catalog of a site answers."""
+        return self._senders.place(number)[1]
 
     def locations(self, lfns: Sequence[str], digests: Digests, now: float, collection: str | None = None) -> Locations:
         """Which sites may hold each of many LFNs, all of one collection where it is given; `digests` are theirs, shape

@@ -111,9 +111,9 @@ class HeldFingerprints:
         """Which sites have each of n LFNs, by their digests, shape (n, 2)."""
         return self._keys.pairs.find(digests[:, 0])
 
-    def sites_of(self, digests: Digests) -> set[int]:
-        """The sites that have one LFN, by its digest, shape (1, 2)."""
-        return self._keys.pairs.sites_of(digests[0, 0])
+    def sites_of_each(self, digests: Digests) -> list[set[int]]:
+        """The sites that have each of a few LFNs, by their digests, shape (n, 2)."""
+        return [self._keys.pairs.sites_of(key) for key in digests[:, 0]]
 
     def memory(self) -> int:
         """Bytes of all fingerprints."""

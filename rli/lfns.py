@@ -40,14 +40,18 @@ class HeldLfns:
             found.append(self.lists.query(lfns))
         return found[0] if len(found) == 1 else _joined(found)
 
-    def sites_of(self, lfn: str, digests: Digests, slot: int) -> list[int]:
-        """The same for one LFN of a known slot, ascending, with the fewest calls."""
-        sites = self.matrix.sites_of(digests, slot)
+    def sites_of_each(self, lfns: Sequence[str], digests: Digests, slots: Sequence[int]) -> list[list[int]]:
+        """The same for a few LFNs of known slots, the sites of each ascending, with the fewest calls."""
+        found = self.matrix.sites_of_each(digests, slots)
         if len(self._fingerprints):
-            sites = sorted(self._fingerprints.sites_of(digests).union(sites))
+            more = self._fingerprints.sites_of_each(digests)
+            found = [sorted(others.union(sites)) for sites, others in zip(found, more, strict=True)]
         if len(self.lists):
-            sites = sorted({*sites, *self.lists.query([lfn]).sites.tolist()})
-        return sites
+            found = [
+                sorted({*sites, *self.lists.query([lfn]).sites.tolist()})
+                for sites, lfn in zip(found, lfns, strict=True)
+            ]
+        return found
 
     def _filtered(self, digests: Digests, slots: NDArray[np.intp]) -> MayHold:
         anywhere = np.flatnonzero(slots < 0)

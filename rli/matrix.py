@@ -10,7 +10,7 @@ short. Not safe for threads: a query may come between two steps, never during on
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from reploc.bloom import Bits, check_fit, hashes
 from reploc.difference import BitNumbers, Difference
-from reploc.digest import Digests, slot_of, slots_of
+from reploc.digest import Digests, slots_of
 from reploc.errors import SummaryInvalid
 from rli.arena import RESERVE_BYTES, WORD_BYTES, Arena, Words
 from rli.regions import LIVE_ROW, SITES_ROW, WORD_COLUMNS, Regions
@@ -35,7 +35,7 @@ _GATHER_WORDS = 1 << 18
 #: A chunk is no smaller than this, however wide the rows are, and no larger, however narrow: 17 positions a digest.
 _CHUNK_MIN, _CHUNK_MAX = 16, 2048
 #: So few digests are looked up one by one: a batch has a fixed cost of about as many.
-_SINGLES_MAX = 3
+_SINGLES_MAX = 10
 _HALF = np.uint64(32)
 #: A place is a class above the bits of a column number, a pair a digest's row above those of a site number.
 _COLUMN_BITS = _SITE_BITS = 32
@@ -169,8 +169,8 @@ class Matrix:
         if not len(digests) or not self._regions.classes:
             return MayHold(_NO_PAIRS, _NO_PAIRS)
         if len(digests) <= _SINGLES_MAX:
-            of = [None] * len(digests) if slots is None else slots.tolist()
-            pairs = [_pairs(at, self.sites_of(digests[at : at + 1], of[at])) for at in range(len(digests))]
+            of = (slots_of(digests, self.slots) if slots is None else slots).tolist()
+            pairs = [_pairs(at, sites) for at, sites in enumerate(self.sites_of_each(digests, of))]
         else:
             chunk = self._chunk(len(digests))
             slots = slots_of(digests, self.slots) if slots is None else slots
@@ -181,18 +181,19 @@ class Matrix:
         found = pairs[0] if len(pairs) == 1 else np.concatenate(pairs)
         return MayHold(found >> _SITE_BITS, found & SITE_MAX)
 
-    def sites_of(self, digest: Digests, slot: int | None = None) -> list[int]:
-        """Which sites may hold a single digest, shape (1, 2), ascending: what `query` says, with the fewest calls."""
+    def sites_of_each(self, digests: Digests, slots: Sequence[int]) -> list[list[int]]:
+        """Which sites may hold each of a few digests, shape (n, 2), of these slots, by number: the fewest calls."""
         regions = self._regions
-        slot = slot_of(digest, self.slots) if slot is None else slot
-        rows = hashes(digest, self._slices) * regions.slice_bits
-        rows >>= _HALF
-        rows += regions.slice_rows
-        sites: list[int] = []
-        for size_class, bit_rows in zip(regions.classes, rows.view(np.int64), strict=True):
-            if width := regions.width.item(size_class, slot):
-                sites += self._match_region(width, regions.first_row.item(size_class, slot), bit_rows)
-        return sorted(sites)
+        found: list[list[int]] = [[] for _ in slots]
+        hashed = hashes(digests, self._slices)
+        for size_class, length, slice_rows in zip(regions.classes, regions.slice_bits, regions.slice_rows, strict=True):
+            rows = hashed * length
+            rows >>= _HALF
+            rows += slice_rows
+            for at, (slot, bit_rows) in enumerate(zip(slots, rows.view(np.int64), strict=True)):
+                if width := regions.width.item(size_class, slot):
+                    found[at] += self._match_region(width, regions.first_row.item(size_class, slot), bit_rows)
+        return [sorted(sites) for sites in found]
 
     def _check(self, slot: int, site: int) -> None:
         if not 0 <= slot < self.slots:

@@ -125,9 +125,9 @@ class Registry:
         self._claims = Claims()
         #: The last news of each site number, and the moment whose catalog the held news shows: shape (numbers,).
         self._contact_at: NDArray[np.float64] = np.zeros(0)
-        #: When each site number falls silent without news, or, where it is silent, is forgotten; shape (numbers,).
-        self._ends_at: NDArray[np.float64] = np.zeros(0)
         self._news_at: NDArray[np.float64] = np.zeros(0)
+        #: When each falls silent without news, or, where it is silent, is forgotten; shape (numbers,).
+        self._ends_at: NDArray[np.float64] = np.zeros(0)
 
     def own(self, index: IndexSettings, cells: Flags, now: float) -> None:
         """From now on the node owns these cells, in an index that is the same but for its nodes and redundancy."""

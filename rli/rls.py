@@ -94,12 +94,12 @@ class RliMethods:
     def _catalogs_at_once(self, requests: Sequence[Request]) -> list[bytes | Refused | None]:
         """`rli_get_lrc` lfn, offset, limit: from what the node itself holds, where that is enough."""
         lfns = [name(request.parameters[0], "lfn") for request in requests]
-        found = self._index.each_location(lfns, service.now())
+        found = self._index.each_held(lfns, service.now())
         foreign = self._foreign.holders(lfns)
         answers: list[bytes | Refused | None] = []
-        for request, location, others in zip(requests, found, foreign, strict=True):
-            urls = [site.lrc for site in location.sites] + others
-            answers.append(_listed(request, location.lfn, urls) if urls or location.complete else None)
+        for request, lfn, held, others in zip(requests, lfns, found, foreign, strict=True):
+            urls = [self._index.lrc_of(number) for number in held.sites] + others
+            answers.append(_listed(request, lfn, urls) if urls or held.complete else None)
         return answers
 
     async def _catalogs(self, request: Request) -> bytes:
