@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from needed import needs_command
 
 from loadtests import xrootd
-from loadtests.xrootd import XrootdServer, self_signed
+from loadtests.xrootd import XrootdServer, self_signed, user
 
-__all__ = ["XrootdServer", "running", "self_signed"]
+__all__ = ["XrootdServer", "running", "self_signed", "user"]
 
 
 @contextmanager

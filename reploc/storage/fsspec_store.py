@@ -7,7 +7,7 @@ file whole or not at all and know no directories: there no temporary name is use
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -83,7 +83,7 @@ class FsspecMover:
 
         return await self._done(url, entries)
 
-    async def read(self, url: str) -> AsyncIterator[bytes]:
+    async def read(self, url: str) -> AsyncGenerator[bytes, None]:
         def opened(files: Any, path: str) -> Any:
             files.invalidate_cache()
             return files.open(path, "rb")

@@ -9,7 +9,8 @@ is removed through the library itself, in a process of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -110,12 +111,13 @@ class GfalMover:
                 entries.append(Entry(found[4], Stat(0 if directory else int(found[2]), directory)))
         return sorted(entries, key=lambda entry: entry.name)
 
-    async def read(self, url: str) -> AsyncIterator[bytes]:
+    async def read(self, url: str) -> AsyncGenerator[bytes, None]:
         with TemporaryDirectory(prefix="reploc-gfal-") as folder:
             here = (Path(folder) / "file").as_uri()
             await self._done("gfal-copy", url, here)
-            async for piece in self._here.read(here):
-                yield piece
+            async with aclosing(self._here.read(here)) as pieces:
+                async for piece in pieces:
+                    yield piece
 
     async def write(self, url: str, pieces: AsyncIterator[bytes], size: int | None) -> None:
         with TemporaryDirectory(prefix="reploc-gfal-") as folder:

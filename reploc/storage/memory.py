@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from urllib.parse import unquote
 
 from reploc.storage.faults import Absent, NotEmpty, StorageFault
@@ -75,7 +75,7 @@ class MemoryMover:
             if name.startswith(below) and "/" not in name.removeprefix(below)
         ]
 
-    async def read(self, url: str) -> AsyncIterator[bytes]:
+    async def read(self, url: str) -> AsyncGenerator[bytes, None]:
         data = self._file(url)
         for start in range(0, len(data), PIECE_BYTES):
             yield data[start : start + PIECE_BYTES]

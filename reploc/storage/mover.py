@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -111,7 +112,7 @@ class Mover(Protocol):
         """What a directory holds, by name. Raises Absent."""
         ...
 
-    def read(self, url: str) -> AsyncIterator[bytes]:
+    def read(self, url: str) -> AsyncGenerator[bytes, None]:
         """A file's bytes, in pieces. Raises Absent."""
         ...
 
@@ -153,22 +154,24 @@ class Digest:
         return f"{self._algorithm}:{digits}"
 
 
-async def checksum_of(pieces: AsyncIterator[bytes], algorithm: str) -> str:
+async def checksum_of(pieces: AsyncGenerator[bytes, None], algorithm: str) -> str:
     """The checksum of bytes that come in pieces."""
     digest = Digest(algorithm)
-    async for piece in pieces:
-        await asyncio.to_thread(digest.add, piece)
+    async with aclosing(pieces):
+        async for piece in pieces:
+            await asyncio.to_thread(digest.add, piece)
     return str(digest)
 
 
 async def streamed(source: Mover, target: Mover, transfer: Transfer, progress: Progress) -> None:
-    """Copies through this machine, between any two movers."""
+    """Copies through this machine, between any two movers; the source is closed however it ends."""
 
-    async def counted() -> AsyncIterator[bytes]:
+    async def counted(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         arrived = 0
-        async for piece in source.read(transfer.source):
+        async for piece in pieces:
             yield piece
             arrived += len(piece)
             progress(arrived)
 
-    await target.write(transfer.target, counted(), transfer.size)
+    async with aclosing(source.read(transfer.source)) as pieces:
+        await target.write(transfer.target, counted(pieces), transfer.size)

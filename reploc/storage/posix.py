@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -86,7 +86,7 @@ class PosixMover:
 
         return await _done(url, entries)
 
-    async def read(self, url: str) -> AsyncIterator[bytes]:
+    async def read(self, url: str) -> AsyncGenerator[bytes, None]:
         path = _path(url)
         with _mapped(url):
             file = await asyncio.to_thread(path.open, "rb", buffering=0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -59,7 +59,7 @@ async def run(
         await _end(process)
 
 
-async def output(command: Sequence[str], environ: Mapping[str, str] | None = None) -> AsyncIterator[bytes]:
+async def output(command: Sequence[str], environ: Mapping[str, str] | None = None) -> AsyncGenerator[bytes, None]:
     """A program's output in pieces; StorageFault (transient) with what it said, behind the last one, where it fails."""
     process = await _started(command, environ, fed=False)
     try:

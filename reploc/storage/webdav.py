@@ -17,7 +17,7 @@ import base64
 import html
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote_from_bytes, unquote, urlsplit
 
@@ -126,7 +126,7 @@ class WebdavMover:
             raise StorageFault("permanent", f"PROPFIND {url}: a name with a newline spoils the listing, at {wrong!r}")
         return sorted(entries, key=lambda entry: entry.name)
 
-    async def read(self, url: str) -> AsyncIterator[bytes]:
+    async def read(self, url: str) -> AsyncGenerator[bytes, None]:
         async with self._web.asked("GET", _http(url)) as response:
             if response.status != 200:
                 raise await refusal("GET", url, response)
@@ -135,10 +135,17 @@ class WebdavMover:
 
     async def write(self, url: str, pieces: AsyncIterator[bytes], size: int | None) -> None:
         headers = {} if size is None else {"Content-Length": str(size)}
-        async with self._web.asked("PUT", _http(url), headers=headers, data=pieces) as response:
-            if response.status not in (200, 201, 204):
-                raise (await refusal("PUT", url, response)).at("destination")
-            await self._web.body(response)
+        wrong: list[StorageFault] = []
+        try:
+            await self._put(url, headers, _noted(pieces, wrong))
+        except StorageFault as fault:
+            if wrong:
+                raise wrong[0] from None  # what the pieces come from failed, not what they go to
+            if fault.blame == "transient":
+                # A server that refuses a body may answer and hang up while it is still being sent, so that nobody hears
+                # why: it says so again where there is none.
+                await self._put(url, {"Content-Length": "0"}, b"")
+            raise
 
     async def bring_online(self, url: str) -> None:
         await self.stat(url)
@@ -170,6 +177,12 @@ class WebdavMover:
         if not verdict.startswith("success"):
             raise _failure(verdict, f"COPY {active}")
         return True
+
+    async def _put(self, url: str, headers: Mapping[str, str], data: AsyncIterator[bytes] | bytes) -> None:
+        async with self._web.asked("PUT", _http(url), headers=headers, data=data) as response:
+            if response.status not in (200, 201, 204):
+                raise (await refusal("PUT", url, response)).at("destination")
+            await self._web.body(response)
 
     async def _done(self, method: str, url: str, headers: Mapping[str, str] | None = None) -> None:
         async with self._web.asked(method, _http(url), headers=headers) as response:
@@ -221,6 +234,16 @@ def _failure(verdict: str, what: str) -> StorageFault:
     if "no space" in lowered or "disk full" in lowered or "quota" in lowered:
         return StorageFault("destination", said)
     return StorageFault("transient", said)
+
+
+async def _noted(pieces: AsyncIterator[bytes], wrong: list[StorageFault]) -> AsyncIterator[bytes]:
+    """The pieces; how they failed is noted, since who sends them makes it a failure of the connection."""
+    try:
+        async for piece in pieces:
+            yield piece
+    except StorageFault as fault:
+        wrong.append(fault)
+        raise
 
 
 def _path(answer: ET.Element) -> str:

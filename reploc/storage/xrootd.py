@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from datetime import UTC, datetime
 
 from reploc.storage import programs
@@ -38,6 +39,8 @@ ENVIRON = {
 AT_SERVER = frozenset({"adler32", "crc32", "crc32c", "md5"})
 #: Seconds between two looks whether a file was brought online: tape takes minutes.
 STAGE_LOOK_S = 10.0
+#: What stands before the last thing that a program says: its log of the way there tells an operator less.
+_VERDICT = "[ERROR] "
 _NUMBER = re.compile(r"\[(3\d\d\d)\]")
 _LINE = re.compile(rb"([d-])\S{9} +\S+ +\S+ +(\d+) (\S+ \S+) (.+)")
 
@@ -59,7 +62,11 @@ class XrootdMover:
         if ended.status:
             await self._blame_copy(transfer, ended)
         if transfer.size is not None:
-            progress(transfer.size)
+            arrived = (await self.stat(transfer.target)).size
+            progress(arrived)
+            if arrived < transfer.size:  # a copy that fills its destination ends with success all the same
+                said = f"{transfer.target}: {arrived:,} of {transfer.size:,} bytes arrived; the storage may be full"
+                raise StorageFault("destination", said)
 
     async def stat(self, url: str) -> Stat:
         said = (await self._fs(url, "stat", "{path}")).decode(errors="replace")
@@ -93,7 +100,11 @@ class XrootdMover:
         try:
             await self._fs(url, "mkdir", "-p", "{path}")
         except StorageFault:
-            if not (await self.stat(url)).directory:
+            try:
+                there = (await self.stat(url)).directory
+            except Absent:
+                there = False
+            if not there:
                 raise
 
     async def remove_directory(self, url: str) -> None:
@@ -109,11 +120,13 @@ class XrootdMover:
         entries = [_entry(line, path, url) for line in said.removesuffix(b"\n").split(b"\n")] if said else []
         return sorted(entries, key=lambda entry: entry.name)
 
-    async def read(self, url: str) -> AsyncIterator[bytes]:
+    async def read(self, url: str) -> AsyncGenerator[bytes, None]:
         await self.stat(url)
         try:
-            async for piece in programs.output(["xrdcp", "--nopbar", "--silent", _said(url), "-"], ENVIRON):
-                yield piece
+            command = ["xrdcp", "--nopbar", "--silent", _said(url), "-"]
+            async with aclosing(programs.output(command, ENVIRON)) as pieces:
+                async for piece in pieces:
+                    yield piece
         except ProgramFailed as wrong:
             raise _fault(url, wrong.ended) from wrong
 
@@ -161,7 +174,7 @@ class XrootdMover:
 def _fault(what: str, ended: Ended) -> StorageFault:
     """The fault in what a program said."""
     words = " ".join(ended.said.split()) or f"ended with status {ended.status}"
-    said, lowered = f"{what}: {words}", words.lower()
+    said, lowered = f"{what}: {words.rpartition(_VERDICT)[2]}", words.lower()
     found = _NUMBER.search(ended.said)
     number = int(found[1]) if found else 0
     if number == 3011:

@@ -77,12 +77,15 @@ class Storage:
         async with LrcClient(self.service.url) as client:
             return (await client.replicas([lfn])).replicas.get(lfn)
 
+    def read(self, lfn: str) -> bytes:
+        return self.path(lfn).read_bytes()
+
     async def check(self) -> None:
         """No catalog entry without its whole file; no debris of copies."""
         async with LrcClient(self.service.url) as client:
             held = [item async for item in client.dump()]
         for item in held:
-            data = self.path(item.lfn).read_bytes()
+            data = self.read(item.lfn)
             assert (len(data), adler32(data)) == (item.size, item.checksum), item.lfn
 
     def debris(self) -> list[Path]:

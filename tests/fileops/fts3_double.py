@@ -118,6 +118,11 @@ class Fts3Server:
                 )
                 file |= said
 
+    def lose(self, job: str) -> None:
+        """Forgets a job, whose copies are not made any more."""
+        for file in self.jobs.pop(job)["files"]:
+            file["file_state"] = "CANCELED"
+
     def _shown(self, jobs: list[str], query: str) -> web.Response:
         assert query.startswith("files="), query
         fields = query.removeprefix("files=").replace("%2C", ",").split(",")

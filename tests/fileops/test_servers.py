@@ -4,10 +4,9 @@ from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
 
-import fsspec
 import pytest
+import s3_server
 import xrootd
-from moto.server import ThreadedMotoServer
 from needed import needs_command
 from suites.movers import DATA, MoverSuite, checksum, pieces
 from xrootd import XrootdServer
@@ -27,6 +26,12 @@ _folders = count()
 def server() -> Iterator[XrootdServer]:
     with xrootd.running() as (one,):
         yield one
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    with s3_server.bucket() as bucket:
+        yield bucket
 
 
 class TestWebdav(MoverSuite):
@@ -115,30 +120,10 @@ class TestFsspec(MoverSuite):
     many = 5
     names = (b"a b", b"a%20b", "ü".encode(), b"plus+plus", b"under_score~x", b"a;b,c")
 
-    @pytest.fixture(scope="class")
-    def s3(self) -> Iterator[str]:
-        server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-        server.start()
-        host, port = server.get_host_and_port()
-        told = {
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        }
-        with pytest.MonkeyPatch.context() as environ:
-            for name, value in told.items():
-                environ.setenv(name, value)
-            files = fsspec.filesystem("s3")
-            files.mkdir("test")
-            yield "s3://test"
-            files.clear_instance_cache()
-        server.stop()
+    @pytest.fixture
+    def storage(self, s3: str) -> str:
+        return f"{s3}/{next(_folders)}"
 
     @pytest.fixture
     def mover(self) -> Mover:
         return FsspecMover()
-
-    @pytest.fixture
-    def storage(self, s3: str) -> str:
-        return f"{s3}/{next(_folders)}"

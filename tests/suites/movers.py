@@ -81,6 +81,24 @@ class MoverSuite:
         assert await content(mover, f"{storage}/g") == DATA
         assert arrived[-1] == len(DATA)
 
+    async def test_a_stream_that_breaks_off_is_its_sources_fault_and_no_whole_file(
+        self, mover: Mover, storage: str
+    ) -> None:
+        async def broken() -> AsyncIterator[bytes]:
+            yield DATA[: 1 << 20]
+            raise StorageFault("source", "it vanished")
+
+        await mover.make_directory(storage)
+        with pytest.raises(StorageFault, match="it vanished") as caught:
+            await mover.write(f"{storage}/f", broken(), len(DATA))
+        assert caught.value.blame == "source"
+        try:
+            assert (await mover.stat(f"{storage}/f")).size < len(DATA)
+        except Absent:
+            pass
+        else:
+            assert not mover.appears_whole(storage)
+
     async def test_a_source_that_is_absent_is_the_sources_fault(self, mover: Mover, storage: str) -> None:
         await mover.make_directory(f"{storage}/d")
         with pytest.raises(StorageFault) as caught:
