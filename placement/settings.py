@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, field
 
+from placement.dealer.settings import DealerSettings
 from placement.detox.settings import DetoxSettings
 from reploc.config import Settings
 from reploc.members import IndexSettings
@@ -59,6 +60,7 @@ class PlacementSettings(DaemonSettings, frozen=True):
         list[BackendSettings], Meta(description="Who carries orders, a table each.", max_length=BACKENDS_MAX)
     ] = field(default_factory=lambda: [BackendSettings()])
     detox: DetoxSettings = field(default_factory=DetoxSettings)
+    dealer: DealerSettings = field(default_factory=DealerSettings)
     index: IndexSettings = field(default_factory=IndexSettings)
     membership: MembershipSettings = field(default_factory=MembershipSettings)
 

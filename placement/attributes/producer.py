@@ -7,10 +7,11 @@ wrong with one, a failure, a wrong shape, silence, stops the run before anything
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from placement.policy.variables import INVENTORY, VARIABLES, Kind, Level, Variab
 from reploc import config
 from reploc.config import Settings
 from reploc.errors import ConfigInvalid, ProducerFailed, ReplocError
+
+T = TypeVar("T")
 
 ENTRY_POINTS = "reploc.attributes"
 #: Producers that need no settings: they are there whether configured or not.
@@ -79,7 +82,7 @@ def collected(
     found: dict[str, Column] = {}
     for name in sorted(set(suppliers.values())):
         mine = {variable for variable, supplier in suppliers.items() if supplier == name}
-        columns = _within(deadline_s, name, producers[name], asked)
+        columns = within(deadline_s, f"producer {name!r}", partial(producers[name].produce, asked))
         for variable in sorted(mine):
             if variable not in columns:
                 raise ProducerFailed(f"producer {name!r} gave nothing for {variable}")
@@ -101,25 +104,28 @@ def _suppliers(wanted: set[str], producers: Mapping[str, Producer]) -> dict[str,
     return supplied
 
 
-def _within(deadline_s: float, name: str, producer: Producer, asked: Asked) -> Mapping[str, Column]:
-    """What a producer gives, from a thread of its own, which nobody waits for any longer when it hangs."""
-    given: list[Mapping[str, Column]] = []
+def within(deadline_s: float, who: str, give: Callable[[], T]) -> T:
+    """What somebody gives, from a thread of its own, which nobody waits for any longer when it hangs.
+
+    Raises ProducerFailed: it failed, or gave nothing in time.
+    """
+    given: list[T] = []
     wrong: list[Exception] = []
 
-    def produce() -> None:
+    def run() -> None:
         try:
-            given.append(producer.produce(asked))
+            given.append(give())
         except Exception as error:
             wrong.append(error)
 
-    thread = threading.Thread(target=produce, name=f"producer {name}", daemon=True)
+    thread = threading.Thread(target=run, name=who, daemon=True)
     thread.start()
     thread.join(deadline_s)
     if wrong:
         said = wrong[0].detail if isinstance(wrong[0], ReplocError) else f"{type(wrong[0]).__name__}: {wrong[0]}"
-        raise ProducerFailed(f"producer {name!r} failed: {said}") from wrong[0]
+        raise ProducerFailed(f"{who} failed: {said}") from wrong[0]
     if not given:
-        raise ProducerFailed(f"producer {name!r} gave nothing within {deadline_s:g} s")
+        raise ProducerFailed(f"{who} gave nothing within {deadline_s:g} s")
     return given[0]
 
 

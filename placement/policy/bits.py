@@ -81,11 +81,24 @@ def of_block_replicas(condition: Condition, columns: Columns, now_s: float = 0.0
 
     For conditions without `any(…)` and `all(…)`, such as those of partitions.
     """
+
+    def of_leaf(leaf: Flag | Comparison) -> Bits:
+        found = holds(leaf, columns.column(leaf.variable), now_s)
+        rows = columns.above(None, leaf.variable.level)
+        return found if rows is None else found[rows]
+
+    return _joined(condition, of_leaf)
+
+
+def of_datasets(condition: Condition, columns: Columns, now_s: float) -> Bits:
+    """Whether a condition whose variables are all about datasets holds for each dataset, shape (datasets,)."""
+    return _joined(condition, lambda leaf: holds(leaf, columns.column(leaf.variable), now_s))
+
+
+def _joined(condition: Condition, of_leaf: Callable[[Flag | Comparison], Bits]) -> Bits:
     if isinstance(condition, Both | Either):
-        parts = [of_block_replicas(part, columns, now_s) for part in condition.parts]
+        parts = [_joined(part, of_leaf) for part in condition.parts]
         joined = np.logical_and if isinstance(condition, Both) else np.logical_or
         return np.asarray(joined.reduce(parts))
     assert not isinstance(condition, OfBlocks)
-    found = holds(condition, columns.column(condition.variable), now_s)
-    rows = columns.above(None, condition.variable.level)
-    return found if rows is None else found[rows]
+    return of_leaf(condition)
