@@ -46,6 +46,8 @@ from reploc.actions import Action, everything
 from reploc.client.retry import Retrying
 from reploc.client.transport import HttpTransport
 from reploc.errors import BodyInvalid, ReplocError
+from reploc.members import IndexSettings
+from reploc.membership import Membership, described
 from reploc.routes import Call, NoQuery, Route, get, post
 from reploc.security.credentials import Credentials
 from reploc.service import Daemon, Duty
@@ -267,6 +269,13 @@ def _delegated(settings: Fts3Settings, credentials: Credentials) -> Fts3 | None:
     )
 
 
+def _membership(settings: FileopsSettings, metrics: Metrics) -> Membership:
+    """Where others learn of this service. It asks no index, so that it begins without waiting for anybody."""
+    parameters: dict[str, str | int | float] = {"parts": ", ".join(settings.parts), "sites": len(settings.sites)}
+    me = described("fileops", settings.runner_name, settings.url, parameters)
+    return Membership(settings.membership, IndexSettings(nodes=[]), me, metrics)
+
+
 @asynccontextmanager
 async def compose(settings: FileopsSettings, others: Mapping[str, Mover] | None = None) -> AsyncIterator[Daemon]:
     """File operations: the journal, the movers, clients of catalogs and of placement, and the parts that are wanted.
@@ -298,7 +307,14 @@ async def compose(settings: FileopsSettings, others: Mapping[str, Mover] | None 
             fom = Fom(Feed(settings.placement, transport), ledger, catalogs, sites, settings.poll_s)
             duties.append(Duty("fom", fom.run_once))
         server = FileopsServer(carrier, settings, runner, fom)
-        yield Daemon(name=f"fileops {settings.runner_name}", routes=server.routes(), metrics=metrics, duties=duties)
+        membership = _membership(settings, metrics)
+        yield Daemon(
+            name=f"fileops {settings.runner_name}",
+            routes=server.routes(),
+            metrics=metrics,
+            duties=[*duties, *membership.duties()],
+            on_listening=lambda url: membership.announce(settings.url or url),
+        )
         if runner is not None:
             await runner.stop()
     finally:

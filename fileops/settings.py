@@ -12,8 +12,9 @@ from fileops.retries import RetrySettings
 from fileops.schedule import AtOnceSettings
 from reploc.config import Settings
 from reploc.errors import ConfigInvalid
-from reploc.names import require_url
-from reploc.service import DaemonSettings
+from reploc.membership import MembershipSettings
+from reploc.names import require_site, require_url
+from reploc.service import DaemonSettings, is_everywhere
 from reploc.sites import Site, by_name
 
 #: Sites of one service: the largest collaborations have a few hundred.
@@ -37,6 +38,9 @@ class FileopsSettings(DaemonSettings, frozen=True):
     """
 
     listen: Annotated[str, Meta(description="HOST:PORT to listen on; port 0 takes a free one.")] = "127.0.0.1:39310"
+    url: Annotated[
+        str, Meta(description="The address that the membership tells others; empty: the one that is listened on.")
+    ] = ""
     journal: Annotated[
         str, Meta(description="The journal's database; several runners need PostgreSQL: postgresql+psycopg://…")
     ] = "sqlite:////var/lib/reploc/fileops.db"
@@ -65,6 +69,7 @@ class FileopsSettings(DaemonSettings, frozen=True):
     retries: RetrySettings = field(default_factory=RetrySettings)
     transfers: TransferSettings = field(default_factory=TransferSettings)
     fts3: Fts3Settings = field(default_factory=Fts3Settings)
+    membership: MembershipSettings = field(default_factory=MembershipSettings)
 
     def __post_init__(self) -> None:
         try:
@@ -73,6 +78,12 @@ class FileopsSettings(DaemonSettings, frozen=True):
             raise ValueError(wrong.detail) from wrong
         if self.placement:
             require_url(self.placement, "placement")
+        if self.url:
+            require_url(self.url)
+        elif self.membership.kind == "etcd" and is_everywhere(self.listen):
+            raise ValueError(f"url is empty, but listen is {self.listen!r}; expected the address that others reach")
+        if self.membership.kind == "etcd":
+            require_site(self.runner_name)
         if strange := {*self.parts} - {"fom", "runner"}:
             raise ValueError(f"parts holds {min(strange)!r}; expected fom, runner, or both")
 

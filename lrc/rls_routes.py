@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import UNSET
 
 from lrc.rls_feed import RlsFeed
-from reploc.actions import Action
+from reploc.actions import Action, everything
 from reploc.errors import BodyInvalid
 from reploc.rls_feeding import AddIndexBody, PaceBody, RemoveIndexBody, RlsFeedStatus
 from reploc.rls_protocol import Refused, canonical
@@ -31,8 +31,22 @@ class RlsRoutes:
                 "The index servers of the Globus RLS that are sent updates, and how far each is",
                 action=Action.MONITOR,
             ),
-            post("/v1/rls/indexes", self.add, AddIndexBody, "Send updates to such a server", action=change),
-            post("/v1/rls/indexes/delete", self.remove, RemoveIndexBody, "Send it no more", action=change),
+            post(
+                "/v1/rls/indexes",
+                self.add,
+                AddIndexBody,
+                "Send updates to such a server",
+                action=change,
+                acts_on=everything,
+            ),
+            post(
+                "/v1/rls/indexes/delete",
+                self.remove,
+                RemoveIndexBody,
+                "Send it no more",
+                action=change,
+                acts_on=everything,
+            ),
             post("/v1/rls/pace", self.pace, PaceBody, "How updates are sent, until the next start", action=change),
         ]
 

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from reploc.errors import Unreachable
+from reploc.security.credentials import TlsContext
 
 T = TypeVar("T")
 
@@ -127,9 +128,12 @@ class Etcd:
 
 
 @asynccontextmanager
-async def connected(url: str, prefix: str, user: str, password: str) -> AsyncIterator[Etcd]:
-    """A connection while the context lasts. Raises Unreachable."""
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+async def connected(
+    url: str, prefix: str, user: str, password: str, context: TlsContext | None = None
+) -> AsyncIterator[Etcd]:
+    """A connection while the context lasts, over https with this `context`. Raises Unreachable."""
+    connector = aiohttp.TCPConnector(ssl=context or True)
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
         etcd = Etcd(session, url, prefix)
         if user:
             await etcd.log_in(user, password)

@@ -24,6 +24,8 @@ from reploc.errors import NameInvalid, ReplocError, Unreachable
 from reploc.members import NODES_MAX, IndexSettings, Node
 from reploc.names import require_site, require_url
 from reploc.roster import Roster
+from reploc.security.credentials import Credentials
+from reploc.security.settings import CredentialSettings, TlsSettings
 from reploc.service import Duty
 from reploc.telemetry import Metrics
 from reploc.wire import Service
@@ -51,13 +53,21 @@ class MembershipSettings(Settings, frozen=True):
 
     kind: Annotated[Literal["static", "etcd"], Meta(description="static: index.nodes. etcd: who is there.")] = "static"
     endpoints: Annotated[
-        list[str], Meta(description="http://HOST:PORT of each member of the etcd.", min_length=1, max_length=100)
+        list[str],
+        Meta(description="http:// or https://HOST:PORT of each member of the etcd.", min_length=1, max_length=100),
     ] = field(default_factory=lambda: ["http://127.0.0.1:2379"])
     prefix: Annotated[str, Meta(description="Where in the etcd this index is; its own for each.", min_length=1)] = (
         "/reploc/"
     )
     user: Annotated[str, Meta(description="The etcd user; empty: none.")] = ""
     password: Annotated[str, Meta(description="The etcd user's password.")] = ""
+    certificate: Annotated[
+        str, Meta(description="PEM file of the certificate that an etcd behind https is shown; empty: none.")
+    ] = ""
+    key: Annotated[str, Meta(description="PEM file of its key. Empty: it is in the same file.")] = ""
+    authorities: Annotated[
+        str, Meta(description="PEM file or hashed directory of the etcd's authorities. Empty: the system's.")
+    ] = ""
     lease_s: Annotated[
         int, Meta(description="A service that gives no sign of life for so long is gone.", ge=1, le=SECONDS_MAX)
     ] = 10
@@ -68,6 +78,17 @@ class MembershipSettings(Settings, frozen=True):
     def __post_init__(self) -> None:
         for endpoint in self.endpoints:
             require_url(endpoint, "endpoint")
+        if self.key and not self.certificate:
+            raise ValueError("membership.key is given, but membership.certificate names no certificate of it")
+        plain = [endpoint for endpoint in self.endpoints if not endpoint.startswith("https:")]
+        if plain and (self.certificate or self.authorities):
+            raise ValueError(f"membership has certificates or authorities, but endpoint {plain[0]} is not https")
+
+    @property
+    def shown(self) -> Credentials:
+        """What the etcd is shown, and must prove."""
+        files = TlsSettings(certificate=self.certificate, key=self.key, authorities=self.authorities)
+        return Credentials(files, CredentialSettings(), service.now)
 
 
 def described(kind: str, name: str, url: str, parameters: dict[str, str | int | float]) -> Service:
@@ -94,6 +115,7 @@ class Membership:
         self._services: list[Service] = []
         self._heard_at: float | None = None
         self._endpoint = 0
+        self._shown = settings.shown
         self.on_change: Callable[[], object] = lambda: None
         if settings.kind == "etcd":
             metrics.watch("reploc_membership_nodes", "Index nodes that are believed", lambda: len(self._roster.nodes))
@@ -160,7 +182,8 @@ class Membership:
         return RETRY_S
 
     def _connected(self, endpoint: str) -> etcd.Connection:
-        return etcd.connected(endpoint, self._settings.prefix, self._settings.user, self._settings.password)
+        told, context = self._settings, self._shown.context(endpoint)
+        return etcd.connected(endpoint, told.prefix, told.user, told.password, context)
 
     async def _attend(self, registry: etcd.Etcd) -> None:
         """Stays in the registry and takes in who else is, until it breaks."""

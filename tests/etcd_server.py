@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import subprocess
 from base64 import b64decode, b64encode
+from collections.abc import Sequence
 from pathlib import Path
 
 from needed import needs_command
@@ -17,23 +18,26 @@ from reploc.demo.processes import free_port
 class EtcdServer:
     """One etcd, which keeps its ports and its data from start to start."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tls: Sequence[str] = ()) -> None:
+        """With `tls`, options about certificates, it serves https."""
         needs_command("etcd", "etcd-server")
         self._path = path
-        self._client, self._peer = free_port(), free_port()
+        self._tls = tls
+        self._client, self._peer, self._metrics = free_port(), free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        self.url = f"http://127.0.0.1:{self._client}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._client}"
 
     async def start(self) -> None:
         client, peer = self.url, f"http://127.0.0.1:{self._peer}"
         args = ["--data-dir", str(self._path / "etcd"), "--listen-client-urls", client]
         args += ["--advertise-client-urls", client, "--listen-peer-urls", peer]
         args += ["--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"]
+        args += ["--listen-metrics-urls", f"http://127.0.0.1:{self._metrics}", *self._tls]
         with (self._path / "etcd.log").open("ab") as log:
             self._process = subprocess.Popen(["etcd", *args], stdout=log, stderr=log)
         for _ in range(600):
             try:
-                if (await ask(client + "/health"))[0] == 200:
+                if (await ask(f"http://127.0.0.1:{self._metrics}/health"))[0] == 200:
                     return
             except OSError:
                 pass

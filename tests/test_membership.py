@@ -5,17 +5,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from etcd_server import EtcdServer
 from grid import Grid, Service, Site, index_settings, until
 from msgspec.structs import replace
+from parties import Parties
 from plain_http import ask
 from test_ring_changes import EXPIRY_S, LFNS, NOWHERE, POOL, REDUNDANCY, Changing
 
+import fileops.server
 import placement.server
 import rli.server
+from fileops.settings import FileopsSettings
 from placement.settings import PlacementSettings
+from reploc import service
 from reploc.demo.processes import free_port
 from reploc.errors import NameInvalid, Unreachable
 from reploc.members import IndexSettings
@@ -208,6 +213,31 @@ async def test_placement_finds_the_index_by_its_registry_and_is_found_there(tmp_
             await each.stop()
 
 
+async def test_file_operations_are_told_of_at_the_index(tmp_path: Path, etcd: EtcdServer) -> None:
+    membership = MembershipSettings(kind="etcd", endpoints=[etcd.url], lease_s=1, settle_s=0.1)
+    node = enlisted("n0", index_settings(1), membership)
+    journal = f"sqlite:///{tmp_path / 'journal.db'}"
+    told = FileopsSettings(listen="127.0.0.1:0", journal=journal, runner="mover-1", membership=membership)
+    await node.start()
+    try:
+        async with fileops.server.compose(told) as daemon, service.listening(daemon, told) as url:
+            said = await until(
+                lambda: ask(node.url + "/v1/members"),
+                lambda said: len(said[1]["services"]) == 2,
+                "the index knows of both",
+            )
+            [one] = [one for one in said[1]["services"] if one["kind"] == "fileops"]
+            assert (one["name"], one["url"]) == ("mover-1", url)
+            assert one["parameters"] == {"parts": "fom, runner", "sites": 0}
+        await until(
+            lambda: ask(node.url + "/v1/members"),
+            lambda said: len(said[1]["services"]) == 1,
+            "it is gone with its lease",
+        )
+    finally:
+        await node.stop()
+
+
 async def test_an_index_node_does_not_start_without_its_registry_and_says_so(tmp_path: Path) -> None:
     pool = index_settings(1)
     membership = MembershipSettings(kind="etcd", endpoints=["http://127.0.0.1:1"])
@@ -242,6 +272,62 @@ async def test_a_second_node_of_one_name_does_not_take_the_firsts_place(tmp_path
     finally:
         for each in (site, first, second):
             await each.stop()
+
+
+@pytest.fixture(scope="module")
+def parties(tmp_path_factory: pytest.TempPathFactory) -> Parties:
+    return Parties.meet(tmp_path_factory.mktemp("parties"))
+
+
+@pytest.fixture
+async def guarded(tmp_path: Path, parties: Parties) -> AsyncIterator[EtcdServer]:
+    """An etcd that speaks https alone, and with those alone who show a certificate of the authority."""
+    parties.authority.issue_host("etcd", ["127.0.0.1"])
+    options = ["--cert-file", parties.path("etcd.pem"), "--key-file", parties.path("etcd.key")]
+    server = EtcdServer(tmp_path, [*options, "--client-cert-auth", "--trusted-ca-file", parties.path("ca.pem")])
+    try:
+        await server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+async def test_an_etcd_behind_certificates_is_shown_one_and_must_prove_itself(
+    parties: Parties, guarded: EtcdServer
+) -> None:
+    pool = index_settings(1)
+    shown: dict[str, Any] = {"certificate": parties.path("service.pem"), "key": parties.path("service.key")}
+    believed = {"authorities": parties.path("ca.pem")}
+    quick: dict[str, Any] = {"kind": "etcd", "endpoints": [guarded.url], "lease_s": 1, "settle_s": 0.1}
+    for lacking in (believed, shown):
+        with pytest.raises(Unreachable, match="etcd https"):
+            await enlisted("n0", pool, MembershipSettings(**quick, **lacking)).start()
+    membership = MembershipSettings(**quick, **shown, **believed)
+    node = enlisted("n0", pool, membership)
+    other = enlisted("n1", index_settings(2), membership)
+    await node.start()
+    await other.start()
+    try:
+        await until(
+            lambda: ask(node.url + "/v1/members"),
+            lambda said: sorted(one["name"] for one in said[1]["services"]) == ["n0", "n1"],
+            "both nodes are in the etcd",
+        )
+    finally:
+        await other.stop()
+        await node.stop()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"endpoints": ["http://a:1"], "authorities": "/ca.pem"}, "http://a:1 is not https"),
+        ({"endpoints": ["https://a:1"], "key": "/key.pem"}, "membership.certificate"),
+    ],
+)
+def test_certificates_that_make_no_sense_are_refused(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        MembershipSettings(**wrong)
 
 
 @pytest.mark.parametrize("endpoint", ["localhost:2379", "http://", "http://a:b", "ftp://a:1", "http://a:70000"])
