@@ -16,7 +16,7 @@ from loadtests.figure import Figure, Result
 from loadtests.program import Scale, run, workspace
 from loadtests.servers import Server
 from loadtests.stores import filled
-from loadtests.wrk import Walk
+from loadtests.wrk import Walk, sent
 from reploc.wire import LfnsBody, Replicas
 
 AT = "10,000,000 mappings"
@@ -66,7 +66,7 @@ def _bulk(figure: Figure, media: str, server: Server, scale: Scale, rng: random.
     for batch, body in zip(batches, checked.bodies, strict=True):
         _require_right(decode(body, type=Replicas), batch)
     before = server.cpu_s
-    runs = [exchanged(Load(server.port, requests, CONNECTIONS, scale.run_s)) for _ in range(scale.runs)]
+    runs = [sent(server.port, requests, scale.run_s, CONNECTIONS) for _ in range(scale.runs)]
     lfns, seconds = BATCH * sum(one.answers for one in runs), sum(one.seconds for one in runs)
     rates = tuple(one.rate * BATCH for one in runs)
     return Result(figure, _scale(scale), rates, note=server.share(before, seconds, lfns))

@@ -21,8 +21,8 @@ T = TypeVar("T")
 SEED = 20260101
 
 #: Seconds that one measurement of a rate lasts, and how many there are: long enough for a steady state, few enough
-#: that all programs together are done in 25 minutes. Toy runs only show that a program works.
-RUN_S, QUICK_RUN_S, TOY_RUN_S = 5.0, 2.0, 0.2
+#: that to make up the worlds takes longer. Toy runs only show that a program works.
+RUN_S, QUICK_RUN_S, TOY_RUN_S = 5.0, 1.0, 0.2
 RUNS, QUICK_RUNS, TOY_RUNS = 3, 2, 1
 
 

@@ -30,8 +30,8 @@ def section(report: Report, run: str) -> str:
         f"{this.processor}, {this.cores} cores, {this.memory_gib} GiB, {this.python}; commit {commits}"
         + ("; a quick run, on fewer names than the bars are for." if run != "figures" else "."),
         "",
-        "| what | at | measured | bar | |",
-        "|---|---|---:|---:|---|",
+        "| what | at | measured | bar | | beside |",
+        "|---|---|---:|---:|---|---|",
         *map(_row, results),
     ]
     for curve in report.curves:
@@ -42,7 +42,8 @@ def section(report: Report, run: str) -> str:
 def _row(result: Result) -> str:
     figure = result.figure
     return (
-        f"| {figure.name} | {result.scale} | {shown(result.value)} {figure.unit} | {bound(figure)} | {result.verdict} |"
+        f"| {figure.name} | {result.scale} | {shown(result.value)} {figure.unit} | {bound(figure)} | {result.verdict} "
+        f"| {result.against_peer} |"
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from loadtests import promises
 from loadtests.curve import Curve
 from loadtests.figure import Result, bound, shown
 from loadtests.machine import Machine
@@ -94,6 +95,8 @@ class Report:
                 "",
                 f"{machine.processor}, {machine.cores} cores, {machine.memory_gib} GiB · {machine.kernel} · "
                 f"{machine.python}",
+                "",
+                *promises.table({part.program: part.found.results for part in self.parts}),
                 "",
                 *(line for part in self.parts for line in part.markdown(plots)),
             ]

@@ -24,7 +24,7 @@ from loadtests.lasting_node import NODE, lasting_node
 from loadtests.program import Scale, run, said, workspace
 from loadtests.servers import Server
 from loadtests.sites import Sites
-from loadtests.wrk import Walk
+from loadtests.wrk import Walk, sent
 from reploc.wire import LfnsBody, Locations
 
 AT = "1,000 sites"
@@ -90,7 +90,7 @@ def _bulk(
     )
     assert strays <= STRAY_RATE_MAX * BATCH * BATCHES, f"{strays} sites too many in {BATCH * BATCHES} answers"
     before = server.cpu_s
-    runs = [exchanged(Load(server.port, requests, CONNECTIONS, scale.run_s)) for _ in range(scale.runs)]
+    runs = [sent(server.port, requests, scale.run_s, CONNECTIONS) for _ in range(scale.runs)]
     lfns, seconds = BATCH * sum(one.answers for one in runs), sum(one.seconds for one in runs)
     note = server.share(before, seconds, lfns)
     return Result(figure, _scale(sites), tuple(one.rate * BATCH for one in runs), peer, note)

@@ -29,7 +29,7 @@ from loadtests.rli_lookups import PEER, pybloom_rate
 from loadtests.servers import Server
 from loadtests.sites import REPLICAS, Sites, send
 from loadtests.small_world import SmallWorld
-from loadtests.wrk import Walk
+from loadtests.wrk import Walk, sent
 from reploc.client.node import RliNodeClient
 from reploc.members import IndexSettings
 from reploc.sender.placing import Placing
@@ -46,7 +46,7 @@ BULK = Figure("small sites, bulk lookup of 1,000 in JSON", "LFN/s", "more", None
 #: A hundred thousand sites, each once in `renewal_interval_s`, by default.
 RENEWALS = Figure("small sites, renewals taken", "renewals/s", "more", round(100_000 / 30), AT)
 
-COUNTS, QUICK_COUNTS, TOY_COUNTS = (100, 1_000, 10_000), (1_000,), (10,)
+COUNTS, QUICK_COUNTS, TOY_COUNTS = (100, 1_000, 10_000), (100, 1_000), (10,)
 SITES, QUICK_SITES, TOY_SITES = 100_000, 10_000, 100
 BATCH, BATCHES = 1_000, 64
 CONNECTIONS = 4
@@ -135,7 +135,7 @@ def _measured(made: SmallWorld, scale: Scale) -> Measured:
         single_note = server.share(before, sum(one.seconds for one in walks), sum(one.answers for one in walks))
         before, batch = server.cpu_s, min(BATCH, made.named)
         requests = [_request(numbers) for numbers in world.drawn(rng, made.named, batch, BATCHES)]
-        bulk = [exchanged(Load(server.port, requests, CONNECTIONS, scale.run_s)) for _ in range(scale.runs)]
+        bulk = [sent(server.port, requests, scale.run_s, CONNECTIONS) for _ in range(scale.runs)]
         bulk_note = server.share(before, sum(one.seconds for one in bulk), batch * sum(one.answers for one in bulk))
         before = server.cpu_s
         renewed = [_renewed(made, server, index, 2 + number, scale) for number in range(scale.runs)]

@@ -25,7 +25,7 @@ from loadtests.paper_world import PaperWorld, WorldFilters, build
 from loadtests.program import Scale, run, said, workspace
 from loadtests.servers import Server
 from loadtests.sites import send
-from loadtests.wrk import Walk
+from loadtests.wrk import Walk, sent
 from reploc import bloom, digest
 from reploc.client.node import RliNodeClient
 from reploc.members import IndexSettings
@@ -168,7 +168,7 @@ def _queries(made: PaperWorld, server: Server, scale: Scale, rng: random.Random,
         numbers = world.drawn(rng, made.named, min(BATCH, made.named), 64)
         requests = [_request(batch, media) for batch in numbers]
         before = server.cpu_s
-        runs = [exchanged(Load(server.port, requests, CONNECTIONS, scale.run_s)) for _ in range(scale.runs)]
+        runs = [sent(server.port, requests, scale.run_s, CONNECTIONS) for _ in range(scale.runs)]
         lfns, seconds = BATCH * sum(one.answers for one in runs), sum(one.seconds for one in runs)
         note = server.share(before, seconds, lfns)
         yield Result(figure, what, tuple(one.rate * BATCH for one in runs), note=note)

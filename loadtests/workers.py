@@ -25,7 +25,7 @@ RLI = Figure("RLI, one LFN per request, by processes", "requests/s", "more")
 
 PROCESSES = (1, 2)
 CONNECTIONS = 64
-SITES, TOY_SITES = 1_000, 20
+SITES, QUICK_SITES, TOY_SITES = 1_000, 200, 20
 NAMES, QUICK_NAMES, TOY_NAMES = 1_000_000, 1_000_000, 20_000
 
 
@@ -52,7 +52,7 @@ def _lrc(figure: Figure, scale: Scale, processes: int, rng: random.Random) -> Re
 
 
 def _rli(figure: Figure, scale: Scale, processes: int, rng: random.Random) -> Result:
-    sites = Sites(scale.of(SITES, SITES, TOY_SITES), scale.names)
+    sites = Sites(scale.of(SITES, QUICK_SITES, TOY_SITES), scale.names)
     with workspace() as folder, lasting_node(folder, workers=processes) as (server, index):
         servers.shared_by(server, processes)
         said(f"telling a node what {sites.count:,} sites hold of {sites.names:,} LFNs")

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from needed import needed, needs_command
 
-from loadtests import figures, machine, postgres
+from loadtests import figures, machine, postgres, promises
 from loadtests.report import Report
 
 #: The commands that a program cannot do without, and the Debian packages that have them.
@@ -36,6 +36,9 @@ def test_a_program_measures_what_it_should(name: str, tmp_path: Path, stores: Pa
     report = msgspec.json.decode((tmp_path / "toy.json").read_bytes(), type=Report)
     assert [part.program for part in report.parts] == [name]
     assert report.results or report.curves
+    promised = [one for one in promises.PROMISES if one.program == name]
+    assert {bar.figure for one in promised for bar in one.bars} <= {result.figure.name for result in report.results}
+    assert {curve for one in promised for curve in one.curves} <= {curve.name for curve in report.curves}
     for result in report.results:
         assert all(value >= 0 for value in result.runs), result
     for curve in report.curves:
