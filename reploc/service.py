@@ -212,10 +212,13 @@ async def _until_signalled(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    told_early = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, told_early.set)
     with _bound(settings) as ports:
         async with compose(settings) as daemon, listening(daemon, settings, ports):
             loop.add_signal_handler(signal.SIGHUP, daemon.reload, load)
+            if told_early.is_set():
+                daemon.reload(load)
             settle_collector()
             await stop.wait()
             telemetry.event("daemon.stopping", daemon=daemon.name)

@@ -35,8 +35,13 @@ Compose = Callable[[S, int], AbstractAsyncContextManager[Daemon]]
 
 
 def run(compose: Compose[S], kind: type[S]) -> None:
-    """Serves what `compose` makes, at the socket that the brief names, until there is no more input."""
-    brief = _brief(sys.stdin.buffer.readline())
+    """Serves what `compose` makes, at the socket that the brief names, until there is no more input.
+
+    SIGHUP is the main process's, which passes on what it has read, even where all of a service's processes get it.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as told:  # what follows the brief stays in the pipe
+        brief = _brief(told.readline())
     settings = _settings(brief.settings, kind)
     service.set_up(settings)
     uvloop.run(_work(compose, settings, brief))

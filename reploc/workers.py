@@ -73,10 +73,14 @@ class Workers:
 
 @dataclass
 class _Worker:
-    """One place in the crew: its socket, the process that has it now, and what it and those before it have counted."""
+    """One place in the crew: its socket, the process that has it now, and what it and those before it have counted.
+
+    `owed` are answers of the process that were not waited for.
+    """
 
     listen: socket.socket
     process: Process | None = None
+    owed: int = 0
     said: list[Family] = field(default_factory=list)
     before: list[Family] = field(default_factory=list)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -123,20 +127,21 @@ class Crew:
         """Keeps one place taken."""
         while not self._stopping:
             try:
-                worker.process = await self._started(worker)
+                process = await self._started(worker)
             except OSError as wrong:
                 telemetry.event("worker.not-started", detail=str(wrong))
                 await asyncio.sleep(RESTART_S)
                 continue
-            status = await worker.process.wait()
+            status = await process.wait()
             if self._stopping:
                 return
             worker.said, worker.before = [], telemetry.summed([worker.said, worker.before])
-            telemetry.event("worker.ended", pid=worker.process.pid, status=status)
+            telemetry.event("worker.ended", pid=process.pid, status=status)
             self._workers.ended()
             await asyncio.sleep(RESTART_S)
 
     async def _started(self, worker: _Worker) -> Process:
+        """A new process at the place, told its brief before anything else, and from then on whatever changes."""
         inherited = [worker.listen.fileno()] + ([self._workers.memory] if self._workers.memory >= 0 else [])
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -149,6 +154,7 @@ class Crew:
         )
         settings = msgspec.Raw(msgspec.json.encode(self._settings))
         brief = Brief(worker.listen.fileno(), self._relay, settings, self._workers.memory)
+        worker.process, worker.owed = process, 0
         telemetry.event("worker.started", pid=process.pid)
         await _told(process, msgspec.json.encode(brief))
         return process
@@ -160,11 +166,15 @@ class Crew:
             if process is None or process.returncode is not None or process.stdout is None:
                 return
             await _told(process, _COUNT)
+            worker.owed += 1
             with suppress(TimeoutError, msgspec.MsgspecError, ValueError):
                 async with asyncio.timeout(COUNT_S):
-                    said = _families(await process.stdout.readline())
-                if process is worker.process:
-                    worker.said = said
+                    while worker.owed:
+                        line = await process.stdout.readline()
+                        if process is not worker.process or process.returncode is not None:
+                            return
+                        worker.owed -= 1
+                        worker.said = _families(line)
 
 
 @asynccontextmanager

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import msgspec
+from grid import until
 
+from loadtests.servers import listeners
 from reploc.config import Settings
 from reploc.demo.processes import Process
 
@@ -49,3 +51,26 @@ def failed(service: str, settings: Path, *options: str) -> tuple[int, list[str]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=FAIL_S, check=False)
     assert done.stdout == ""
     return done.returncode, [line.removeprefix("reploc: ") for line in done.stderr.splitlines()]
+
+
+def workers_of(pid: int) -> set[int]:
+    """The processes that a process started and that have not ended."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(parent) == pid and state != "Z":
+            found.add(int(path.parent.name))
+    return found
+
+
+async def all_listen(daemon: Process, processes: int) -> None:
+    """Waits until each process of a daemon listens; the main one answers before its workers do."""
+    port = int(daemon.url.rpartition(":")[2])
+
+    async def listening() -> int:
+        return listeners(port)
+
+    await until(listening, lambda count: count == processes, f"{processes} processes listen")

@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from daemon import process, settings_file
+from daemon import all_listen, process, settings_file, workers_of
 from grid import until
 from parties import AUDIENCE, ISSUER, Parties, ask, jwk
 
@@ -66,12 +66,15 @@ class Guarded:
     def unseen(self) -> Iterator[Files]:
         """The files, to be changed while no process of the daemon looks; then it is told of it."""
         assert self.daemon.running is not None
-        group = os.getpgid(self.daemon.running.pid)
-        os.killpg(group, signal.SIGSTOP)
+        main = self.daemon.running.pid
+        every = [main, *workers_of(main)]
+        for pid in every:
+            os.kill(pid, signal.SIGSTOP)
         try:
             yield self.files
         finally:
-            os.killpg(group, signal.SIGCONT)
+            for pid in every:
+                os.kill(pid, signal.SIGCONT)
         self.daemon.running.send_signal(signal.SIGHUP)
 
     async def asked(self, name: str = "", token: str = "") -> int:
@@ -145,6 +148,7 @@ async def test_what_the_files_say_holds_from_the_signal_on_or_nothing_of_it(tmp_
     here = guarded(parties, tmp_path, processes)
     here.daemon.start()
     try:
+        await all_listen(here.daemon, processes)
         await until(lambda: here.everywhere("writer"), lambda said: said == {404}, "the catalog answers")
         assert await here.everywhere("stranger") == {403}
         assert (await here.everywhere(token=old), await here.everywhere(token=new)) == ({404}, {401})

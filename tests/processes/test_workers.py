@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from daemon import failed, process, settings_file
+from daemon import all_listen, failed, process, settings_file, workers_of
 from grid import PATIENCE_S, index_settings, until
 from plain_http import ask
 
-from loadtests.servers import listeners
 from lrc.settings import LrcSettings
 from reploc.client import LrcClient
 from reploc.demo.processes import Process, free_port
@@ -43,19 +42,6 @@ def main_pid(found: Process) -> int:
     return found.running.pid
 
 
-def workers_of(pid: int) -> set[int]:
-    """The processes that a process started and that have not ended."""
-    found = set()
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, parent = path.read_text().rpartition(")")[2].split()[:2]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(parent) == pid and state != "Z":
-            found.add(int(path.parent.name))
-    return found
-
-
 def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -66,14 +52,13 @@ def is_alive(pid: int) -> bool:
 async def ready(found: Process, workers: int = 2) -> set[int]:
     """The workers of a daemon, once all of them listen."""
     await found.answering()
-    port = int(found.url.rpartition(":")[2])
-    await come(lambda: listeners(port) == workers + 1, "every worker listens")
+    await all_listen(found, workers + 1)
     return workers_of(main_pid(found))
 
 
-async def counted(found: Process, route: str) -> int:
+async def counted(found: Process, route: str, answered: int = 200) -> int:
     _, said = await ask(f"{found.url}/metrics")
-    line = f'reploc_request_seconds_count{{route="{route}",status="200"}} '
+    line = f'reploc_request_seconds_count{{route="{route}",status="{answered}"}} '
     return sum(int(float(one.removeprefix(line))) for one in said.decode().splitlines() if one.startswith(line))
 
 
@@ -82,6 +67,12 @@ async def asked(found: Process, times: int = CONNECTIONS) -> None:
     for _ in range(times):
         status, said = await ask(f"{found.url}/v1/replicas?lfn=/a")
         assert (status, said["pfns"]) == (200, ["a:1"])
+
+
+async def asked_in_vain(found: Process) -> None:
+    """Looks a name up that is not there, over so many connections."""
+    for _ in range(CONNECTIONS):
+        assert (await ask(f"{found.url}/v1/replicas?lfn=/gone"))[0] == 404
 
 
 async def come(condition: Callable[[], bool], what: str) -> None:
@@ -177,6 +168,31 @@ async def test_changed_settings_reach_the_workers(lrc: Process, tmp_path: Path) 
     settings.write_text(settings.read_text().replace('log_format = "text"', 'log_format = "json"'))
     lrc.running.send_signal(signal.SIGHUP)
     await come(lambda: lrc.log.read_text().count('"event": "daemon.reloaded"') == 3, "three processes log as JSON")
+
+
+async def test_what_is_told_a_worker_that_is_still_starting_reaches_it_in_the_end(lrc: Process, tmp_path: Path) -> None:
+    """Stopped before it has read its brief, it finds that and what changed in one piece in its pipe."""
+    await lrc.answering()
+    await come(lambda: len(workers_of(main_pid(lrc))) == 2, "both workers have begun")
+    workers = workers_of(main_pid(lrc))
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    settings = tmp_path / "lrc.toml"
+    settings.write_text(settings.read_text().replace('log_format = "text"', 'log_format = "json"'))
+    os.kill(main_pid(lrc), signal.SIGHUP)
+    await come(lambda: '"event": "daemon.reloaded"' in lrc.log.read_text(), "the main process has read them")
+    for pid in workers:
+        os.kill(pid, signal.SIGCONT)
+    await come(lambda: lrc.log.read_text().count('"event": "daemon.reloaded"') == 3, "and so have the workers")
+
+
+async def test_a_signal_that_was_meant_for_the_main_process_ends_no_worker(lrc: Process) -> None:
+    workers = await ready(lrc)
+    for pid in (main_pid(lrc), *workers):
+        os.kill(pid, signal.SIGHUP)
+    await come(lambda: "daemon.reloaded" in lrc.log.read_text(), "the main process has looked")
+    await asked_in_vain(lrc)
+    assert workers_of(main_pid(lrc)) == workers
 
 
 async def test_a_port_that_another_daemon_shares_among_its_workers_is_taken(lrc: Process, tmp_path: Path) -> None:
