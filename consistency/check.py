@@ -18,24 +18,26 @@ from typing import Protocol
 import polars as pl
 
 from consistency import catalog as catalogs
-from consistency import gather
 from consistency.catalog import Paths, Read
-from consistency.checkpoint import Begun, Checkpoint
+from consistency.checkpoint import Begun
 from consistency.compare import CHANGES, FINDINGS, NO_CHANGES, Rules, compared
-from consistency.gather import EmptyDirectory, Gathered
+from consistency.dumped import Dump, DumpSettings
+from consistency.gather import EmptyDirectory
 from consistency.history import History
 from consistency.holder import me
 from consistency.intervals import Intervals
 from consistency.limits import BOUNDED, Bounded, breaches, unbelievable
 from consistency.listers.lister import Lister
-from consistency.listing import Progress, Summary, Walk
+from consistency.listing import Progress, Summary
 from consistency.parts import Parts, compact, parts_for
 from consistency.records import CATALOG, STORAGE
 from consistency.report import CatalogReport, ListingReport, Report, RunState
 from consistency.settings import ConsistencySettings
+from consistency.sight import Listing, Looked, Sight
 from consistency.tally import Tally, tally
 from consistency.verdict import VERDICTS, confirmed, judged
 from consistency.workplace import CatalogRead, Workplace
+from reploc.errors import DumpUnfit
 from reploc.sites import Site
 from reploc.wire import LfnReplica
 
@@ -71,8 +73,9 @@ class Catalog(Protocol):
         """All that it holds."""
         ...
 
-    async def changes(self, since: int) -> Changes | None:
-        """What it changed since a position; None where it cannot say."""
+    async def changes(self, after: int, since: float | None) -> Changes | None:
+        """What it changed after a position, or where a moment is told since then, by its clock; None where it cannot
+        say."""
         ...
 
 
@@ -98,8 +101,10 @@ class Check:
         clock: Callable[[], float],
         progress: Progress,
         busy: Sequence[bytes] = (),
+        dump: DumpSettings | None = None,
     ) -> None:
-        """`busy` are paths that are being worked on; `clock` tells seconds since the epoch."""
+        """`busy` are paths that are being worked on; `clock` tells seconds since the epoch; a `dump` takes the place of
+        a listing."""
         self._site = site
         self._settings = settings
         self._history = history
@@ -108,6 +113,8 @@ class Check:
         self._clock = clock
         self._progress = progress
         self._busy = Intervals(busy)
+        self._dump = dump
+        self._within = Intervals(root.encode() for root in settings.roots)
         self._paths = Paths(site)
         self._place = Workplace(Path(settings.state), site.name)
         excluded = [*settings.excluded, settings.actions.trash]
@@ -120,13 +127,19 @@ class Check:
             run = self._history.begin(self._site.name, began)
             try:
                 outcome = await self._checked(run, began)
+            except DumpUnfit as wrong:
+                outcome = Outcome(self._ended(run, "failed", began, wrong.detail), VERDICTS.to_frame(), [])
             except BaseException as wrong:
-                said = str(wrong) or type(wrong).__name__
-                report = Report(run, self._site.name, "broken", began, self._clock() - began, reasons=[said])
-                self._history.end(report, VERDICTS.to_frame(), counts=False)
+                self._ended(run, "broken", began, str(wrong) or type(wrong).__name__)
                 raise
             self._place.end()
             return outcome
+
+    def _ended(self, run: int, state: RunState, began: float, reason: str) -> Report:
+        """Records a run that came to nothing."""
+        report = Report(run, self._site.name, state, began, self._clock() - began, reasons=[reason])
+        self._history.end(report, VERDICTS.to_frame(), counts=False)
+        return report
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
@@ -149,14 +162,17 @@ class Check:
             self._history.unlock(self._site.name, holder)
 
     async def _checked(self, run: int, began: float) -> Outcome:
+        sight = self._sight(began)
         said, read, before = await self._first_reading(began)
-        listed = await self._listed(began, read)
-        changes, after = await self._since(said)
         with Parts(self._place.folder / "storage", STORAGE, said.parts) as storage:
-            found = await asyncio.to_thread(gather.gather, self._place.journal, storage)
-        placed = await asyncio.to_thread(self._placed, changes, before, said.parts, began)
-        rules = Rules(int(began - self._settings.grace_age_s), found.unknown, self._excluded, self._busy)
-        results = await asyncio.to_thread(self._compared, said.parts, before, storage, after, placed, rules, began)
+            looked = await sight.see(read, storage)
+        changes, after = await self._since(said, sight)
+        placed = await asyncio.to_thread(self._placed, changes, before, said.parts, sight)
+        young_from = int(sight.began_at - self._settings.grace_age_s)
+        rules = Rules(young_from, looked.gathered.unknown, self._excluded, self._busy, self._within)
+        results = await asyncio.to_thread(
+            self._compared, said.parts, before, storage, after, placed, rules, sight.began_at
+        )
         catalog = CatalogReport(
             position=said.position,
             mappings=read.mappings,
@@ -165,7 +181,16 @@ class Check:
             changes=len(placed),
             read_twice=after is not None,
         )
-        return self._judged(run, began, listed, catalog, found, *results)
+        return self._judged(run, began, catalog, looked, *results)
+
+    def _sight(self, began: float) -> Sight:
+        """How the storage is seen. Raises DumpUnfit."""
+        if self._dump is not None:
+            return Dump(self._dump, self._settings.roots, began, self._progress)
+        begun = Begun(self._site.name, [root.encode() for root in self._settings.roots], began)
+        return Listing(
+            self._listers, self._settings.listing, self._place.journal, begun, self._excluded, self._progress
+        )
 
     # ---- reading -----------------------------------------------------------------------------------------------------
 
@@ -185,23 +210,23 @@ class Check:
         self._place.keep(said, read)
         return said, read, before
 
-    async def _listed(self, now: float, read: Read) -> Summary:
-        roots = [root.encode() for root in self._settings.roots]
-        with Checkpoint(self._place.journal, Begun(self._site.name, roots, now)) as journal:
-            walk = Walk(self._listers, self._settings.listing, journal, read.filled, self._excluded, self._progress)
-            return await walk.run()
-
-    async def _since(self, said: CatalogRead) -> tuple[Changes | None, Parts | None]:
-        """What the catalog changed since it was read, or where it cannot say so what it holds now."""
-        changes = await self._catalog.changes(said.position)
+    async def _since(self, said: CatalogRead, sight: Sight) -> tuple[Changes | None, Parts | None]:
+        """What the catalog changed since it was read or the storage was first looked at, whichever came first; or where
+        it cannot say so what it holds now. Raises DumpUnfit: what it holds now says nothing of the time of a dump."""
+        of_before = sight.began_at < said.began_at
+        since = sight.began_at - self._settings.clock_skew_s if of_before else None
+        changes = await self._catalog.changes(said.position, since)
         if changes is not None:
             return changes, None
+        if of_before:
+            age = said.began_at - sight.began_at
+            raise DumpUnfit(f"the catalog's log of changes does not reach back to the dump, begun {age:.0f} s before")
         with Parts(self._place.folder / "after", CATALOG, said.parts) as after:
             await catalogs.read(self._catalog.files(), self._paths, after)
         return None, after
 
-    def _placed(self, changes: Changes | None, before: Parts, parts: int, began: float) -> pl.DataFrame:
-        """Changes by path, with whether they came after the path's directory was listed, in the columns of CHANGES."""
+    def _placed(self, changes: Changes | None, before: Parts, parts: int, sight: Sight) -> pl.DataFrame:
+        """Changes by path, with whether they came after the path was looked at, in the columns of CHANGES."""
         if changes is None or not changes.moments:
             return NO_CHANGES
         moments = pl.DataFrame({"lfn": list(changes.moments), "at": list(changes.moments.values())})
@@ -209,11 +234,11 @@ class Check:
         gone = pl.concat([was.select("path", "lfn"), self._expected(changes.moments)]).unique("path", keep="first")
         gone = gone.join(changes.now, on="path", how="anti").with_columns(present=pl.lit(False))
         rows = pl.concat([changes.now.with_columns(present=pl.lit(True)), gone], how="diagonal").join(moments, on="lfn")
-        listed = gather.listed_at(self._place.journal, rows["path"])
+        listed = sight.moments(rows["path"].to_list())
         seen_at = pl.Series([listed.get(path) for path in rows["path"]], dtype=pl.Float64)
         return rows.with_columns(
             in_flux=(rows["at"] >= seen_at - self._settings.clock_skew_s).fill_null(True),
-            young=rows["at"] >= began - self._settings.grace_age_s,
+            young=rows["at"] >= sight.began_at - self._settings.grace_age_s,
         ).select(CHANGES.names())
 
     def _expected(self, lfns: Iterable[bytes]) -> pl.DataFrame:
@@ -250,13 +275,13 @@ class Check:
         self,
         run: int,
         began: float,
-        listed: Summary,
         catalog: CatalogReport,
-        found: Gathered,
+        looked: Looked,
         total: Tally,
         verdicts: pl.DataFrame,
     ) -> Outcome:
         limits, site = self._settings.limits, self._site.name
+        listed, found = looked.summary, looked.gathered
         sure = confirmed(verdicts, self._settings.confirmation)
         old = [each for each in found.empty if self._is_old(each, began)]
         counts: dict[Bounded, int] = {kind: total.kinds[kind].files for kind in FINDINGS if kind in BOUNDED}

@@ -58,11 +58,16 @@ def consistency() -> None:
 @consistency.command(epilog=CHECK_STATUSES)
 @click.argument("site")
 @click.option("--act/--no-act", default=None, help="Do everything about confirmed findings, or nothing, this time.")
+@click.option(
+    "--dump", "file", metavar="FILE", help="A dump of the storage in place of a listing; a pattern: the newest."
+)
 @config_option
 @json_option
-def check(site: str, act: bool | None, path: Path, as_json: bool) -> None:
+def check(site: str, act: bool | None, file: str | None, path: Path, as_json: bool) -> None:
     """Compares the catalog of SITE with its storage. A run that was killed goes on where it stopped."""
     settings = config.load(ConsistencySettings, path)
+    if file is not None:
+        settings = settings.with_dump(site, file)
     if act is not None:
         told = replace(settings.actions, missing=act, orphans=act, empty_directories=act)
         settings = replace(settings, actions=told)

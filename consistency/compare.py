@@ -4,7 +4,7 @@
     orphan     on storage, not in the catalog            ok       both say the same
     in-flux    the catalog changed it while we looked    unknown  below a directory that could not be listed
     busy       a copy or deletion of it is under way, or its block is open and within its grace
-    young      too young to be judged                    excluded below a path that is left out
+    young      too young to be judged                    excluded below a path that is left out, or below no root
 
 Rules come in the order in which they protect: what is excluded is not looked at; what changed, could not be seen, is
 being worked on or is young is never missing, orphaned or damaged. A path that two LFNs name, or that stands under two
@@ -54,13 +54,15 @@ class Rules:
     """What protects a path from being judged.
 
     Files whose time of change is `young_from` or later (seconds since the epoch) are young; `unknown` are directories
-    that could not be listed, `excluded` those left out, `busy` paths that are being worked on.
+    that could not be listed, `excluded` those left out, as is all that does not lie within the roots, `busy` paths that
+    are being worked on.
     """
 
     young_from: int
     unknown: Intervals = field(default_factory=lambda: Intervals(()))
     excluded: Intervals = field(default_factory=lambda: Intervals(()))
     busy: Intervals = field(default_factory=lambda: Intervals(()))
+    within: Intervals = field(default_factory=lambda: Intervals((b"/",)))
 
 
 def compared(
@@ -76,7 +78,7 @@ def compared(
     paths = rows["path"]
     protected = pl.DataFrame(
         {
-            "excluded": rules.excluded.below(paths),
+            "excluded": rules.excluded.below(paths) | ~rules.within.below(paths),
             "unknown": rules.unknown.below(paths),
             "busy": rules.busy.below(paths),
         }

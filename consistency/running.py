@@ -97,10 +97,11 @@ async def opening(settings: ConsistencySettings, name: str) -> AsyncIterator[Ope
 
 async def checked(opening: Opening, progress: Progress) -> Report:
     """One run, and what it may do about its findings. Raises SiteBusy, and what ends a run."""
-    paths, looking = opening.paths, listers(opening.site, opening.movers)
+    paths, dump = opening.paths, opening.settings.dump(opening.site.name)
+    looking = listers(opening.site, opening.movers) if dump is None else []
     busy = await _busy(opening, paths)
     catalog = SiteCatalog(opening.client, paths)
-    check = Check(opening.site, opening.settings, opening.history, catalog, looking, time.time, progress, busy)
+    check = Check(opening.site, opening.settings, opening.history, catalog, looking, time.time, progress, busy, dump)
     try:
         outcome = await check.run()
     finally:

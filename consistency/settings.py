@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from msgspec import Meta, field
+from msgspec.structs import replace
 
+from consistency.dumped import DumpSettings
 from consistency.limits import Limits
 from consistency.listing import ListingSettings
 from consistency.verdict import Confirmation
@@ -45,7 +47,8 @@ class DeepSettings(Settings, frozen=True):
 class ConsistencySettings(Settings, frozen=True):
     """The consistency checker: it compares catalogs with storage and mends the difference.
 
-    Every setting stands here with its default. Sites are tables [[sites]] with [[sites.doors]] and [[sites.rules]].
+    Every setting stands here with its default. Sites are tables [[sites]] with [[sites.doors]] and [[sites.rules]],
+    dumps in place of listings tables [[dumps]].
     """
 
     state: Annotated[str, Meta(description="The directory of journals and of lists under way.")] = (
@@ -84,16 +87,38 @@ class ConsistencySettings(Settings, frozen=True):
         list[Site], Meta(description="The sites that are checked, a table each.", max_length=SITES_MAX)
     ] = []
 
+    dumps: Annotated[
+        list[DumpSettings],
+        Meta(
+            description="Dumps that sites make of their storage, a table each: no listing is needed.",
+            max_length=SITES_MAX,
+        ),
+    ] = []
+
     def __post_init__(self) -> None:
         try:
-            by_name(self.sites)
+            sites = by_name(self.sites)
         except ConfigInvalid as wrong:
             raise ValueError(wrong.detail) from wrong
+        dumped: set[str] = set()
+        for each in self.dumps:
+            if each.site not in sites or each.site in dumped:
+                raise ValueError(f"dumps names {each.site!r}; expected each site of [[sites]] once at the most")
+            dumped.add(each.site)
         for url in (*self.index, *filter(None, (self.fileops, self.placement))):
             require_url(url)
         for what, paths in (("roots", self.roots), ("excluded", self.excluded)):
             if strange := next((path for path in paths if not path.startswith("/")), None):
                 raise ValueError(f"{what} holds {strange!r}; expected absolute paths below the root of the storage")
+
+    def dump(self, name: str) -> DumpSettings | None:
+        """The dump that a site makes, if it makes one."""
+        return next((each for each in self.dumps if each.site == name), None)
+
+    def with_dump(self, name: str, file: str) -> ConsistencySettings:
+        """The same with a site's dump in another file. Raises ConfigInvalid: there is no such site."""
+        told = replace(self.dump(name) or DumpSettings(site=self.site(name).name, file=file), file=file)
+        return replace(self, dumps=[told, *(each for each in self.dumps if each.site != name)])
 
     def site(self, name: str) -> Site:
         """A site by its name. Raises ConfigInvalid: there is none."""

@@ -33,11 +33,11 @@ class SiteCatalog:
         """All that it holds."""
         return self._client.dump()
 
-    async def changes(self, since: int) -> Changes | None:
-        """What it changed since a position; None where its log does not reach back so far."""
+    async def changes(self, after: int, since: float | None) -> Changes | None:
+        """What it changed after a position, or since a moment; None where its log does not reach back so far."""
         moments: dict[bytes, float] = {}
         try:
-            async for change in self._client.changes(since):
+            async for change in self._client.changes(after if since is None else 0, since):
                 moments[change.lfn.encode()] = change.at
         except ChangesForgotten:
             return None

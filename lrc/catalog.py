@@ -223,10 +223,10 @@ class Catalog:
 
     # ---- soft state --------------------------------------------------------------------------------------------------
 
-    def changes(self, after: int, limit: int = PAGE_ITEMS) -> Changes:
-        """What commits changed after a position. Raises ChangesForgotten."""
+    def changes(self, after: int, limit: int = PAGE_ITEMS, since: float | None = None) -> Changes:
+        """What commits changed after a position, or of that what they did from a moment on. Raises ChangesForgotten."""
         with self.view() as view:
-            return change_log.page(view, after, limit)
+            return change_log.page(view, after, limit, since)
 
     def state(self) -> State:
         """The counters: position, epoch, totals."""

@@ -39,19 +39,28 @@ def append(
             cursor.delete()
 
 
-def page(view: View, after: int, limit: int) -> Changes:
-    """The changes after a position. Raises ChangesForgotten: the log does not reach back so far."""
+def page(view: View, after: int, limit: int, since: float | None = None) -> Changes:
+    """The changes after a position; with `since` (seconds since the epoch) those from that moment on, by the clock of
+    the catalog. A page reads about so many names whether they are of that time or not.
+
+    Raises ChangesForgotten: the log reaches back neither to the position nor to the moment.
+    """
     position = view.state().position
     found: list[Change] = []
     with view.cursor(layout.CHANGE) as cursor:
-        begins = layout.position_of(cursor.key()) if cursor.first() else position + 1
+        begun = cursor.first()
+        begins = layout.position_of(cursor.key()) if begun else position + 1
         if after < begins - 1 and after < position:
-            raise ChangesForgotten(f"the log of changes begins at position {begins}; asked for what came after {after}")
-        last = after
+            reaches = since is not None and begun and layout.decode_changes(cursor.value()).at < since
+            if not reaches:
+                asked = f"what came after {after}" if since is None else f"what came from {since:.0f} (seconds) on"
+                raise ChangesForgotten(f"the log of changes begins at position {begins}; asked for {asked}")
+        last, names = after, 0
         for at, stored in _rows(cursor, after):
-            found += [Change(lfn, at, stored.at) for lfn in stored.lfns]
-            last = at
-            if len(found) >= limit:
+            if since is None or stored.at >= since:
+                found += [Change(lfn, at, stored.at) for lfn in stored.lfns]
+            last, names = at, names + len(stored.lfns)
+            if names >= limit:
                 break
     return Changes(found, position, last if last < position else None)
 

@@ -178,7 +178,7 @@ class Reading:
         return await self._listed(partial(self._catalog.collection_files, name), call.what)
 
     async def changes(self, call: Call[ChangesQuery]) -> Changes:
-        return await self._threads.run(lambda: self._catalog.changes(call.what.after, call.what.limit))
+        return await self._threads.run(lambda: self._catalog.changes(call.what.after, call.what.limit, call.what.since))
 
     async def dump(self, call: Call[DumpQuery]) -> Files | Stream[LfnReplica]:
         return await self._listed(self._catalog.files, call.what)

@@ -11,9 +11,11 @@ from reploc.wire import PAGE_ITEMS, Answer, Body, Count, Limit
 
 
 class ChangesQuery(Body, frozen=True):
-    """The changes after a position, in the order of their positions."""
+    """The changes after a position, in the order of their positions; with `since` only those from that moment on, and
+    the log need not reach back further than to it."""
 
     after: Count = 0
+    since: float | None = None
     limit: Limit = PAGE_ITEMS
 
 

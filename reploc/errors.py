@@ -8,6 +8,7 @@
     │   ├── BodyInvalid            the body is not what the route expects
     │   ├── QueryInvalid           the query string is not what the route expects
     │   ├── InputInvalid           a line of a file given to a command is not what it expects
+    │   ├── DumpUnfit              a dump of a storage is not to be believed
     │   ├── ValueInvalid           a value is not of its attribute's type
     │   ├── SummaryInvalid         a soft-state summary does not fit its own header
     │   ├── InventoryInvalid       frames that do not fit together, or definitions that contradict each other
@@ -145,6 +146,10 @@ class QueryInvalid(BadRequest):
 
 class InputInvalid(BadRequest):
     code, title = "input-invalid", "a line of the input is not what the command expects"
+
+
+class DumpUnfit(BadRequest):
+    code, title = "dump-unfit", "a dump of a storage is not to be believed"
 
 
 class ValueInvalid(BadRequest):

@@ -202,11 +202,13 @@ class LrcClient(Calls):
 
     # ---- the service itself
 
-    async def changes(self, after: int) -> AsyncIterator[Change]:
-        """What commits changed after a position, by position. Raises ChangesForgotten."""
+    async def changes(self, after: int = 0, since: float | None = None) -> AsyncIterator[Change]:
+        """What commits changed after a position, by position; of that only what they did from the moment `since` on
+        (seconds since the epoch, by the catalog's clock). Raises ChangesForgotten."""
         follow: int | None = after
+        moment = {} if since is None else {"since": repr(since)}
         while follow is not None:
-            page = await self._get("/v1/changes", Changes, after=str(follow))
+            page = await self._get("/v1/changes", Changes, after=str(follow), **moment)
             for change in page.changes:
                 yield change
             follow = page.next

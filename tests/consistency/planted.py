@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ import lrc.server
 from consistency.catalog import Paths
 from consistency.check import Check, Outcome
 from consistency.compare import FINDINGS
+from consistency.dumped import DumpSettings
 from consistency.history import History
 from consistency.listers.lister import Lister
 from consistency.listers.posix import PosixLister
@@ -93,13 +94,31 @@ class Planted:
         self.write(lfn.encode(), b"as it is now")
         self.expected["damaged"].add(lfn.encode())
 
-    async def check(self, now: float = NOW, listers: list[Lister] | None = None, **changes: Any) -> Outcome:
+    def dump(self, path: Path, moment: float, pack: Callable[[bytes], bytes] = bytes) -> None:
+        """Writes a dump of the storage as it is now, as of a moment."""
+        lines = []
+        for folder, _, names in os.walk(os.fsencode(self.root)):
+            for name in names:
+                found = os.stat(full := os.path.join(folder, name))
+                there = full.removeprefix(os.fsencode(self.root))
+                if b"\n" not in there and b"\t" not in there:
+                    lines.append(b"%s\t%d\t\t%d\n" % (there, found.st_size, found.st_mtime))
+        path.write_bytes(pack(b"".join(lines)))
+        os.utime(path, (moment, moment))
+
+    async def check(
+        self,
+        now: float = NOW,
+        listers: list[Lister] | None = None,
+        dump: DumpSettings | None = None,
+        **changes: Any,
+    ) -> Outcome:
         """One run at a moment of the checker's clock."""
         settings = msgspec.structs.replace(self.settings, **changes)
         history = History(settings.database)
         doors = listers or [PosixLister(self.root)]
         catalog = SiteCatalog(self.client, Paths(self.site))
-        check = Check(self.site, settings, history, catalog, doors, lambda: now, lambda *_: None, self.busy)
+        check = Check(self.site, settings, history, catalog, doors, lambda: now, lambda *_: None, self.busy, dump)
         try:
             return await check.run()
         finally:

@@ -201,3 +201,11 @@ async def test_a_report_is_the_same_for_the_same_findings(site: Planted):
     one, other = (await site.check()).report, (await site.check()).report
     assert (one.tally, one.confirmed, one.empty_directories) == (other.tally, other.confirmed, other.empty_directories)
     assert site.found(one.run) == site.found(other.run)
+
+
+async def test_only_what_lies_below_the_roots_is_judged(site: Planted):
+    await site.hold({"/a/f": b"1"})
+    await site.register({"/b/elsewhere": b"1"})
+    outcome = await site.check(roots=["/a"])
+    assert site.found(outcome.report.run) == site.expected
+    assert outcome.report.tally.expected.files == 1

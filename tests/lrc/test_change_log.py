@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from lrc import change_log
@@ -67,3 +68,24 @@ def test_the_log_is_bounded_and_says_when_it_does_not_reach_back(catalog: Catalo
     assert [lfn for lfn, _ in logged(catalog, positions[-3])] == ["/4", "/5", "/x"]
     with pytest.raises(ChangesForgotten, match=f"begins at position {positions[-2]}"):
         catalog.changes(0)
+
+
+def test_from_a_moment_on_only_what_came_then_is_told_and_the_log_need_not_reach_back_further(catalog: Catalog):
+    position, store = put(catalog, "/old"), catalog.store
+    for number, moment in enumerate((10.0, 20.0, 30.0), 1):
+        with store.writing() as txn:
+            change_log.append(store, txn, position + number, moment, [f"/{moment:.0f}"], names_max=3)
+            state = store.state(txn)
+            store.put_state(txn, msgspec.structs.replace(state, position=position + number))
+
+    def told(since: float) -> list[str]:
+        found, follow = [], 0
+        while follow is not None:
+            page = catalog.changes(follow, 1, since)
+            found += [change.lfn for change in page.changes]
+            follow = page.next
+        return found
+
+    assert (told(30.0), told(15.0), told(31.0)) == (["/30"], ["/20", "/30"], [])
+    with pytest.raises(ChangesForgotten, match="from 5"):
+        catalog.changes(0, 1, 5.0)
