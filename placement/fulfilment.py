@@ -54,7 +54,8 @@ class Standing:
     def held(self) -> Holdings:
         """What each pair's site holds of its item."""
         request = np.repeat(np.arange(len(self.requests)), np.diff(self.first))
-        return self.items.held(self.inventory, request, self.site)
+        groups = self.inventory.group_keys([each.group for each in self.requests])
+        return self.items.held(self.inventory, request, self.site, groups[request])
 
     def of(self, number: int) -> slice:
         """The pairs of a request."""
@@ -106,7 +107,7 @@ def judged(
 def _fulfilled(standing: Standing, number: int) -> bool:
     pairs, held = standing.of(number), standing.held
     if standing.requests[number].kind == "copy":
-        return int(held.whole[pairs].sum()) >= standing.wanted(number) > 0
+        return int((held.whole & held.owned)[pairs].sum()) >= standing.wanted(number) > 0
     # Of a site whose news is not complete it is not known what it holds.
     heard = standing.inventory.sites["news_complete"].to_numpy()[standing.site[pairs]]
     return bool(heard.all()) and not held.any[pairs].any()

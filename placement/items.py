@@ -47,8 +47,11 @@ class Items:
         """The keys of the blocks of one item."""
         return self.block[self.first[item] : self.first[item] + self.count[item]]
 
-    def held(self, inventory: Inventory, item: Array, site: Array) -> Holdings:
-        """What sites hold of items: of `item[n]` at the site with key `site[n]`, all pairs at once."""
+    def held(self, inventory: Inventory, item: Array, site: Array, group: Array) -> Holdings:
+        """What sites hold of items: of `item[n]` at the site with key `site[n]`, all pairs at once.
+
+        `group[n]` is the key of the group whose it should be, UNKNOWN where it may be anybody's.
+        """
         member, pair = expanded(self.first[item], self.count[item])
         block = self.block[member]
         row = inventory.rows(block, site[pair])
@@ -73,17 +76,29 @@ class Items:
             held: Bits = np.bincount(pair[bits], minlength=len(item)) > 0
             return held
 
+        owner = replicas["group"].gather(rows).to_numpy() if replicas.height else np.zeros(len(rows), dtype=np.uint16)
+        foreign = (group[pair] != UNKNOWN) & (owner != group[pair])
         kept = complete & ~deleting
-        return Holdings(every(kept), every(kept | (copying & ~deleting)), some(there | copying), some(deleting))
+        return Holdings(
+            whole=every(kept),
+            coming=every(kept | (copying & ~deleting)),
+            any=some(there | copying),
+            leaving=some(deleting),
+            owned=~some((there | copying) & foreign),
+        )
 
 
 @dataclass(frozen=True)
 class Holdings:
-    """For each pair of an item and a site whether the site holds all of it and none of that is under deletion, whether
-    it will once the copies under way are done, whether anything of it is there or on its way, and whether anything of
-    it is under deletion."""
+    """What a site holds of an item, for each pair of the two.
+
+    `whole`: all of it, and nothing of that is under deletion. `coming`: the same once the copies under way are done.
+    `any`: something is there or on its way. `leaving`: something is under deletion. `owned`: nothing of what is there
+    or on its way is another group's than it should be.
+    """
 
     whole: Bits
     coming: Bits
     any: Bits
     leaving: Bits
+    owned: Bits

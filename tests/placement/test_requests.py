@@ -198,6 +198,15 @@ def test_copies_that_are_there_complete_a_request_that_nothing_was_done_for(told
     assert (of(told, some).state, of(told, every).state) == ("completed", "new")
 
 
+def test_a_copy_of_another_group_completes_no_request_for_one_until_it_is_handed_over(told: Told) -> None:
+    told.own("/a", "T1", "ops")
+    anybodys, its = ask(told, copy("T1"), copy("T1", group="physics")).ids
+    assert fulfil(told) == 1
+    assert (of(told, anybodys).state, of(told, its).state) == ("completed", "new")
+    told.own("/a", "T1", "physics")
+    assert (fulfil(told), of(told, its).state) == (1, "completed")
+
+
 def test_a_copy_that_is_to_be_deleted_completes_nothing(told: Told) -> None:
     told.hear("T2", 2, b1=WHOLE, b2=WHOLE)
     told.write(wish("delete", "T2", "1", witness="T1"))
