@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from reploc.members import IndexSettings, Node
 from reploc.sender.additions import ADDITIONS_MAX, Additions
 from reploc.sender.deletions import Deletions
-from reploc.sender.form import Build, Form
+from reploc.sender.form import Build, Form, distinct
 from reploc.sender.news import News
 from reploc.sender.node_progress import NodeState, Slots
 from reploc.sender.placing import Placing
@@ -157,7 +157,7 @@ class Sender:
         changes = self._form.changes(news)
         slots, gone = changes.slots, changes.gone
         self._counts += changes.counts
-        self._lag.changed(np.unique(slots), len(slots), position, now)
+        self._lag.changed(distinct(slots), len(slots), position, now)
         self._deletions.note(gone[self._lag.built_at[gone] < position], position, now)
         # A slot that is neither built nor being built will be built with what came.
         waits = (self._form.built | self._building)[slots]
@@ -167,6 +167,11 @@ class Sender:
         if len(slots):
             for node in self._nodes.values():
                 node.changed(now)
+
+    @property
+    def has_much_to_take_in(self) -> bool:
+        """Whether so much has changed that it is not waited until `increment_interval_s` is over."""
+        return self._lag.is_at(self._index.increment_changes)
 
     def advance(self, now: float) -> None:
         """Takes what changed into the live summaries when it is due, and chooses the size class.

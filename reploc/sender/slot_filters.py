@@ -16,7 +16,7 @@ from reploc import bloom
 from reploc.difference import NO_BITS, Difference
 from reploc.digest import Digests
 from reploc.sender.difference_log import DifferenceLog, bits_max
-from reploc.sender.form import Changes, counted
+from reploc.sender.form import Changes, counted, distinct
 from reploc.sender.news import News
 from reploc.sender.placing import Placing
 from reploc.wire import Summary
@@ -121,8 +121,8 @@ class SlotFilters:
             mine = classes == size_class
             shape = bloom.geometry(size_class, self._error_rate)
             first = slots[mine].astype(np.uint64) * np.uint64(shape.bits)
-            numbers = _distinct(bloom.bit_numbers(digests[mine], shape) + first[:, None])
-            owners = _distinct(first)
+            numbers = distinct(bloom.bit_numbers(digests[mine], shape) + first[:, None])
+            owners = distinct(first)
             for start, part in zip(owners, np.split(numbers, np.searchsorted(numbers, owners[1:])), strict=True):
                 self._set(int(start) // shape.bits, part - start)
 
@@ -172,11 +172,3 @@ def _read(bits: bloom.Bits, numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
     found = bits[(numbers >> _THREE).astype(np.intp)] >> (numbers & _SEVEN).astype(np.uint8)
     is_set: NDArray[np.bool_] = (found & 1).astype(bool)
     return is_set
-
-
-def _distinct(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The distinct numbers, ascending. NumPy's own `unique` puts them into a hash table first, ten times slower."""
-    ascending = np.sort(numbers, axis=None)
-    is_new = np.ones(len(ascending), dtype=bool)
-    np.not_equal(ascending[1:], ascending[:-1], out=is_new[1:])
-    return ascending[is_new]

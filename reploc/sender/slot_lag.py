@@ -40,6 +40,10 @@ class SlotLag:
         self._changed_at[lacking] = position
         self._changes += changes if len(lacking) else 0
 
+    def is_at(self, changes: int) -> bool:
+        """Whether so many changes, or more, wait to be taken into summaries."""
+        return self._changes >= changes
+
     def build_begins(self, now: float) -> None:
         """From now on a snapshot may be taken: changes that it lacks are no older than this."""
         self.build_begun = now

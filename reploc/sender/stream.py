@@ -88,7 +88,8 @@ class Stream:
         self._index = index
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
-        self._noted = 0
+        #: The moment until which the duty waits for something to happen; none while it does not wait.
+        self._waits_until = 0.0
         self._sending: set[asyncio.Task[None]] = set()
         self._rests_until = 0.0
 
@@ -111,11 +112,11 @@ class Stream:
         self._wake.set()
 
     def note(self, news: News) -> None:
-        """Takes note of a commit."""
-        self.sender.changed(news, service.now())
-        first = self._noted == 0
-        self._noted += 1 + len(news.added) + len(news.removed)
-        if first or self._noted >= self._index.increment_changes:
+        """Takes note of a commit. Not each of them is worth a look at all slots: the first of many sets the clock."""
+        now, had_much = service.now(), self.sender.has_much_to_take_in
+        self.sender.changed(news, now)
+        is_sooner = now + self._index.increment_interval_s < self._waits_until
+        if is_sooner or (self.sender.has_much_to_take_in and not had_much):
             self._wake.set()
 
     # ---- the duty ------------------------------------------------------------------------------------------------
@@ -126,16 +127,19 @@ class Stream:
         self._wake.clear()
         if sender.behind:
             await self._restart()
-        self._noted = 0
         began = service.now()
         if began >= self._rests_until:
             sender.advance(began)
             self._rest(began)
             await self._build(began)
         self._send_due()
+        now = service.now()
+        due_s = sender.next_due(now, self._rests_until)
+        self._waits_until = now + due_s
         with suppress(TimeoutError):
-            async with asyncio.timeout(sender.next_due(service.now(), self._rests_until)):
+            async with asyncio.timeout(due_s):
                 await self._wake.wait()
+        self._waits_until = 0.0
         return 0.0
 
     async def _restart(self) -> None:
