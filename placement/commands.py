@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from placement import server
+from placement.dealer_commands import dealer
 from placement.definition_commands import datasets, groups, inject, owners, partitions, quotas, sites
 from placement.detox_commands import detox
 from placement.inventory_commands import inventory
@@ -45,6 +46,6 @@ def serve(path: Path | None, listen: str | None, database: str | None) -> None:
 
 for command in (
     *(sites, groups, partitions, quotas, datasets, owners, inject, inventory, locks, orders, history, decisions),
-    *(policy, detox, request),
+    *(policy, detox, dealer, request),
 ):
     placement.add_command(command)

@@ -16,11 +16,12 @@ from placement.attributes.producer import Asked, collected, configured
 from placement.detox import explanation, ordering, planning, plots, simulation
 from placement.detox import plan as plans
 from placement.detox.explanation import Explanation
-from placement.detox.ordering import Ordered
 from placement.detox.plan import Plan, PlanHeader
 from placement.detox.planning import Run
 from placement.detox.simulation import Course, Step
 from placement.inventory import Inventory
+from placement.pictures import draw
+from placement.plan_files import Ordered
 from placement.policy import parser
 from placement.policy.bits import Column
 from placement.policy.values import ValueUnfit, value_of
@@ -163,7 +164,7 @@ def run_command(
             # What a plan that is too much would have done is what a person wants to see.
             if decider.plan is not None:
                 _show(decider.plan, out, plot, as_json=as_json)
-    _say_ordered(Ordered(done.number, done.written, pl.DataFrame()), as_json=as_json)
+    workbench.say_ordered(Ordered(done.number, done.written, pl.DataFrame()), as_json=as_json)
 
 
 @detox.command("apply", epilog=STATUSES)
@@ -181,31 +182,7 @@ def apply_command(
     made = plans.read(file)
     with workbench.keeper(settings) as keeper:
         done = ordering.order(keeper, made, settings.max_observation_age, holding=holding, yes_really=yes_really)
-    _say_ordered(done, as_json=as_json)
-
-
-class OrdersReport(Struct, frozen=True):
-    """What was ordered, as `--json` prints it; `left` are blocks that do not hold any more, with reasons."""
-
-    cycle: int
-    orders: list[int]
-    joined: list[int]
-    cancelled: list[int]
-    handed_over: int
-    left: list[dict[str, Any]]
-
-
-def _say_ordered(ordered: Ordered, *, as_json: bool) -> None:
-    written = ordered.written
-    left = ordered.left.select("site", "block", "reason").to_dicts() if len(ordered.left) else []
-    if as_json:
-        terminal.say_json(
-            OrdersReport(ordered.cycle, written.written, written.joined, written.cancelled, written.handed_over, left)
-        )
-        return
-    for each in left:
-        terminal.say(f"left: {each['block']} at {each['site']}: {each['reason']}")
-    terminal.say(f"cycle {ordered.cycle}: {len(written.written)} orders written, {len(written.joined)} joined")
+    workbench.say_ordered(done, as_json=as_json)
 
 
 class PlanReport(Struct, frozen=True):
@@ -219,7 +196,7 @@ def _show(made: Plan, out: Path | None, plot: Path | None, *, as_json: bool) -> 
     if out is not None:
         out.write_bytes(made.encoded())
     if plot is not None:
-        plots.draw(plots.of_plan(made), plot)
+        draw(plots.of_plan(made), plot)
     if as_json:
         terminal.say_json(PlanReport(made.header, made.blocks.to_dicts()))
         return
@@ -240,14 +217,10 @@ def _site_rows(made: Plan) -> list[tuple[str, ...]]:
     for site in made.header.sites:
         state = "unreleased" if site.unreleased else "triggered" if site.triggered else ""
         sizes = (site.protected, site.kept, site.candidates, site.deleted, site.vetoed)
-        before, after = _share(site.before, site.quota), _share(site.after, site.quota)
+        before, after = workbench.share(site.before, site.quota), workbench.share(site.after, site.quota)
         quota = "-" if site.quota is None else "unlimited" if site.quota < 0 else shown_bytes(site.quota)
         rows.append((site.site, state, quota, before, *map(shown_bytes, sizes), after))
     return rows
-
-
-def _share(size: int, quota: int | None) -> str:
-    return f"{size / quota:.1%}" if quota is not None and quota > 0 else shown_bytes(size)
 
 
 @detox.command("diff", epilog=STATUSES)
@@ -360,7 +333,7 @@ def simulate_command(
             steps.append(step)
             bar.advance(1)
     if plot is not None:
-        plots.draw(plots.of_simulation(steps, planning.watermarks(run.policy)), plot)
+        draw(plots.of_simulation(steps, planning.watermarks(run.policy)), plot)
     if as_json:
         for step in steps:
             terminal.say_json(step)
@@ -377,7 +350,12 @@ def _step_row(step: Step) -> tuple[str, ...]:
     before, after, protected = (sum(getattr(s, name) for s in sites) for name in ("before", "after", "protected"))
     fullest = max((site.after / (site.quota or 1) for site in sites), default=0.0)
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(step.at))
-    shares = (_share(before, quota), shown_bytes(step.deleted), _share(after, quota), _share(protected, quota))
+    shares = (
+        workbench.share(before, quota),
+        shown_bytes(step.deleted),
+        workbench.share(after, quota),
+        workbench.share(protected, quota),
+    )
     return (str(step.cycle), when, f"{step.datasets:,}", shown_bytes(step.arrived), *shares, f"{fullest:.1%}")
 
 

@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from msgspec import Struct
 
 from placement import parquet
 from placement.database import Database
 from placement.inventory import Inventory
 from placement.keeper import Keeper
+from placement.plan_files import Ordered
 from placement.policy import dates
 from placement.settings import PlacementSettings
+from reploc.commands import terminal
+from reploc.commands.terminal import shown_bytes
 from reploc.errors import ConfigInvalid
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -72,3 +76,33 @@ def clock(at: str | None) -> float:
         return dates.moment(at).at(now)
     except dates.DateInvalid as wrong:
         raise ConfigInvalid(f"--at: {wrong}; expected {dates.FORMS}") from wrong
+
+
+class OrdersReport(Struct, frozen=True):
+    """What was ordered, as `--json` prints it; `left` are blocks that do not hold any more, with reasons."""
+
+    cycle: int
+    orders: list[int]
+    joined: list[int]
+    cancelled: list[int]
+    handed_over: int
+    left: list[dict[str, Any]]
+
+
+def say_ordered(ordered: Ordered, *, as_json: bool) -> None:
+    """Prints what came of a plan."""
+    written = ordered.written
+    left = ordered.left.select("site", "block", "reason").to_dicts() if len(ordered.left) else []
+    if as_json:
+        terminal.say_json(
+            OrdersReport(ordered.cycle, written.written, written.joined, written.cancelled, written.handed_over, left)
+        )
+        return
+    for each in left:
+        terminal.say(f"left: {each['block']} at {each['site']}: {each['reason']}")
+    terminal.say(f"cycle {ordered.cycle}: {len(written.written)} orders written, {len(written.joined)} joined")
+
+
+def share(size: int, quota: int | None) -> str:
+    """A size as a share of a quota, or as it is where that has no bound."""
+    return f"{size / quota:.1%}" if quota is not None and quota > 0 else shown_bytes(size)

@@ -61,6 +61,12 @@ class Scene:
         return Stock(self.inventory, self.left_out)
 
     @cached_property
+    def disks(self) -> Bits:
+        """The READY sites that jobs can read from, which are those that are not tape, shape (sites,)."""
+        found: Bits = self.inventory.ready_sites & (self.inventory.sites["storage_type"] != "mss").to_numpy()
+        return found
+
+    @cached_property
     def member(self) -> Bits:
         """Which block replicas are in the dealer's partition. Raises DefinitionUnknown, PolicyInvalid."""
         return partition_rows(self.inventory, self.settings.partition)

@@ -3,6 +3,7 @@
 The weight of a dataset is `dataset.demand_rank`, the sum of its accesses, each of which counts half after every
 half-life. For every `threshold` of weight a copy is wanted, up to `max_replication`; those that exist, or are on their
 way, at sites from which jobs read are taken off.
+Copies go to such sites alone.
 """
 
 from __future__ import annotations
@@ -60,16 +61,15 @@ class Popularity:
         told = self._settings
         weight = np.asarray(scene.columns.column(VARIABLES[WEIGHT]))
         wanted = np.minimum(told.max_replication, np.ceil(weight / told.threshold)).astype(np.int64)
-        kinds = scene.inventory.sites["storage_type"]
-        read_from = scene.inventory.ready_sites & (kinds != "mss").to_numpy()
-        lacking = wanted - scene.stock.whole_copies(read_from)
+        lacking = wanted - scene.stock.whole_copies(scene.disks)
         chosen = np.flatnonzero((lacking > 0) & (weight > 0) & self._allowed(scene))
         names = scene.inventory.datasets["name"].gather(chosen)
         order = np.lexsort((names.rank("ordinal").to_numpy(), -weight[chosen]))
         datasets = chosen[order]
+        sites = tuple(np.flatnonzero(scene.disks).tolist())
         rounds = range(int(lacking[datasets].max(initial=0)))
         return [
-            Proposal(int(dataset), why=f"weight {weight[dataset]:.2f}")
+            Proposal(int(dataset), None, sites, why=f"weight {weight[dataset]:.2f}")
             for number in rounds
             for dataset in datasets[lacking[datasets] > number]
         ]

@@ -88,6 +88,13 @@ class Stock:
         leaving[site[self._deleting[rows]]] = True
         return Item(dataset, mine, self._size[mine], held, projected, owner, sourced, rescuable, leaving)
 
+    def projected(self, rows: Keys) -> Keys:
+        """Bytes of block replicas once every order is done, 0 where the row is UNKNOWN."""
+        found = np.zeros(len(rows), dtype=np.int64)
+        known = rows != UNKNOWN
+        found[known] = self._projected[rows[known]]
+        return found
+
     @cached_property
     def whole(self) -> Bits:
         """The dataset replicas that hold, or will, every block of the dataset, shape (dataset replicas,)."""

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import polars as pl
-
-from placement import history, orders
+from placement import history, orders, plan_files
 from placement.cycle import Decided
 from placement.detox import application, planning
 from placement.detox.plan import Plan
@@ -16,20 +13,8 @@ from placement.detox.planning import Run
 from placement.history import CycleRecord
 from placement.inventory import Inventory
 from placement.keeper import Keeper
-from placement.messages import Written
+from placement.plan_files import Ordered
 from reploc.errors import InventoryMoved
-
-#: Blocks that do not hold any more and are told of in an error.
-FAILURES_TOLD_MAX = 5
-
-
-@dataclass(frozen=True)
-class Ordered:
-    """What came of a plan: the number of its cycle, the orders, and what did not hold and was left."""
-
-    cycle: int
-    written: Written
-    left: pl.DataFrame
 
 
 def order(
@@ -47,7 +32,7 @@ def order(
         checked = application.checked(plan, inventory, now, max_news_age_s)
         failed = checked.failed()
         if len(failed) and not holding:
-            raise InventoryMoved(_told(failed))
+            raise InventoryMoved(plan_files.moved(failed))
         blocks = checked.held()
         number = history.keep(connection, _record(plan, inventory.version, now))
         written = orders.write(
@@ -99,12 +84,3 @@ def _record(plan: Plan, version: str, now: float) -> CycleRecord:
     return CycleRecord(
         "detox", header.policy, header.inventory, header.at, now, "done", "", None, totals, plan.encoded()
     )
-
-
-def _told(failed: pl.DataFrame) -> str:
-    first = [
-        f"{row['block']} at {row['site']}: {row['reason']}"
-        for row in failed.head(FAILURES_TOLD_MAX).iter_rows(named=True)
-    ]
-    more = f" · and {failed.height - FAILURES_TOLD_MAX:,} more" if failed.height > FAILURES_TOLD_MAX else ""
-    return f"{failed.height:,} blocks are not as the plan has them: {' · '.join(first)}{more}"

@@ -1,32 +1,28 @@
 """A plan: every decision of a cycle with what it was made of, as frames, and the file that holds them.
 
-The file is a ZIP archive of `header.json`, `decisions.parquet` and `blocks.parquet`. The same inputs give the same
-bytes: rows stand in the order of names, and the archive tells no time of its own.
+The same inputs give the same bytes: rows stand in the order of names (`placement/plan_files.py`).
 """
 
 from __future__ import annotations
 
-import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
 
-import msgspec
 import polars as pl
 from msgspec import Struct
 
+from placement import plan_files
 from placement.detox.settings import DetoxSettings
-from reploc.errors import InputInvalid
+from placement.schemas import Schema
 
-Schema: TypeAlias = dict[str, Any]
-
+#: What can be decided about a part of a dataset replica.
+DECISION = pl.Enum(["protect", "keep", "delete", "hand over", "veto"])
 #: One row a part of a dataset replica, all of whose blocks one line decided on. `line` is the line's number in the
 #: policy's text, `pass` that in which something went, `saw` the values of the variables that the line asks for.
 DECISIONS: Schema = {
     "site": pl.String(),
     "dataset": pl.String(),
-    "decision": pl.Enum(["protect", "keep", "delete", "hand over", "veto"]),
+    "decision": DECISION,
     "reason": pl.String(),
     "line": pl.UInt32(),
     "blocks": pl.UInt32(),
@@ -110,43 +106,19 @@ class Plan:
 
     def encoded(self) -> bytes:
         """The file's bytes."""
-        held = io.BytesIO()
-        with zipfile.ZipFile(held, "w", zipfile.ZIP_STORED) as archive:
-            for name, content in (
-                ("header.json", msgspec.json.format(msgspec.json.encode(self.header))),
-                ("decisions.parquet", _parquet(self.decisions)),
-                ("blocks.parquet", _parquet(self.blocks)),
-            ):
-                archive.writestr(zipfile.ZipInfo(name), content)
-        return held.getvalue()
+        return plan_files.packed(self.header, {"decisions": self.decisions, "blocks": self.blocks})
 
 
 def decoded(content: bytes, where: str) -> Plan:
     """The plan in a file's bytes. Raises InputInvalid: it is none."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            header = msgspec.json.decode(archive.read("header.json"), type=PlanHeader)
-            frames = [pl.read_parquet(archive.read(f"{name}.parquet")) for name in ("decisions", "blocks")]
-    except (zipfile.BadZipFile, KeyError, msgspec.MsgspecError, pl.exceptions.PolarsError, OSError) as wrong:
-        raise InputInvalid(f"{where}: is no plan of detox: {wrong}") from wrong
-    for frame, schema in zip(frames, (DECISIONS, BLOCKS), strict=True):
-        if dict(frame.schema) != schema:
-            raise InputInvalid(f"{where}: is a plan of another version")
+    held = {"decisions": DECISIONS, "blocks": BLOCKS}
+    header, frames = plan_files.unpacked(content, where, PlanHeader, held, "detox")
     return Plan(header, *frames)
 
 
 def read(path: Path) -> Plan:
     """The plan in a file. Raises InputInvalid: it cannot be read, or is none."""
-    try:
-        return decoded(path.read_bytes(), str(path))
-    except OSError as wrong:
-        raise InputInvalid(f"{path}: {wrong.strerror or wrong}") from wrong
-
-
-def _parquet(frame: pl.DataFrame) -> bytes:
-    held = io.BytesIO()
-    frame.write_parquet(held, compression="zstd", statistics=False)
-    return held.getvalue()
+    return decoded(plan_files.content(path), str(path))
 
 
 def differing(old: Plan, new: Plan) -> pl.DataFrame:

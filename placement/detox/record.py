@@ -7,7 +7,7 @@ import polars as pl
 
 from placement.detox import lines as decisions
 from placement.detox.cycle import Cycle, Departures
-from placement.detox.plan import BLOCKS, DECISIONS, SitePlan
+from placement.detox.plan import BLOCKS, DECISION, DECISIONS, SitePlan
 from placement.detox.runs import Array, Bits, Keys, expanded
 from placement.detox.values import BlockValues, shown_values
 from placement.detox.vetoes import REASONS, Veto
@@ -82,7 +82,7 @@ class Record:
         named = {
             "site": world.inventory.sites["name"].gather(world.replica_site[replica]),
             "dataset": world.inventory.datasets["name"].gather(world.replica_dataset[replica]),
-            "decision": pl.Series(DECISIONS["decision"].categories).gather(parts["fate"]).cast(DECISIONS["decision"]),
+            "decision": DECISION.categories.gather(parts["fate"]).cast(DECISION),
             "reason": reasons.gather(np.where(vetoed, parts["veto"].to_numpy(), 0)),
             "line": pl.Series(numbers[parts["line"].to_numpy()]),
             "saw": self._saw(parts),

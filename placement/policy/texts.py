@@ -49,10 +49,12 @@ def _any_of(values: tuple[Value, ...], texts: pl.Series) -> Bits:
 
 
 def glob_matching(glob: str, texts: pl.Series) -> Bits:
-    """Whether the whole of each text matches a glob."""
+    """Whether the whole of each text matches a glob, which may be plain."""
     if "[" in glob:
         return _matching(re.compile(fnmatch.translate(glob)), texts)
     wild = [found.start() for found in _WILD.finditer(glob)]
+    if not wild:
+        return (texts == glob).to_numpy()
     begin, end = glob[: wild[0]], glob[wild[-1] + 1 :]
     may = texts.str.starts_with(begin) if begin else pl.repeat(value=True, n=len(texts), eager=True)
     if end:

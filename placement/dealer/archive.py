@@ -1,0 +1,36 @@
+"""What plugins ask of the service's database: the last cycle of detox, and the open requests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from placement import history, requests
+from placement.database import Database
+from placement.detox import plan as detox_plans
+from placement.detox.plan import Plan as DetoxPlan
+from placement.messages import CyclesQuery
+from placement.request_messages import DataRequest
+
+#: Cycles of detox that are looked through for one about a partition.
+CYCLES_MAX = 1_000
+
+
+class DatabaseArchive:
+    """The archive of a service's database; each question reads it anew."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def last_detox(self, partition: str) -> DetoxPlan | None:
+        """What the last cycle of detox about a partition decided; None where there was none among the last ones."""
+        with self._database.reading() as connection:
+            cycles = history.page(connection, CyclesQuery(kind="detox", limit=CYCLES_MAX)).cycles
+            for cycle in cycles:
+                if cycle.outcome == "done" and cycle.totals.get("partition") == partition:
+                    return detox_plans.decoded(history.decisions(connection, cycle.id).decisions, f"cycle {cycle.id}")
+        return None
+
+    def open_requests(self) -> Sequence[DataRequest]:
+        """The requests that are open, the oldest first."""
+        with self._database.reading() as connection:
+            return requests.opened(connection)
