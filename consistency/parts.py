@@ -18,12 +18,12 @@ from types import TracebackType
 import polars as pl
 import pyarrow as pa
 
-#: Records of one part that are read into memory at a time, about: thirty megabytes of usual paths.
-PART_ROWS = 1 << 16
+#: Records of one part that are read into memory at a time, about: fifteen megabytes of usual paths.
+PART_ROWS = 1 << 15
 #: Parts of one list, at most: each holds a file open while the list is written.
 PARTS_MAX = 512
 #: Records that wait for the disk.
-WAITING_ROWS = 1 << 16
+WAITING_ROWS = 1 << 15
 
 _COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
 
