@@ -44,6 +44,7 @@ PROGRAMS = (
     Program("full_update"),
     Program("freshness"),
     Program("catalog_peers"),
+    Program("attributes"),
     Program("catalog_curve"),
     Program("update_curves"),
     Program("sites_curve"),

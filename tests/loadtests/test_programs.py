@@ -29,7 +29,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_program_measures_what_it_should(name: str, tmp_path: Path, stores: Path) -> None:
     for command, package in NEEDS.get(name, {}).items():
         needs_command(command, package)
-    if name == "catalog_peers":
+    if name in ("attributes", "catalog_peers"):
         needed(postgres.installed(), POSTGRES)
     said = ["--toy", "--only", name, "--stores", str(stores), "--results", str(tmp_path)]
     assert figures.main(said) == 0
