@@ -16,6 +16,8 @@ from reploc.errors import ConfigInvalid
 from reploc.wire import SiteReplica
 
 LFN = "/demo/a"
+#: Seconds that a demo may take, which is done in one or two minutes where nothing else runs.
+PATIENCE_S = 600.0
 
 
 def found(*replicas: SiteReplica, incomplete: bool = False, missing: tuple[str, ...] = ()) -> Lookup:
@@ -113,6 +115,7 @@ def test_a_directory_that_is_there_is_not_used(tmp_path: Path) -> None:
 EXAMPLES = {"rls1": 500, "rls2": 1000, "rls3": 500, "rls4": 1000}
 
 
+@pytest.mark.timeout(1.1 * PATIENCE_S)
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_each_example_system_is_started_by_one_command(tmp_path: Path, name: str) -> None:
     config = Path(__file__).parents[1] / "configs" / f"{name}.toml"
@@ -135,12 +138,13 @@ def played(tmp_path: Path, *options: str) -> str:
         check=False,
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=PATIENCE_S,
     )
     assert told.returncode == 0, told.stdout + told.stderr
     return told.stdout
 
 
+@pytest.mark.timeout(1.1 * PATIENCE_S)
 @pytest.mark.parametrize("options", [[], ["--tls"]], ids=["plain", "tls"])
 def test_the_story_is_told_to_its_end_and_every_lookup_is_right(tmp_path: Path, options: list[str]) -> None:
     told = played(tmp_path, *options)

@@ -18,8 +18,9 @@ from reploc.status import Health
 
 #: The `reploc` command of this very interpreter, installed or not.
 INTERPRETER = (sys.executable, "-m", "reploc")
-#: Seconds that a daemon may take to answer after it was started; Python and the store open in well under one.
-START_S = 30.0
+#: Seconds that a daemon may take to answer after it was started: it is there in one or two, but many that are started
+#: together on a busy machine wait for each other.
+START_S = 120.0
 #: Seconds that a daemon may take to stop when asked to.
 STOP_S = 10.0
 #: Seconds between two looks at a daemon that is not there yet.

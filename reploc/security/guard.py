@@ -17,7 +17,7 @@ from reploc import config, telemetry
 from reploc.actions import Action
 from reploc.client.transport import Transport
 from reploc.errors import ConfigInvalid, Forbidden, Unauthenticated, Unavailable
-from reploc.security import tls
+from reploc.security import tls, tokens
 from reploc.security.arrivals import Arrivals
 from reploc.security.audit import Audit
 from reploc.security.identity import NOBODY, Identity
@@ -53,6 +53,8 @@ class Guarded(Protocol):
     def limits(self) -> LimitSettings: ...
     @property
     def audit(self) -> AuditSettings: ...
+    @property
+    def processes(self) -> int: ...
 
 
 class Shown(Protocol):
@@ -81,17 +83,20 @@ class Guard:
         """`transport` fetches keys; `now` is monotonic, `clock` is Unix time. Raises ConfigInvalid."""
         self._settings = settings
         self._clock = clock
+        # They are looked at before they are read: what changes in between is seen to have changed.
+        self._watched = Watched(
+            [*tls.files(settings.tls), *tokens.files(settings.tokens), settings.authorization.rules]
+        )
         self.tls = ServerTls(settings.tls) if settings.tls.certificate else None
         self.tokens = Tokens(settings.tokens, transport, now, clock)
         self.rules = _rules(settings.authorization)
         try:
-            self.arrivals = Arrivals(settings.limits, metrics, now)
+            self.arrivals = Arrivals(settings.limits.of_one(settings.processes), metrics, now)
         except ValueError as wrong:
             raise ConfigInvalid(f"limits.exempt: {wrong}") from wrong
         self.audit = Audit(settings.audit, metrics) if settings.audit.file else None
         #: What is wrong with the files as they were looked at last; empty where nothing is.
         self.error = ""
-        self._watched = Watched([*tls.files(settings.tls), *self.tokens.files(), settings.authorization.rules])
         self._rights: OrderedDict[Identity, Rights] = OrderedDict()
         self._reloads = metrics.counter("reploc_security_reloads", "Looks at changed files, by what came", "outcome")
         self._refused = metrics.counter("reploc_authorization_refused", "Requests that rules refuse", "action")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, field
+from msgspec import Meta, field, structs
 
 from reploc.config import Settings
 from reploc.names import require_site
@@ -84,6 +84,11 @@ class IssuerSettings(Settings, frozen=True):
     ] = True
     groups_claim: Annotated[str, Meta(description="The claim that lists groups.")] = "wlcg.groups"
 
+    @property
+    def remote(self) -> bool:
+        """Whether keys come from a URL."""
+        return not self.keys or "://" in self.keys
+
 
 class TokenSettings(Settings, frozen=True):
     """Bearer tokens (JWT)."""
@@ -135,6 +140,17 @@ class LimitSettings(Settings, frozen=True):
     refused_log: Annotated[
         str, Meta(description="File for malformed and unknown requests, apart from the log. Empty: the log.")
     ] = ""
+
+    def of_one(self, processes: int) -> LimitSettings:
+        """The share of each of so many processes, among which the kernel deals connections out without asking: all
+        together never take more than these bounds, and who has a single connection has a single share."""
+        return structs.replace(
+            self,
+            connections_max=max(self.connections_max // processes, 1),
+            connections_per_address=max(self.connections_per_address // processes, 1),
+            rate_per_identity=self.rate_per_identity / processes,
+            rate_per_address=self.rate_per_address / processes,
+        )
 
 
 class AuditSettings(Settings, frozen=True):

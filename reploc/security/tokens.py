@@ -71,9 +71,10 @@ class _Issuer:
     #: Held while keys are fetched, so that who needs them meanwhile waits for that.
     fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    @property
-    def remote(self) -> bool:
-        return not self.settings.keys or "://" in self.settings.keys
+
+def files(settings: TokenSettings) -> list[str]:
+    """The files that keys are read from."""
+    return [issuer.keys for issuer in settings.issuers if not issuer.remote]
 
 
 class Tokens:
@@ -94,7 +95,7 @@ class Tokens:
         self._clock = clock
         self._known: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
         for issuer in self._issuers.values():
-            if issuer.remote:
+            if issuer.settings.remote:
                 for url in filter(None, [issuer.settings.keys, issuer.settings.issuer]):
                     _require_safe(url)
         self.reread()()
@@ -102,15 +103,13 @@ class Tokens:
     @property
     def remote(self) -> bool:
         """Whether keys have to be fetched."""
-        return any(issuer.remote for issuer in self._issuers.values())
-
-    def files(self) -> list[str]:
-        """The files that keys are read from."""
-        return [issuer.settings.keys for issuer in self._issuers.values() if not issuer.remote]
+        return any(issuer.remote for issuer in self._settings.issuers)
 
     def reread(self) -> Callable[[], None]:
         """Reads the files of keys as they are now; what takes them over. Raises ConfigInvalid."""
-        read = {name: keys_in(_read(one.settings.keys)) for name, one in self._issuers.items() if not one.remote}
+        read = {
+            name: keys_in(_read(one.settings.keys)) for name, one in self._issuers.items() if not one.settings.remote
+        }
 
         def take() -> None:
             for name, keys in read.items():
@@ -122,9 +121,9 @@ class Tokens:
     async def refresh(self) -> float:
         """Fetches keys from URLs that are due; seconds until the next ones are."""
         for issuer in self._issuers.values():
-            if issuer.remote:
+            if issuer.settings.remote:
                 await self._fetch_after(issuer, self._pause(issuer))
-        pauses = [self._pause(issuer) for issuer in self._issuers.values() if issuer.remote]
+        pauses = [self._pause(issuer) for issuer in self._issuers.values() if issuer.settings.remote]
         return min(pauses, default=self._settings.refresh_s)
 
     async def identity(self, token: str) -> Identity:
@@ -172,7 +171,7 @@ class Tokens:
     async def _keys(self, issuer: _Issuer, algorithm: str, name: object) -> list[Key]:
         """The keys that may have signed the token; fetched again where it names one that is not there."""
         found = _fitting(issuer.keys, algorithm, name)
-        if not found and issuer.remote:
+        if not found and issuer.settings.remote:
             await self._fetch_after(issuer, FETCH_AGAIN_S)
             found = _fitting(issuer.keys, algorithm, name)
         if not found and issuer.fault:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import aiohttp
-from daemon import process, settings_file
+from daemon import all_listen, process, settings_file
 from grid import until
 from parties import Parties, ask
 
 from lrc.settings import LrcSettings
 from reploc.demo.processes import Process, free_port
 from reploc.members import IndexSettings
-from reploc.security.settings import AuditSettings
+from reploc.security.settings import AuditSettings, LimitSettings
 
 #: Connections of each kind: with three processes all but one in ten thousand runs needs fewer to meet each.
 CONNECTIONS = 25
@@ -24,7 +25,7 @@ FORGED = base64.b64encode(
 ).decode()
 
 
-def guarded(parties: Parties, path: Path) -> Process:
+def guarded(parties: Parties, path: Path, **settings: Any) -> Process:
     """A catalog of three processes."""
     listen = f"127.0.0.1:{free_port()}"
     told = LrcSettings(
@@ -35,6 +36,7 @@ def guarded(parties: Parties, path: Path) -> Process:
         index=IndexSettings(nodes=[]),
         audit=AuditSettings(file=str(path / "audit.jsonl")),
         **parties.guarded(),
+        **settings,
     )
     return process("lrc", settings_file(path / "lrc.toml", told), f"https://{listen}")
 
@@ -67,3 +69,18 @@ async def test_the_same_rules_hold_in_every_process(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
     assert [line["who"]["subject"] for line in lines] == ["/O=reploc/OU=people/CN=writer"] * CONNECTIONS
     assert {line["peer"] for line in lines} == {"127.0.0.1"}
+
+
+async def test_all_processes_together_take_no_more_requests_than_the_rate_allows(tmp_path: Path) -> None:
+    """A bucket of nine requests that never fills again in our lifetime is three in each process."""
+    parties = Parties.meet(tmp_path / "parties")
+    catalog = guarded(parties, tmp_path, limits=LimitSettings(rate_per_identity=1e-4, burst_s=9.5e4))
+    catalog.start()
+    try:
+        await all_listen(catalog, 3)
+        url = catalog.url + "/v1/whoami"
+        said = [(await ask(url, parties.context("reader")))[0] for _ in range(2 * CONNECTIONS)]
+        assert (said.count(200), said.count(429)) == (9, 2 * CONNECTIONS - 9)
+        assert (await ask(url, parties.context("writer")))[0] == 200
+    finally:
+        catalog.stop()

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reploc.security.limits import KEYS_MAX, Buckets, Networks, Offences, network_of
+from reploc.security.settings import LimitSettings
 
 
 @given(st.floats(0.1, 50), st.floats(0.1, 20), st.lists(st.floats(0, 5), max_size=200))
@@ -72,3 +73,16 @@ def test_networks_hold_their_addresses() -> None:
     assert not networks.hold("nonsense")
     with pytest.raises(ValueError, match="nonsense"):
         Networks(["nonsense"])
+
+
+@pytest.mark.parametrize("processes", [1, 2, 7, 256])
+def test_processes_that_share_a_port_together_keep_to_the_bounds(processes: int) -> None:
+    whole = LimitSettings(
+        connections_max=1_000, connections_per_address=300, rate_per_identity=50.0, rate_per_address=9.0
+    )
+    share = whole.of_one(processes)
+    assert 0 < share.connections_max * processes <= whole.connections_max
+    assert 0 < share.connections_per_address * processes <= whole.connections_per_address
+    assert share.rate_per_identity * processes == pytest.approx(whole.rate_per_identity)
+    assert share.rate_per_address * processes == pytest.approx(whole.rate_per_address)
+    assert (share.offences, share.head_s, share.exempt) == (whole.offences, whole.head_s, whole.exempt)
