@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeVar
 from msgspec import Meta
 
 from fileops.catalogs import Catalogs
+from fileops.doors import Doors
 from fileops.lane import Claimed, Standing
 from fileops.ledger import Ledger
 from fileops.operation import Step
@@ -80,6 +81,7 @@ class Carrier:
     catalogs: Catalogs
     ledger: Ledger
     settings: TransferSettings
+    doors: Doors
     copier: Copier | None = None
 
     def site(self, name: str) -> Site:

@@ -12,12 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from fileops.carrying import TIDY_S, Carrier, Done, parent, temporary
-from fileops.doors import Way, door_of, way
+from fileops.doors import Way
 from fileops.lane import Claimed
 from reploc.errors import NameInvalid
 from reploc.sites import Site
 from reploc.storage.faults import Absent, StorageFault
-from reploc.storage.mover import Mover, Stat, Transfer, streamed
+from reploc.storage.mover import Copier, Mover, Progress, Stat, Transfer, streamed
 from reploc.wire import MappingItem
 
 #: How often a directory that vanished under a copy, because a deletion emptied it, is made again at once.
@@ -77,7 +77,7 @@ class Copying:
             if await self._catalog.names_of(pfn):
                 kept = True
                 continue
-            found = door_of(carrier.site(operation.lane.site), pfn, carrier.movers)
+            found = carrier.doors.behind(operation.lane.site, pfn)
             if found is None:
                 raise StorageFault("permanent", f"{pfn} is behind no door of {operation.lane.site} any more")
             with suppress(Absent):
@@ -90,14 +90,14 @@ class Copying:
 
     def _ends(self, source: Site, target: Site) -> _Ends:
         carrier, lfn = self._carrier, self._operation.lfn
-        chosen = way(source, target, carrier.movers, self._operation.attempts)
+        chosen = carrier.doors.way(source.name, target.name, self._operation.attempts)
         if chosen is None:
             raise StorageFault("permanent", f"no door of {source.name} and {target.name} has a mover here")
         try:
-            pfns = source.mapping(chosen.source).pfn(lfn), target.mapping(chosen.target).pfn(lfn)
+            pfns = chosen.source.names.pfn(lfn), chosen.target.names.pfn(lfn)
         except NameInvalid as wrong:
             raise StorageFault("permanent", wrong.detail) from wrong
-        return _Ends(chosen, *pfns, carrier.mover(chosen.source), carrier.mover(chosen.target))
+        return _Ends(chosen, *pfns, carrier.mover(chosen.source.door), carrier.mover(chosen.target.door))
 
     async def _require_agreement(self) -> None:
         """What the destination's catalog says of the LFN already must be what is to be copied."""
@@ -166,49 +166,44 @@ class Copying:
                 return
 
     async def _moved(self, ends: _Ends, arriving: str) -> None:
+        """Copies the bytes, as long as they come: within a time for the whole, and between two signs of progress."""
         settings, operation = self._carrier.settings, self._operation
         transfer = Transfer(ends.source, arriving, self._size, self._checksum, f"{operation.id}.{operation.fence}")
         patience = settings.stall_s + (self._size or 0) / settings.rate_min
-        copying = asyncio.ensure_future(self._copy(ends, transfer))
-        watching = asyncio.ensure_future(self._stalled(ends, settings.stall_s))
+        now = asyncio.get_running_loop().time
+        end = now() + patience
+        stall_s = settings.stall_s if self._tells(ends) else patience
+
+        def progress(arrived: int) -> None:
+            if arrived != self._arrived and not limit.expired():
+                self._arrived = arrived
+                limit.reschedule(min(end, now() + stall_s))
+
         try:
-            async with asyncio.timeout(patience):
-                await asyncio.wait([copying, watching], return_when=asyncio.FIRST_COMPLETED)
+            async with asyncio.timeout(min(stall_s, patience)) as limit:
+                await self._copy(ends, transfer, progress)
         except TimeoutError as wrong:
-            said = f"{ends.source} → {ends.target}: not done within {patience:g} s"
-            raise StorageFault("transient", said) from wrong
-        finally:
-            watching.cancel()
-            if not copying.done():
-                copying.cancel()
-                await asyncio.wait([copying])
-        if copying.cancelled():
-            said = f"{ends.source} → {ends.target}: nothing arrived for {settings.stall_s:g} s"
-            raise StorageFault("transient", said)
-        copying.result()
+            if not limit.expired():
+                raise
+            what = f"not done within {patience:g} s" if now() >= end else f"nothing arrived for {stall_s:g} s"
+            raise StorageFault("transient", f"{ends.source} → {ends.target}: {what}") from wrong
 
-    async def _copy(self, ends: _Ends, transfer: Transfer) -> None:
+    async def _copy(self, ends: _Ends, transfer: Transfer, progress: Progress) -> None:
         """By a service that copies are delegated to, else from storage to storage, else through this machine."""
-        copier = self._carrier.copier
         if ends.through_us:
-            await streamed(ends.reader, ends.writer, transfer, self._progress)
-        elif copier is not None and ends.way.target.protocol in copier.protocols:
-            await copier.copy(transfer, self._progress)
+            await streamed(ends.reader, ends.writer, transfer, progress)
+        elif (copier := self._delegated(ends)) is not None:
+            await copier.copy(transfer, progress)
         else:
-            await ends.writer.copy(transfer, self._progress)
+            await ends.writer.copy(transfer, progress)
 
-    def _progress(self, arrived: int) -> None:
-        self._arrived = arrived
-
-    async def _stalled(self, ends: _Ends, stall_s: float) -> None:
-        """Returns when nothing arrived for so long."""
+    def _delegated(self, ends: _Ends) -> Copier | None:
         copier = self._carrier.copier
-        delegated = copier is not None and ends.way.target.protocol in copier.protocols
-        tells = ends.through_us or (ends.writer.tells_progress and not delegated)
-        before = -1
-        while not tells or self._arrived != before:
-            before = self._arrived
-            await asyncio.sleep(stall_s)
+        return copier if copier is not None and ends.way.target.door.protocol in copier.protocols else None
+
+    def _tells(self, ends: _Ends) -> bool:
+        """Whether a copy tells how many bytes have arrived while it is under way."""
+        return ends.through_us or (ends.writer.tells_progress and self._delegated(ends) is None)
 
     # ---- after -------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from contextlib import suppress
 
 from fileops.carrying import Carrier, Done, parent
-from fileops.doors import door_of
 from fileops.lane import Claimed
 from reploc.errors import NameInvalid
 from reploc.sites import Door
@@ -64,16 +63,12 @@ class Deleting:
         if found:
             return found
         try:
-            return [
-                self._site.mapping(door).pfn(self._operation.lfn)
-                for door in self._site.doors
-                if door.protocol in self._carrier.movers
-            ][:1]
+            return [each.names.pfn(self._operation.lfn) for each in self._carrier.doors.of(self._site.name)][:1]
         except NameInvalid:
             return []
 
     def _door(self, pfn: str) -> tuple[Door, str]:
-        found = door_of(self._site, pfn, self._carrier.movers)
+        found = self._carrier.doors.behind(self._site.name, pfn)
         if found is None:
             raise StorageFault("permanent", f"{pfn} is behind no door of {self._site.name} that has a mover here")
         return found

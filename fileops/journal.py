@@ -7,14 +7,18 @@ the operation is active under that number: one that was paused beyond its lease 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     BindParameter,
+    Column,
     Connection,
+    Double,
     Row,
     Select,
+    Text,
     and_,
     bindparam,
     case,
@@ -22,6 +26,7 @@ from sqlalchemy import (
     exc,
     exists,
     insert,
+    literal,
     or_,
     select,
     update,
@@ -31,9 +36,20 @@ from fileops.lane import Claimed, Ended, Lane, Standing, Tally
 from fileops.operation import ENDED, GOING, OPEN, READY, UNDONE, Event, Step, after
 from fileops.tables import in_states, in_steps, lanes, numbers, operations, orders, stories, suspects
 
+T = TypeVar("T")
+
 _c = operations.c
 _other = operations.alias()
 
+#: What is read of operations that are claimed, and of those that somebody goes on with.
+_CLAIMED = tuple(
+    _c[name]
+    for name in (
+        *("id", "site", "lfn", "size", "checksum", "collection"),
+        *("attempts", "fence", "cancel", "step", "pfns", "failures"),
+    )
+)
+_HELD: tuple[Column[Any], ...] = _c.id, _c.fence, _c.lane, _c.cancel, _c.step, _c.pfns
 #: The step of an operation that nobody is at any more.
 _left = case((in_steps(_c.step, UNDONE), ""), else_=_c.step)
 #: Ids in one condition: SQLite's limit of variables is higher, and the plan stays an index look-up each.
@@ -90,24 +106,20 @@ def _claimed(
     if not taken:
         return [[] for _ in claims]
     fence = connection.scalar(
-        update(numbers)
-        .where(numbers.c.name == "fence")
-        .values(value=numbers.c.value + len(taken))
-        .returning(numbers.c.value)
+        update(numbers).where(numbers.c.name == "fence").values(value=numbers.c.value + 1).returning(numbers.c.value)
     )
     assert fence is not None
-    fences = iter(range(fence - len(taken) + 1, fence + 1))
-    made = [[_made(row, each, next(fences)) for row in found] for each, found in zip(claims, rows, strict=True)]
-    every = [one for each in made for one in each]
-    connection.execute(
-        update(operations)
-        .where(_c.id == bindparam("op"))
-        .values(state="active", attempts=_c.attempts + 1, runner=runner, lease_s=until),
-        [{"op": one.id, "fence": one.fence, "source": one.source} for one in every],
-    )
-    words = {one.id: f"by {runner}" + (f", from {one.source}" if one.source else "") for one in every}
-    tell(connection, now, [(one.id, Event.CLAIMED, "active", words[one.id]) for one in every])
-    return made
+    passages = []
+    for each, found in zip(claims, rows, strict=True):
+        begun = {"state": "active", "attempts": _c.attempts + 1, "runner": runner, "lease_s": until}
+        for ids in _parts([row.id for row in found]):
+            connection.execute(
+                update(operations).where(_c.id.in_(ids)).values(fence=fence, source=each.source, **begun)
+            )
+        words = f"by {runner}" + (f", from {each.source}" if each.source else "")
+        passages += [(row.id, Event.CLAIMED, "active", words) for row in found]
+    tell(connection, now, passages)
+    return [[_made(row, each, fence) for row in found] for each, found in zip(claims, rows, strict=True)]
 
 
 def _due(lane: int, count: int, now: float) -> Select[tuple[object, ...]]:
@@ -120,7 +132,7 @@ def _due(lane: int, count: int, now: float) -> Select[tuple[object, ...]]:
         or_(_other.c.state == "active", and_(_other.c.step != "", _other.c.id < _c.id)),
     )
     return (
-        select(operations)
+        select(*_CLAIMED)
         .where(_c.lane == lane, in_states(_c.state, READY), _c.due_s <= now, ~busy)
         .order_by(_c.due_s, _c.id)
         .limit(count)
@@ -140,8 +152,8 @@ def _made(row: Row[tuple[object, ...]], wanted: Claim, fence: int) -> Claimed:
         fence=fence,
         cancel=row.cancel,
         step=row.step,
-        pfns=tuple(json.loads(row.pfns)),
-        failures=json.loads(row.failures),
+        pfns=() if row.pfns == "[]" else tuple(json.loads(row.pfns)),
+        failures={} if row.failures == "{}" else json.loads(row.failures),
         source=wanted.source,
         before=row.fence,
     )
@@ -163,11 +175,12 @@ def hold(connection: Connection, holds: Sequence[Hold]) -> list[Standing]:
             answers.append(Standing.CANCELLED)
         else:
             answers.append(Standing.OPPOSED if each.operation.id in opposed else Standing.OURS)
-    begun = [
-        {"op": each.operation.id, "step": each.step, "pfns": json.dumps(each.pfns)}
-        for each, answer in zip(holds, answers, strict=True)
-        if answer is Standing.OURS and each.step
-    ]
+    begun = []
+    for each, answer in zip(holds, answers, strict=True):
+        if answer is Standing.OURS and each.step:
+            row, pfns = found[each.operation.id], json.dumps(each.pfns)
+            if (row.step, row.pfns) != (each.step, pfns):
+                begun.append({"op": each.operation.id, "step": each.step, "pfns": pfns})
     if begun:
         connection.execute(update(operations).where(_c.id == bindparam("op")), begun)
     return answers
@@ -190,8 +203,7 @@ def _opposed(
         return frozenset()
     connection.execute(select(numbers.c.value).where(numbers.c.name == "fence").with_for_update())
     going: dict[str, list[tuple[str, str]]] = {}
-    for start in range(0, len(begin), IDS_MAX):
-        lfns = [each.lfn for each in begin[start : start + IDS_MAX]]
+    for lfns in _parts([each.lfn for each in begin]):
         asked = select(_c.lfn, _c.site, lanes.c.witness).join(lanes, lanes.c.id == _c.lane)
         open_and_going = in_steps(_c.step, GOING), in_states(_c.state, OPEN)
         for lfn, site, witness in connection.execute(asked.where(_c.lfn.in_(lfns), *open_and_going)):
@@ -228,8 +240,7 @@ def expire(connection: Connection, now: float, runner: str | None = None) -> int
 
 
 def _requeue(connection: Connection, ids: Sequence[int]) -> None:
-    for start in range(0, len(ids), IDS_MAX):
-        some = ids[start : start + IDS_MAX]
+    for some in _parts(ids):
         connection.execute(
             update(operations).where(_c.id.in_(some)).values(state="queued", due_s=0.0, runner="", step=_left)
         )
@@ -238,10 +249,9 @@ def _requeue(connection: Connection, ids: Sequence[int]) -> None:
 def _ours(connection: Connection, claimed: Sequence[Claimed]) -> dict[int, Row[tuple[object, ...]]]:
     """The rows of those operations that are active under the very fencing number of the claim."""
     fences = {each.id: each.fence for each in claimed}
-    ids = list(fences)
-    found = {}
-    for start in range(0, len(ids), IDS_MAX):
-        asked = select(operations).where(_c.id.in_(ids[start : start + IDS_MAX]), in_states(_c.state, ("active",)))
+    found: dict[int, Row[tuple[object, ...]]] = {}
+    for ids in _parts(list(fences)):
+        asked = select(*_HELD).where(_c.id.in_(ids), in_states(_c.state, ("active",)))
         for row in connection.execute(asked.with_for_update()):
             if row.fence == fences[row.id]:
                 found[row.id] = row
@@ -255,44 +265,57 @@ def end(connection: Connection, ends: Sequence[Ended], now: float) -> list[bool]
     """Writes what became of operations; False where one was no longer ours, and nothing is written."""
     found = _ours(connection, [each.operation for each in ends])
     ours = [each for each in ends if each.operation.id in found]
-    values, passages, tallies = [], [], []
-    for each in ours:
-        row, operation = found[each.operation.id], each.operation
-        state = after("active", Event(each.event))
-        lane = operation.lane
-        failures = operation.failures if each.failures is None else each.failures
-        if each.failures:
-            remaining = tuple(source for source in lane.sources if source not in each.failures)
-            lane_id = lane_of(connection, lane, remaining) if remaining else lane.id
-        else:
-            lane_id = row.lane
-        values.append(
-            {
-                "op": operation.id,
-                "lane": lane_id,
-                "state": state,
-                "step": "" if row.step in UNDONE else row.step,
-                "due_s": each.due_s,
-                "runner": "",
-                "failures": json.dumps(failures),
-                "reason": "" if state == "done" else each.words,
-                "finished_s": now if state in ENDED else None,
-                "seconds": each.seconds,
-                "moved": each.moved,
-            }
+    done = [each for each in ours if each.event == Event.SUCCEEDED]
+    if done:
+        connection.execute(
+            update(operations)
+            .where(_c.id == bindparam("op"))
+            .values(state="done", due_s=0.0, runner="", reason="", finished_s=now),
+            [{"op": each.operation.id, "seconds": each.seconds, "moved": each.moved} for each in done],
         )
-        passages.append((operation.id, each.event, state, each.words))
-        tallies.append(Tally(lane.order, "active", state, operation.size or 0))
-    if values:
+    others = [each for each in ours if each.event != Event.SUCCEEDED]
+    if others:
+        values = [_ended(connection, each, found[each.operation.id], now) for each in others]
         connection.execute(update(operations).where(_c.id == bindparam("op")), values)
-        tell(connection, now, passages)
-        positions: dict[int, int] = {}
-        for each in ours:
-            order = each.operation.lane.order
-            positions[order] = max(each.position, positions.get(order, 0))
-        count(connection, tallies, positions)
-        suspect(connection, ours, now)
+    states = [after("active", Event(each.event)) for each in ours]
+    tell(
+        connection,
+        now,
+        [(each.operation.id, each.event, state, each.words) for each, state in zip(ours, states, strict=True)],
+    )
+    positions: dict[int, int] = {}
+    for each in ours:
+        order = each.operation.lane.order
+        positions[order] = max(each.position, positions.get(order, 0))
+    tallies = [
+        Tally(each.operation.lane.order, "active", state, each.operation.size or 0)
+        for each, state in zip(ours, states, strict=True)
+    ]
+    count(connection, tallies, positions)
+    suspect(connection, ours, now)
     return [each.operation.id in found for each in ends]
+
+
+def _ended(connection: Connection, each: Ended, row: Row[tuple[object, ...]], now: float) -> dict[str, object]:
+    """What is written of an operation that did not succeed; one that lost a source goes to the lane of the others."""
+    operation, lane_id = each.operation, row.lane
+    state = after("active", Event(each.event))
+    if each.failures:
+        remaining = [source for source in operation.lane.sources if source not in each.failures]
+        lane_id = lane_of(connection, operation.lane, remaining) if remaining else operation.lane.id
+    return {
+        "op": operation.id,
+        "lane": lane_id,
+        "state": state,
+        "step": "" if row.step in UNDONE else row.step,
+        "due_s": each.due_s,
+        "runner": "",
+        "failures": json.dumps(operation.failures if each.failures is None else each.failures),
+        "reason": each.words,
+        "finished_s": now if state in ENDED else None,
+        "seconds": each.seconds,
+        "moved": each.moved,
+    }
 
 
 def suspect(connection: Connection, ends: Sequence[Ended], now: float) -> None:
@@ -329,15 +352,26 @@ def lane_of(connection: Connection, lane: Lane, sources: Sequence[str]) -> int:
 
 
 def tell(connection: Connection, now: float, passages: Sequence[tuple[int, str, str, str]]) -> None:
-    """Adds lines to stories: (operation, event, state since then, words)."""
-    if passages:
-        connection.execute(
-            insert(stories),
-            [
-                {"operation": operation, "at_s": now, "event": str(event), "state": state, "words": words}
-                for operation, event, state, words in passages
-            ],
-        )
+    """Adds lines to stories: (operation, event, state since then, words); the same line of many in one statement."""
+    together: dict[tuple[str, str, str], list[int]] = {}
+    for operation, event, state, words in passages:
+        together.setdefault((str(event), state, words), []).append(operation)
+    alone = []
+    for (event, state, words), ids in together.items():
+        if len(ids) == 1:
+            alone.append({"operation": ids[0], "at_s": now, "event": event, "state": state, "words": words})
+            continue
+        line = literal(now, Double), *(literal(text, Text) for text in (event, state, words))
+        for some in _parts(ids):
+            told = select(_c.id, *line).where(_c.id.in_(some))
+            connection.execute(insert(stories).from_select(["operation", "at_s", "event", "state", "words"], told))
+    if alone:
+        connection.execute(insert(stories), alone)
+
+
+def _parts(ids: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Ids, so many at once as stand in one condition."""
+    return (ids[start : start + IDS_MAX] for start in range(0, len(ids), IDS_MAX))
 
 
 def count(connection: Connection, tallies: Iterable[Tally], positions: dict[int, int] | None = None) -> None:

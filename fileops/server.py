@@ -11,6 +11,7 @@ from typing import Any
 from fileops import records, submissions
 from fileops.carrying import Carrier
 from fileops.catalogs import Catalogs
+from fileops.doors import Doors
 from fileops.fom import Feed, Fom
 from fileops.fts import Fts3
 from fileops.lane import Wish
@@ -289,7 +290,7 @@ async def compose(settings: FileopsSettings, others: Mapping[str, Mover] | None 
     ledger = Ledger(settings.journal, settings.runner_name, settings.lease_s)
     try:
         catalogs = Catalogs(sites, transport)
-        carrier = Carrier(sites, movers, catalogs, ledger, settings.transfers, copier)
+        carrier = Carrier(sites, movers, catalogs, ledger, settings.transfers, Doors(sites, movers), copier)
         links = Links(await ledger.read(records.known_links))
         duties, runner, fom = [], None, None
         if "runner" in settings.parts:

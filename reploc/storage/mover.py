@@ -17,6 +17,8 @@ from typing import Any, Protocol
 
 #: Bytes of one piece of a file on its way through this machine.
 PIECE_BYTES = 1 << 20
+#: Pieces below so many bytes are added to a checksum at once: a thread would cost more than they do.
+INLINE_BYTES = 32 << 10
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,10 @@ async def checksum_of(pieces: AsyncGenerator[bytes, None], algorithm: str) -> st
     digest = Digest(algorithm)
     async with aclosing(pieces):
         async for piece in pieces:
-            await asyncio.to_thread(digest.add, piece)
+            if len(piece) < INLINE_BYTES:
+                digest.add(piece)
+            else:
+                await asyncio.to_thread(digest.add, piece)
     return str(digest)
 
 
