@@ -34,7 +34,7 @@ class Ledger:
         self.runner = runner
         self.lease_s = lease_s
         self.now = clock
-        self._engine = sql.opened(url, "fileops", MIGRATIONS)
+        self._engine = sql.opened(url, "fileops", MIGRATIONS, idle_s=lease_s)
         self._reading = self._engine.execution_options(**{sql.READING: True})
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="journal reader")

@@ -51,13 +51,18 @@ _versions = Table(
 )
 
 
-def opened(url: str, service: str, migrations: Sequence[Migration], *, connections: int = 5) -> Engine:
+def opened(
+    url: str, service: str, migrations: Sequence[Migration], *, connections: int = 5, idle_s: float | None = None
+) -> Engine:
     """The database at a URL, migrated to the version of `migrations`: the number of them.
+
+    On PostgreSQL a transaction that stands still for `idle_s`, because its process was paused, is ended there, so that
+    what it has locked holds up nobody any longer.
 
     Raises ConfigInvalid: no URL of a database that is known; StoreVersion: a newer version made it; Unavailable or
     StoreError: it cannot be reached or used.
     """
-    engine = _engine(url, connections)
+    engine = _engine(url, connections, idle_s)
     try:
         with failures(url), engine.begin() as connection:
             _migrate(connection, service, migrations)
@@ -82,10 +87,12 @@ def failures(what: str) -> Iterator[None]:
     except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as wrong:
         raise Unavailable(f"{what}: {_said(wrong)}") from wrong
     except exc.SQLAlchemyError as wrong:
+        if isinstance(wrong, exc.DBAPIError) and wrong.connection_invalidated:
+            raise Unavailable(f"{what}: {_said(wrong)}") from wrong
         raise StoreError(f"{what}: {_said(wrong)}") from wrong
 
 
-def _engine(url: str, connections: int) -> Engine:
+def _engine(url: str, connections: int, idle_s: float | None) -> Engine:
     try:
         parsed = make_url(url)
         name = parsed.get_backend_name()
@@ -95,7 +102,8 @@ def _engine(url: str, connections: int) -> Engine:
             event.listen(engine, "begin", _begin_sqlite)
             return engine
         if name == "postgresql":
-            return create_engine(parsed, pool_size=connections, pool_pre_ping=True)
+            idle = f"-c idle_in_transaction_session_timeout={int(1e3 * (idle_s or 0))}"  # milliseconds; 0: no limit
+            return create_engine(parsed, pool_size=connections, pool_pre_ping=True, connect_args={"options": idle})
     except exc.ArgumentError as wrong:
         raise ConfigInvalid(f"{url[:80]!r} is no database; expected {EXPECTED}") from wrong
     except ModuleNotFoundError as wrong:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from carried import Storage, adler32, world
+from databases import empty_postgres
 from grid import until
 
 from fileops import journal, submissions
@@ -20,7 +22,8 @@ from fileops.lane import Claimed, Ended, Standing, Wish
 from fileops.ledger import Ledger
 from fileops.messages import DrainBody, DrainSaid, IdsBody, OperationItem, OutcomesSaid, Suspects
 from fileops.operation import Event
-from reploc.errors import OperationUnready
+from loadtests.postgres import Postgres
+from reploc.errors import OperationUnready, Unavailable
 from reploc.storage.posix import PosixMover
 from reploc.wire import MappingItem
 
@@ -336,6 +339,35 @@ async def test_two_runners_never_begin_deletions_together_that_are_each_others_w
             (Standing.OURS, Standing.LOST),
             (Standing.OPPOSED, Standing.OURS),
         }
+
+
+async def test_a_runner_paused_in_mid_transaction_holds_up_the_others_no_longer_than_its_lease(
+    postgres_server: Postgres,
+) -> None:
+    """It has the last fence locked, which every claim needs."""
+    url = empty_postgres(postgres_server)
+    paused, other = Ledger(url, "paused", 1.0), Ledger(url, "other", 1.0)
+    go = threading.Event()
+    try:
+        await submitted(other, *(Wish("copy", "b", f"/f{number}", sources=("a",)) for number in range(4)))
+        (lane,) = await other.do(submissions.ready_lanes, other.now())
+
+        def stopped(connection: Any) -> None:
+            assert journal.claim(connection, [Claim(lane, "a", 2)], "paused", paused.now(), 1.0)
+            go.wait(60)
+
+        standing = asyncio.create_task(paused.do(stopped))
+        claimed = await until(lambda: claims(other), lambda got: len(got) == 2, "the other goes on with what is left")
+        assert not standing.done()
+        claimed += await until(lambda: claims(other), lambda got: len(got) == 2, "and with what was given back")
+        go.set()
+        with pytest.raises(Unavailable):
+            await standing
+        assert [await other.end(Ended(each, Event.SUCCEEDED, "copied")) for each in claimed] == [True] * 4
+    finally:
+        go.set()
+        await paused.close()
+        await other.close()
 
 
 async def test_a_claim_and_what_follows_are_one_step_or_none(database: str) -> None:

@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from carried import Storage, World, world
+from databases import empty_postgres
 from grid import until
 from placement_double import placement
 from processes.daemon import process, settings_file
+from sqlalchemy import select
 
+from fileops.ledger import Ledger
+from fileops.schedule import AtOnceSettings
 from fileops.settings import FileopsSettings
+from fileops.tables import stories
+from loadtests.postgres import Postgres
 from reploc.demo.processes import Process, free_port
 from reploc.errors import Unreachable
 from reploc.orders import BlockOrder, OrderReport
@@ -79,9 +85,10 @@ async def test_orders_are_carried_out_whatever_is_killed_meanwhile(tmp_path: Pat
 
 
 async def test_a_runner_that_is_not_heard_of_is_replaced_by_another_and_harms_nothing_when_it_wakes(
-    database: str, tmp_path: Path
+    postgres_server: Postgres, tmp_path: Path
 ) -> None:
-    """SIGSTOP beyond the lease, another runner does the work, SIGCONT: on SQLite and on PostgreSQL."""
+    """SIGSTOP beyond the lease, another runner does the work, SIGCONT."""
+    database = empty_postgres(postgres_server)
     one, two = Storage("a", tmp_path), Storage("b", tmp_path)
     async with world(tmp_path, one, two) as grid, placement() as (service, url):
         await one.hold(FILES, "/d#1")
@@ -110,6 +117,39 @@ async def test_a_runner_that_is_not_heard_of_is_replaced_by_another_and_harms_no
             assert said is not None and said.files_done == 200
         assert {lfn: two.path(lfn).read_bytes() for lfn in FILES} == FILES
         assert not two.debris()
+
+
+async def test_two_runners_at_once_do_each_operation_once(postgres_server: Postgres, tmp_path: Path) -> None:
+    """A manager and two runners in processes of their own, a copy order and then a deletion order."""
+    one, two = Storage("a", tmp_path), Storage("b", tmp_path)
+    database = empty_postgres(postgres_server)
+    async with world(tmp_path, one, two) as grid, placement() as (service, url):
+        await one.hold(FILES, "/d#1")
+        manager = daemon(grid, "manager", journal=database, parts=["fom"], placement=url)
+        few = {"journal": database, "parts": ["runner"], "at_once": AtOnceSettings(operations=4)}
+        runners = [daemon(grid, name, **few) for name in ("first", "second")]
+        async with ending(manager, *runners):
+            await started(manager, *runners)
+            block = BlockOrder("/d#1", len(FILES), BYTES, ("a",), "b")
+            for kind, site in (("copy", "b"), ("delete", "a")):
+                number = service.order(kind, site, block)
+
+                async def far(number: int = number) -> OrderReport | None:
+                    return service.reports.get(number)
+
+                said = await until(far, lambda said: said is not None and said.state == "done", "the order is done")
+                assert said is not None and (said.files, said.files_done) == (200, 200)
+        assert {lfn: two.path(lfn).read_bytes() for lfn in FILES} == FILES
+        assert not list(one.root.iterdir()) and not two.debris()
+        told = Ledger(database, "test", 60.0)
+        try:
+            lines = await told.read(lambda connection: connection.execute(select(stories)).all())
+        finally:
+            await told.close()
+        claimed = [line.words.partition(",")[0] for line in lines if line.event == "claimed"]
+        assert {"by first", "by second"} == {*claimed} and len(claimed) == 2 * len(FILES)
+        ends = [line.operation for line in lines if line.event == "succeeded"]
+        assert len(ends) == len({*ends}) == 2 * len(FILES)
 
 
 async def test_a_journal_that_cannot_be_opened_is_said_in_words(tmp_path: Path) -> None:
