@@ -27,10 +27,10 @@ from reploc.members import IndexSettings
 from reploc.sender.form import Build
 from reploc.sender.news import News
 from reploc.sender.sender import NAMES_PER_BUILD, Identity, Sender
-from reploc.sender.stream import Meters, Outside, Stream
+from reploc.sender.stream import Meters, Outside, Stream, paced
 from reploc.service import Duty
 from reploc.telemetry import Metrics
-from reploc.wire import SIZE_MAX, About, SenderStatus
+from reploc.wire import About, SenderStatus
 
 
 class Updater:
@@ -207,11 +207,3 @@ class Updater:
 
     async def _raise_epoch(self, above: int) -> int:
         return await self._threads.run(lambda: self._catalog.raise_epoch(above))
-
-
-def paced(index: IndexSettings) -> IndexSettings:
-    """The settings by which streams send: in mode full what changed waits for the next full update."""
-    if index.mode == "partial":
-        return index
-    whole = index.full_interval_s
-    return replace(index, increment_interval_s=whole, increment_changes=SIZE_MAX, rebuild_interval_s=whole)

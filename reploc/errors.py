@@ -41,6 +41,7 @@
     │   ├── SiteClaimed            another sender speaks for this site
     │   ├── PlanOutdated           a plan is older than it may be
     │   ├── PlanExcessive          more would go than a cycle may take, and nobody said that it is meant
+    │   ├── HierarchyLoop          an index node is told its own news through others, or over too many levels
     │   ├── SitesFull              an index node knows as many sites as it may
     │   └── IndexMismatch          sender and node disagree on slots, rate or protocol
     │   ├── SiteBusy               another run checks the site
@@ -355,6 +356,10 @@ class PlanOutdated(Conflict):
 class PlanExcessive(Conflict):
     code, title = "plan-excessive", "more would go than one cycle may take from a site"
     hint = "look at the plan; --yes-really says that it is meant"
+
+
+class HierarchyLoop(Conflict):
+    code, title = "hierarchy-loop", "an index node would be told its own news, or over too many levels"
 
 
 class SitesFull(Conflict):

@@ -55,4 +55,6 @@ class RliStatus(Answer, frozen=True):
     reload_error: str = ""
     #: Where clients of the Globus RLS reach it; empty where it opens no port for them.
     rls_url: str = ""
+    #: How far each parent has taken this node's own news.
+    parents: list[NodeProgress] = []
     kind: Literal["rli"] = "rli"

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from reploc.hierarchy import Beneath
 from reploc.partition import Partition
 
 #: Items in one bulk request: a thousand is usual; ten times that still answers within a second.
@@ -37,7 +38,7 @@ AGE_S_MAX = 1e9
 #: believed, so that it cannot leave a sender without an epoch above its own.
 EPOCH_MAX = 1 << 48
 #: The version of the soft-state protocol. A node refuses another.
-SOFT_STATE_VERSION = 4
+SOFT_STATE_VERSION = 5
 
 Size: TypeAlias = Annotated[int, Meta(ge=0, le=SIZE_MAX)]
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=SIZE_MAX)]
@@ -245,7 +246,8 @@ class SoftState(Struct, frozen=True, forbid_unknown_fields=True):
     `position`, all of whose LFNs those sequences hold; LFNs deleted before it they may hold a while longer. `drop`
     names slots that the node holds and is not told of any more. News about `collections` has epochs, messages,
     sequences and a position of its own, and that position holds every deletion too. A small sender tells everything in
-    `one_piece`: slot 0 of its messages then stands for all slots of the index.
+    `one_piece`: slot 0 of its messages then stands for all slots of the index. `beneath` is told by index nodes alone,
+    whose `site` is the node's name; a catalog has nothing beneath it.
     """
 
     version: int
@@ -264,6 +266,7 @@ class SoftState(Struct, frozen=True, forbid_unknown_fields=True):
     drop: Annotated[list[Slot], Meta(max_length=SLOTS_MAX)] = []
     about: About = "names"
     one_piece: bool = False
+    beneath: Beneath | None = None
 
 
 class SlotAnswer(Struct, frozen=True, array_like=True):
@@ -330,17 +333,25 @@ class SenderStatus(Answer, frozen=True):
 # ---- the replica location index --------------------------------------------------------------------------------------
 
 
-class SiteNews(Answer, frozen=True):
-    """Where a site's LRC is, and how old the news is that the node has fully applied."""
+class SiteNews(Answer, frozen=True, omit_defaults=True):
+    """Where a site's LRC is, and how old the news is that the node has fully applied.
+
+    Where `index` is not empty it is no site but an index node below this one, `lrc` its address, and a lookup goes on
+    there; nodes of the same `index` know the same, and one of them will do.
+    """
 
     lrc: str
     age_s: float
+    index: str = ""
 
 
-class SiteLocation(Answer, frozen=True):
+class SiteLocation(Answer, frozen=True, omit_defaults=True):
+    """A site that may hold an LFN, or with `index` an index node that may know one, as `SiteNews` says."""
+
     site: str
     lrc: str
     age_s: float
+    index: str = ""
 
 
 class Location(Answer, frozen=True):
@@ -426,13 +437,14 @@ class ResolvedMany(Answer, frozen=True):
 
 
 class Member(Answer, frozen=True):
-    """One service that a node knows: an index node of the static list, or a sender that it has heard from.
+    """One service that a node knows: an index node of the static list, or a sender that it has heard from, which is a
+    catalog or an index node below this one (`child`).
 
     Of a live sender `claim` is a mark that tells it from others that claim its site, and `bound_s` says how long the
     node has been bound to it.
     """
 
-    kind: Literal["rli", "lrc"]
+    kind: Literal["rli", "lrc", "child"]
     name: str
     url: str
     state: Literal["live", "silent", "listed"]
@@ -466,7 +478,7 @@ class Members(Answer, frozen=True):
     `listed` holds the slots whose list of senders this node vouches for, as runs [first, last]. While the ring has
     changed less than `expiry_s` ago, `former` are the owners that catalogs still tell their news. `services` are those
     that describe themselves: this node, and with a registry all that are in it. `partition` is null where the index is
-    parted by hash alone.
+    parted by hash alone. `parents` are the index nodes that this one tells its own news.
     """
 
     node: str
@@ -480,3 +492,4 @@ class Members(Answer, frozen=True):
     former: FormerRing | None = None
     services: list[Service] = []
     partition: Partition | None = None
+    parents: list[Member] = []

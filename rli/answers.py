@@ -45,7 +45,7 @@ class Senders(Protocol):
     def missing_sites(self, slots: Slots) -> list[str]: ...
     def ages(self, numbers: NDArray[np.intp], now: float) -> NDArray[np.float64]: ...
     def age(self, number: int, now: float) -> float: ...
-    def place(self, number: int) -> tuple[str, str]: ...
+    def place(self, number: int) -> tuple[str, str, str]: ...
 
 
 class Answers:
@@ -90,7 +90,7 @@ class Answers:
             for number in held.sites:
                 if number not in named:
                     age_s = round(self._senders.age(number, now), 3)
-                    named[number] = SiteLocation(*self._senders.place(number), age_s)
+                    named[number] = _location(self._senders.place(number), age_s)
             missing = [] if held.complete else self._missing(np.array([held.slot]))
             answers.append(Location(lfn, held.complete, missing, [named[number] for number in held.sites]))
         return answers
@@ -147,9 +147,14 @@ class Answers:
         numbers, which = np.unique(found.sites, return_inverse=True)
         places = [self._senders.place(number) for number in numbers.tolist()]
         ages = self._senders.ages(numbers, now).round(3).tolist()
-        names = [name for name, _ in places]
-        news = {name: SiteNews(url, age) for (name, url), age in zip(places, ages, strict=True)}
+        names = [name for name, _, _ in places]
+        news = {name: SiteNews(url, age, index) for (name, url, index), age in zip(places, ages, strict=True)}
         return news, np.array(names, dtype=object)[which].tolist() if names else []
+
+
+def _location(place: tuple[str, str, str], age_s: float) -> SiteLocation:
+    name, url, index = place
+    return SiteLocation(name, url, age_s, index)
 
 
 def by_lfn(lfns: Sequence[str], found: MayHold, names: list[str]) -> dict[str, list[str]]:

@@ -17,7 +17,7 @@ from reploc.errors import IndexMismatch, NotIndexed
 from reploc.listed import ListedLfns
 from reploc.members import IndexSettings
 from reploc.names import Pattern
-from reploc.wire import Locations, Member, SiteNews, SoftState, SoftStateAnswer
+from reploc.wire import Kind, Locations, Member, SiteNews, SoftState, SoftStateAnswer
 from rli.answers import LATE_S, Answers, by_lfn
 from rli.collections import Collections
 from rli.completeness import Flags, Slots
@@ -58,6 +58,10 @@ class Index(Answers):
         self._expired_at = now
         #: Senders that fell silent in front of a question, for the next `expire` to say.
         self._fell_silent: list[str] = []
+
+    def take_only(self, kind: Kind) -> None:
+        """From now on LFNs are taken in this form alone, because they are to be told on."""
+        self._intake = Intake(self.registry, {kind: self.lfns.holdings[kind]})
 
     def change_ring(self, index: IndexSettings, node: str, now: float) -> None:
         """From now on the nodes and the redundancy are those of `index`, which is the same in all else."""

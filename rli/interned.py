@@ -83,6 +83,10 @@ class Interned:
         if dead > max(_SWEEP_MIN, self._alive):
             self._sweep()
 
+    def digests_of(self, numbers: Numbers) -> Digests:
+        """The digests of names that were held a moment ago at least, shape (n, 2)."""
+        return self._digests[numbers]
+
     # ---- finding -------------------------------------------------------------------------------------------------
 
     def _find(self, names: Sequence[bytes], digests: Digests, *, dead: bool = False) -> Numbers:

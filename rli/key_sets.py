@@ -6,8 +6,8 @@ names of lists are kept once for all sites (`rli/interned.py`), and a site has t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +33,17 @@ NAMES_PER_PAGE_MAX = 20_000
 _NONE: Keys = np.zeros(0, dtype=np.uint64)
 
 
+#: Hears of keys, ascending: those that came, and those that went.
+Watcher: TypeAlias = Callable[[Keys, Keys], None]
+
+
 class _KeysHeld:
     """The keys of each site and slot, ascending, and all of them as pairs."""
 
     def __init__(self) -> None:
         self.pairs = Pairs()
+        #: Hears which distinct keys have a first site now, and which have none any more.
+        self.watcher: Watcher | None = None
         self._held: dict[int, dict[int, Keys]] = {}
 
     def of(self, slot: int, site: int) -> Keys:
@@ -47,8 +53,14 @@ class _KeysHeld:
         """Puts keys in place of those that are there; which of these are gone."""
         before = self.of(slot, site)
         gone = before[~np.isin(before, keys, assume_unique=True)]
+        new = keys[~np.isin(keys, before, assume_unique=True)]
         self.pairs.remove(gone, site)
-        self.pairs.add(keys[~np.isin(keys, before, assume_unique=True)], site)
+        if self.watcher is not None and len(gone) + len(new):
+            first, last = self._nowhere(new), self._nowhere(gone)
+            self.pairs.add(new, site)
+            self.watcher(first, last)
+        else:
+            self.pairs.add(new, site)
         held = self._held.setdefault(site, {})
         held.pop(slot, None)
         if len(keys):
@@ -56,6 +68,12 @@ class _KeysHeld:
         elif not held:
             del self._held[site]
         return gone
+
+    def _nowhere(self, keys: Keys) -> Keys:
+        """Those of some keys that no site has."""
+        lonely = np.ones(len(keys), dtype=bool)
+        lonely[self.pairs.find(keys).rows] = False
+        return keys[lonely]
 
     def slots(self, site: int) -> list[int]:
         return list(self._held.get(site, {}))
@@ -114,6 +132,18 @@ class HeldFingerprints:
     def sites_of_each(self, digests: Digests) -> list[set[int]]:
         """The sites that have each of a few LFNs, by their digests, shape (n, 2)."""
         return [self._keys.pairs.sites_of(key) for key in digests[:, 0]]
+
+    def watch(self, watcher: Watcher) -> None:
+        """From now on somebody hears which fingerprints come and go."""
+        self._keys.watcher = watcher
+
+    def digests_of(self, keys: Keys) -> Digests:
+        """What is known of their LFNs' digests, shape (n, 2): the first words."""
+        return np.stack([keys, np.zeros_like(keys)], axis=1)
+
+    def names_of(self, _: Keys) -> list[str]:
+        """Nobody told."""
+        return []
 
     def memory(self) -> int:
         """Bytes of all fingerprints."""
@@ -232,6 +262,19 @@ class HeldLists:
         """The one name of a pattern without magic, where some site has it."""
         found = self.query([name])
         return NamesFound([name] if len(found.rows) else [], found, -1)
+
+    def watch(self, watcher: Watcher) -> None:
+        """From now on somebody hears which names come and go, by their numbers; those that go can still be asked for
+        then."""
+        self._keys.watcher = watcher
+
+    def digests_of(self, keys: Keys) -> Digests:
+        """The digests of names, by their numbers, shape (n, 2)."""
+        return self._interned.digests_of(keys.astype(np.int64))
+
+    def names_of(self, keys: Keys) -> list[str]:
+        """The names themselves."""
+        return [name.decode() for name in self._interned.names().of(keys.astype(np.int64))]
 
     def memory(self) -> int:
         """Bytes of all names and pairs."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reploc.digest import Digests
+from reploc.wire import Kind
 from rli.filters import Filters
 from rli.holding import Holding
 from rli.key_sets import HeldFingerprints, HeldLists
@@ -25,6 +26,10 @@ class HeldLfns:
         self.matrix = matrix
         self._fingerprints = HeldFingerprints()
         self.lists = HeldLists(texts)
+
+    def distinct(self, kind: Kind) -> HeldFingerprints | HeldLists:
+        """The keys of all sites of a kind that has any."""
+        return self.lists if kind == "list" else self._fingerprints
 
     @property
     def holdings(self) -> Mapping[str, Holding]:

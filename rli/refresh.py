@@ -1,13 +1,18 @@
-"""Makes what a node knows as good as a client demands, by asking the catalogs whose news is too old or unverified."""
+"""Makes what a node knows as good as a client demands, by asking the catalogs whose news is too old or unverified.
+
+An index node below is asked with the same demand, so that the answer names sites in its place."""
 
 from __future__ import annotations
 
+import asyncio
+
 from reploc import service
-from reploc.client import demands
+from reploc.client import demands, locations
 from reploc.client.catalogs import ask_existence
+from reploc.client.descent import Descent, nodes_of, without
 from reploc.client.transport import Transport
 from reploc.questions import Demand
-from reploc.wire import Locations
+from reploc.wire import Locations, SiteNews
 from rli.index import Index
 
 
@@ -18,8 +23,8 @@ class Refresh:
         self._index = index
         self._transport = transport
 
-    def stale(self, demand: Demand) -> dict[str, str]:
-        """Sites in use whose news is older than demanded: site → address of its catalog."""
+    def stale(self, demand: Demand, *, children: bool = False) -> dict[str, str]:
+        """Sites in use whose news is older than demanded, or index nodes below: name → address."""
         if demand.max_age_s is None:
             return {}
         registry, now = self._index.registry, service.now()
@@ -27,13 +32,43 @@ class Refresh:
         return {
             member.name: member.url
             for member in live
-            if (number := registry.number(member.name)) is not None and registry.age(number, now) > demand.max_age_s
+            if (member.kind == "child") == children
+            and (number := registry.number(member.name)) is not None
+            and registry.age(number, now) > demand.max_age_s
         }
 
     async def located(self, known: Locations, demand: Demand, until: float) -> Locations:
         """What the node knows, made as good as demanded by the moment `until` of the loop's clock."""
         if demand.is_none or not known.locations:
             return known
+        below = self._below(known, demand)
+        if below.sites:
+            here = without(known, below.sites)
+            said = await asyncio.gather(
+                self._by_catalogs(here, demand, until), Descent(self._transport, until, demand).followed(below)
+            )
+            return locations.together(said)
+        return await self._by_catalogs(known, demand, until)
+
+    def _below(self, known: Locations, demand: Demand) -> Locations:
+        """The part of an answer that index nodes below are to be asked about: what they may know, and everything where
+        their news is older than demanded."""
+        nodes = nodes_of(known)
+        stale = self.stale(demand, children=True)
+        index = {name: self._index.registry.index_of(name) for name in stale}
+        sites = {**nodes, **{name: SiteNews(url, 0.0, index[name]) for name, url in stale.items()}}
+        return Locations(
+            locations={
+                lfn: list(dict.fromkeys([*(site for site in named if site in nodes), *stale]))
+                for lfn, named in known.locations.items()
+            },
+            incomplete=[],
+            missing=[],
+            sites=sites,
+        )
+
+    async def _by_catalogs(self, known: Locations, demand: Demand, until: float) -> Locations:
+        """The same of sites alone."""
         stale = self.stale(demand)
         asks = demands.asks(known, stale, verify=demand.verify)
         return demands.settled(known, stale, await ask_existence(self._transport, asks, until)) if asks else known

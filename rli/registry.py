@@ -32,84 +32,26 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
+from typing import Literal
 
 import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
 from reploc.errors import IndexMismatch, SiteClaimed, SitesFull, SummaryInvalid
+from reploc.hierarchy import Beneath
 from reploc.members import IndexSettings
 from reploc.names import require_site, require_url
 from reploc.softstate import vector_hash
 from reploc.wire import SOFT_STATE_VERSION, Member, SlotAnswer, SoftState, SoftStateAnswer, Summary
-from rli.claims import Claims, mark, precedes
+from rli.claims import Claims, precedes
 from rli.completeness import Completeness, Flags, Slots
 from rli.decisions import NO_SLOTS, Decision, DropSite, DropSlots, Forget, Settled
+from rli.site import Site, State, pieces
 
 #: Sites that a node remembers, silent ones included: a hundred thousand small sites are foreseen, and 256 slots of so
 #: many cost 440 MB of bookkeeping.
 SITES_MAX = 100_000
-
-
-class State(Enum):
-    """What a site is to the node."""
-
-    LEARNED = "listed"
-    """Another node named it; nothing was heard from it yet."""
-    LIVE = "live"
-    SILENT = "silent"
-
-
-@dataclass(slots=True)
-class _Site:
-    """One site, with the sender that it is bound to."""
-
-    name: str
-    number: int
-    url: str
-    state: State
-    #: Sequence held of each slot in this epoch, 0 where none is, shape (slots,).
-    sequences: NDArray[np.uint64] = field(repr=False)
-    #: The checksum of what is held of each slot whose sequence is not 0, shape (slots,).
-    checksums: NDArray[np.uint64] = field(repr=False)
-    #: Empty while none was heard.
-    sender: str = ""
-    #: What tells the sender from another (`rli/claims.py`).
-    claim: str = ""
-    epoch: int = 0
-    incarnation: int = 0
-    #: The highest message number of this epoch.
-    message: int = 0
-    #: The position that is fully applied, 0 where nothing is.
-    applied: int = 0
-    #: Whether any is: an empty catalog's is 0.
-    settled: bool = False
-    #: Since when the site is bound to its sender.
-    bound_at: float = 0.0
-
-    @property
-    def is_one_piece(self) -> bool:
-        """Whether what it sends has one slot, which stands for all."""
-        return len(self.sequences) == 1
-
-    def begin_epoch(self, message: SoftState, now: float) -> None:
-        """From now on the sender and epoch of this message count; nothing of them is held yet."""
-        self.sequences, self.checksums = np.zeros((2, _pieces(message)), dtype=np.uint64)
-        if message.sender != self.sender or self.state is not State.LIVE:
-            self.bound_at = now
-        if message.sender != self.sender:
-            self.applied, self.settled = 0, False
-            self.claim = mark(message.sender)
-        self.sender = message.sender
-        self.epoch = message.epoch
-        self.incarnation = message.incarnation
-        self.message = 0
-
-    def is_of(self, message: SoftState) -> bool:
-        """Whether the message is of the sender, epoch and incarnation that count."""
-        return (self.sender, self.epoch, self.incarnation) == (message.sender, message.epoch, message.incarnation)
 
 
 class Registry:
@@ -118,11 +60,15 @@ class Registry:
     def __init__(self, index: IndexSettings, cells: Flags, now: float, held: Flags | None = None) -> None:
         """`held` is where it is noted what is held of whom, if that shall be somewhere (`rli/completeness.py`)."""
         self._index = index
-        self._sites: dict[str, _Site] = {}
-        self._by_number: list[_Site | None] = []
+        self._sites: dict[str, Site] = {}
+        self._by_number: list[Site | None] = []
         self._free: list[int] = []
         self._completeness = Completeness(cells, now, held)
         self._claims = Claims()
+        #: Index nodes that are to be heard, name → address: they are never forgotten.
+        self._expected: Mapping[str, str] = {}
+        #: The numbers of live index nodes below that are not complete themselves, with what they miss.
+        self.lacking: dict[int, tuple[str, ...]] = {}
         #: The last news of each site number, and the moment whose catalog the held news shows: shape (numbers,).
         self._contact_at: NDArray[np.float64] = np.zeros(0)
         self._news_at: NDArray[np.float64] = np.zeros(0)
@@ -133,6 +79,13 @@ class Registry:
         """From now on the node owns these cells, in an index that is the same but for its nodes and redundancy."""
         self._index = index
         self._completeness.own(cells, now)
+
+    def expect(self, children: Mapping[str, str], now: float) -> None:
+        """From now on these index nodes are to be heard, name → address, empty where that is not said."""
+        self._expected = dict(children)
+        for name, url in children.items():
+            if name not in self._sites:
+                self._new_site(name, url, State.LEARNED, now)
 
     # ---- messages ------------------------------------------------------------------------------------------------
 
@@ -154,7 +107,7 @@ class Registry:
             site.url = require_url(message.url)
         if not site.is_of(message):
             return Decision(message, now, site.number, renews=False, accepted=())
-        if len(site.sequences) != _pieces(message):
+        if len(site.sequences) != pieces(message):
             raise SummaryInvalid(f"site {message.site!r} sent other pieces in epoch {site.epoch} before")
         renews = message.message > site.message
         dropped = NO_SLOTS
@@ -188,7 +141,7 @@ class Registry:
         self._completeness.hold(site.number, self._stands_for(site, summary.slot))
         return True
 
-    def _stands_for(self, site: _Site, slot: int) -> Slots:
+    def _stands_for(self, site: Site, slot: int) -> Slots:
         """The slots of the index that a slot of a site's messages stands for."""
         return np.arange(self._index.slots) if site.is_one_piece else np.array([slot], dtype=np.intp)
 
@@ -220,8 +173,8 @@ class Registry:
                 f"this node has version {ours[0]}, {ours[1]} slots, error rate {ours[2]}"
             )
         for slot in [*(summary.slot for summary in message.summaries), *message.drop]:
-            if slot >= _pieces(message):
-                raise SummaryInvalid(f"slot {slot} is unknown; expected 0 to {_pieces(message) - 1}")
+            if slot >= pieces(message):
+                raise SummaryInvalid(f"slot {slot} is unknown; expected 0 to {pieces(message) - 1}")
 
     def require_claim(self, message: SoftState, now: float) -> None:
         """Raises SiteClaimed: another sender speaks for the site of a message, here or at another node."""
@@ -238,22 +191,36 @@ class Registry:
             )
 
     @staticmethod
-    def _supersedes(site: _Site, message: SoftState) -> bool:
+    def _supersedes(site: Site, message: SoftState) -> bool:
         """Whether the message begins a new epoch, or a new binding of a site that nobody speaks for."""
         return message.sender != site.sender or message.epoch > site.epoch
 
-    def _hear(self, site: _Site, message: SoftState, now: float) -> None:
+    def _hear(self, site: Site, message: SoftState, now: float) -> None:
         """A sign of life. Of a site that nothing is held of, all that comes is at least as fresh as this message."""
         if site.state is not State.LIVE:
             self._news_at[site.number] = now - message.news_age_s
             site.state = State.LIVE
+        if message.beneath is not None:
+            self._take_beneath(site, message.beneath)
         self._heard(site.number, now)
+
+    def _take_beneath(self, site: Site, beneath: Beneath) -> None:
+        """What is lacking below is lacking here at once; that nothing is, only once its news is all here."""
+        site.beneath = beneath
+        if not beneath.complete:
+            self.lacking[site.number] = tuple(f"{site.name}/{missing}" for missing in beneath.missing) or (site.name,)
+
+    def disown(self, name: str, now: float) -> None:
+        """What a sender told is not to be believed: it is silent from the next `expire` on."""
+        site = self._sites.get(name)
+        if site is not None and site.state is State.LIVE:
+            self._heard(site.number, now - self._index.expiry_s)
 
     def _heard(self, number: int, moment: float) -> None:
         self._contact_at[number] = moment
         self._ends_at[number] = moment + self._index.expiry_s
 
-    def _drop(self, site: _Site, slots: Sequence[int]) -> Slots:
+    def _drop(self, site: Site, slots: Sequence[int]) -> Slots:
         """The sender does not tell of these slots any more; those of them that are held."""
         named = np.unique(np.array(slots, dtype=np.intp))
         site.sequences[named] = 0
@@ -265,7 +232,7 @@ class Registry:
         return held
 
     @staticmethod
-    def _acceptable(site: _Site, message: SoftState, renews: bool) -> list[Summary]:
+    def _acceptable(site: Site, message: SoftState, renews: bool) -> list[Summary]:
         """The summaries to apply. In news, a whole one with the held sequence is taken too: a full update repairs."""
         if site.state is not State.LIVE:
             return []
@@ -276,9 +243,11 @@ class Registry:
             if _applies(one, int(held[one.slot])) and (renews or one.to_seq > held[one.slot])
         ]
 
-    def _settle(self, site: _Site, decision: Decision) -> DropSlots | None:
+    def _settle(self, site: Site, decision: Decision) -> DropSlots | None:
         """Sender and node agree about all that is held: the news is applied, and leftovers go."""
         site.applied, site.settled = decision.message.position, True
+        if decision.message.beneath is None or decision.message.beneath.complete:
+            self.lacking.pop(site.number, None)
         self._news_at[site.number] = decision.received_at - decision.message.news_age_s
         left = np.flatnonzero(self._completeness.held(site.number) & (site.sequences == 0))
         if site.is_one_piece or not len(left):
@@ -300,16 +269,18 @@ class Registry:
                 decisions.append(self._forget(site))
         return decisions
 
-    def _silence(self, site: _Site) -> list[DropSite]:
+    def _silence(self, site: Site) -> list[DropSite]:
         held_before = site.state is State.LIVE
         site.state = State.SILENT
+        self.lacking.pop(site.number, None)
         site.sequences[:] = 0
         site.applied, site.settled = 0, False
-        self._ends_at[site.number] += self._index.forget_after_s
+        lasts_s = np.inf if site.name in self._expected else self._index.forget_after_s
+        self._ends_at[site.number] += lasts_s
         self._completeness.drop(site.number)
         return [DropSite(site.name, site.number)] if held_before else []
 
-    def _forget(self, site: _Site) -> Forget:
+    def _forget(self, site: Site) -> Forget:
         self._completeness.unlist(site.number)
         del self._sites[site.name]
         self._by_number[site.number] = None
@@ -317,14 +288,14 @@ class Registry:
         heapq.heappush(self._free, site.number)
         return Forget(site.name, site.number)
 
-    def _new_site(self, name: str, url: str, state: State, contact_at: float) -> _Site:
+    def _new_site(self, name: str, url: str, state: State, contact_at: float) -> Site:
         if len(self._sites) >= SITES_MAX:
             raise SitesFull(f"site {name!r} is one more than the {SITES_MAX:,} that a node remembers")
         if not self._free:
             self._grow()
         number = heapq.heappop(self._free)
         nothing = np.zeros(0, dtype=np.uint64)
-        site = _Site(name, number, url, state, nothing, nothing)
+        site = Site(name, number, url, state, nothing, nothing)
         self._sites[name] = site
         self._by_number[number] = site
         self._heard(number, contact_at)
@@ -352,7 +323,7 @@ class Registry:
         A sender that is unknown here is missing until it is heard, or until it has been silent long enough there.
         """
         for member in senders:
-            if member.kind != "lrc":
+            if member.kind == "rli":
                 continue
             heard_at = now - (member.age_s or 0.0)
             if member.name not in self._sites:
@@ -361,7 +332,7 @@ class Registry:
                 self._compare(member, self._sites[member.name], heard_at, now)
         self._completeness.know(listed)
 
-    def _compare(self, theirs: Member, site: _Site, heard_at: float, now: float) -> None:
+    def _compare(self, theirs: Member, site: Site, heard_at: float, now: float) -> None:
         """Keeps a site for the claim that another node is bound to; one that is bound here gives way if it is younger.
 
         What it told is dropped by the next `expire`.
@@ -384,21 +355,38 @@ class Registry:
         """The senders that the node knows, by name."""
         return [self._member(site, now) for site in sorted(self._sites.values(), key=lambda site: site.name)]
 
-    def _member(self, site: _Site, now: float) -> Member:
+    def _member(self, site: Site, now: float) -> Member:
         age_s = max(0.0, now - self._contact_at.item(site.number))
+        kind: Literal["lrc", "child"] = "child" if site.beneath or site.name in self._expected else "lrc"
         if site.state is not State.LIVE:
-            return Member("lrc", site.name, site.url, site.state.value, age_s)
-        return Member("lrc", site.name, site.url, site.state.value, age_s, site.claim, now - site.bound_at)
+            return Member(kind, site.name, site.url, site.state.value, age_s)
+        return Member(kind, site.name, site.url, site.state.value, age_s, site.claim, now - site.bound_at)
+
+    # ---- index nodes below ---------------------------------------------------------------------------------------
+
+    def beneath(self) -> list[Beneath]:
+        """What each live index node below says of itself."""
+        return [site.beneath for site in self._sites.values() if site.beneath and site.state is State.LIVE]
+
+    def index_of(self, name: str) -> str:
+        """The index that a known sender is a node of: empty text of a catalog."""
+        return self._sites[name].place[2]
+
+    def oldest_news(self, now: float) -> float:
+        """The moment of the oldest news in use: all that any live sender held then is here."""
+        live = [site.number for site in self._sites.values() if site.state is State.LIVE]
+        return float(self._news_at[live].min(initial=now))
 
     # ---- for answers ---------------------------------------------------------------------------------------------
 
     def complete(self, slots: Slots) -> Flags:
         """Whether the node may say "nowhere" for each slot, shape of `slots`. One array read each."""
-        return self._completeness.complete(slots)
+        complete = self._completeness.complete(slots)
+        return complete if not self.lacking else np.zeros_like(complete)
 
     def is_complete(self, slot: int) -> bool:
         """The same for one slot."""
-        return self._completeness.is_complete(slot)
+        return not self.lacking and self._completeness.is_complete(slot)
 
     def empty(self, slots: Slots) -> Flags:
         """Whether nothing is held of each slot, shape of `slots`."""
@@ -409,10 +397,18 @@ class Registry:
         return self._completeness.missing(slots)
 
     def missing_sites(self, slots: Slots) -> list[str]:
-        """The names of the sites that are missing in any of the slots, ascending."""
+        """The names of the sites that are missing in any of the slots, ascending, those missing below with the names of
+        the nodes between."""
         if not len(slots):
             return []
-        return sorted(self.name(int(number)) for number in np.flatnonzero(self.missing(slots).any(axis=0)))
+        below = [name for names in self.lacking.values() for name in names]
+        return sorted({*self.missing_here(slots), *below})
+
+    def missing_here(self, slots: Slots) -> list[str]:
+        """The names of the senders that are missing in any of the slots at this node itself."""
+        if not len(slots):
+            return []
+        return [self.name(int(number)) for number in np.flatnonzero(self.missing(slots).any(axis=0))]
 
     def ages(self, numbers: NDArray[np.intp], now: float) -> NDArray[np.float64]:
         """How long ago each site's catalog stood as the node shows it, at most; seconds, shape (n,)."""
@@ -422,10 +418,9 @@ class Registry:
         """The same for one site."""
         return max(now - self._news_at.item(number), 0.0)
 
-    def place(self, number: int) -> tuple[str, str]:
-        """The name of a site, and where its catalog answers."""
-        site = self._at(number)
-        return site.name, site.url
+    def place(self, number: int) -> tuple[str, str, str]:
+        """The name of a sender, where it answers, and the index that it is a node of: empty text of a catalog."""
+        return self._at(number).place
 
     def name(self, number: int) -> str:
         return self._at(number).name
@@ -451,16 +446,11 @@ class Registry:
         """Whether a known site's news was ever fully applied since it is heard; an empty catalog's position is 0."""
         return self._sites[site].settled
 
-    def _at(self, number: int) -> _Site:
+    def _at(self, number: int) -> Site:
         site = self._by_number[number]
         if site is None:
             raise KeyError(f"no site has number {number}")
         return site
-
-
-def _pieces(message: SoftState) -> int:
-    """How many slots a sender's messages have."""
-    return 1 if message.one_piece else message.slots
 
 
 def _applies(summary: Summary, held: int) -> bool:
@@ -468,7 +458,7 @@ def _applies(summary: Summary, held: int) -> bool:
     return summary.from_seq <= held < summary.to_seq if summary.from_seq else held <= summary.to_seq
 
 
-def _slot_answer(site: _Site, summary: Summary, spoiled: Mapping[int, str]) -> SlotAnswer:
+def _slot_answer(site: Site, summary: Summary, spoiled: Mapping[int, str]) -> SlotAnswer:
     """`ok` where the node holds the summary's sequence or a later one."""
     held = int(site.sequences[summary.slot])
     if summary.slot in spoiled:
@@ -480,5 +470,5 @@ def _slot_answer(site: _Site, summary: Summary, spoiled: Mapping[int, str]) -> S
     return SlotAnswer(summary.slot, "ok")
 
 
-def _held(site: _Site) -> list[tuple[int, int]]:
+def _held(site: Site) -> list[tuple[int, int]]:
     return [(int(slot), int(site.sequences[slot])) for slot in np.flatnonzero(site.sequences)]

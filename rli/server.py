@@ -19,11 +19,12 @@ from reploc.actions import Action, all_lfns, one_lfn
 from reploc.client import demands, locations, resolve
 from reploc.client.catalogs import ask_catalogs
 from reploc.client.concurrency import side_by_side
+from reploc.client.descent import Descent
 from reploc.client.locations import Located, View
 from reploc.client.nearness import Nearness
 from reploc.client.node import HOP_HEADER
 from reploc.client.transport import HttpTransport, Transport
-from reploc.errors import ReplocError
+from reploc.errors import HierarchyLoop, ReplocError
 from reploc.membership import Membership, described
 from reploc.partition import Partition
 from reploc.questions import Demand, LocateBody, LocateQuery, ResolveBody, ResolveQuery
@@ -35,6 +36,7 @@ from reploc.status import RliStatus
 from reploc.telemetry import Metrics
 from reploc.turn import Turn
 from reploc.wire import (
+    DEADLINE_S,
     Existence,
     FormerRing,
     Location,
@@ -47,6 +49,7 @@ from reploc.wire import (
     SoftStateAnswer,
 )
 from reploc.workers import Workers
+from rli.children import Children
 from rli.collection_routes import CollectionRoutes
 from rli.completeness import runs
 from rli.foreign import ForeignCatalogs
@@ -59,6 +62,7 @@ from rli.rls import RliMethods
 from rli.scratch import ScratchTexts
 from rli.settings import RliSettings
 from rli.shared import Shared
+from rli.upward import Upward
 
 #: Seconds between two looks for senders without news: expiry is promised to the second or so.
 EXPIRE_S = 0.5
@@ -68,7 +72,18 @@ LEARN_S = 1.0
 INDEX_SHARE = 0.5
 
 #: What an index node takes over from a changed file on SIGHUP.
-RELOADABLE = frozenset({"index.nodes", "index.redundancy", "distance", "log_level", "log_format"})
+RELOADABLE = frozenset(
+    {
+        "index.nodes",
+        "index.redundancy",
+        "distance",
+        "log_level",
+        "log_format",
+        "children",
+        "parents.nodes",
+        "parents.redundancy",
+    }
+)
 
 REDIRECT = Also(
     "The copy to take; other copies are in Link headers (RFC 6249)",
@@ -97,6 +112,9 @@ class RliServer:
         methods = RliMethods(index, self._foreign, self.locate, self._listing.everywhere, settings.rls).methods()
         self.rls = RlsPort(methods, settings.rls, metrics)
         self._refresh = Refresh(index, transport)
+        self._children = Children(settings.node, settings.children)
+        index.registry.expect(self._children.expected, service.now())
+        self._upward = Upward(index, settings, self.not_ready, transport, metrics) if settings.parents.nodes else None
         self._collections = CollectionRoutes(index, self._forward, settings.node)
         self._nearness = Nearness(settings.distance)
         self._started = service.now()
@@ -166,7 +184,14 @@ class RliServer:
 
     def duties(self) -> list[Duty]:
         """What a node does unasked."""
-        return [Duty("expire", self.expire), Duty("learn", self.learn), *self._membership.duties()]
+        up = self._upward
+        told = [] if up is None else [Duty("parents", up.run_once), Duty("look-below", up.look)]
+        return [Duty("expire", self.expire), Duty("learn", self.learn), *told, *self._membership.duties()]
+
+    async def close(self) -> None:
+        """Gives up what is under way to parents."""
+        if self._upward is not None:
+            await self._upward.close()
 
     # ---- questions -----------------------------------------------------------------------------------------------
 
@@ -216,8 +241,9 @@ class RliServer:
         return (await self._resolved(call.what.lfns, call)).message()
 
     async def locate(self, lfns: Sequence[str]) -> Locations:
-        """What this node and the other owners know of some valid LFNs, without a demand."""
-        return await self._located(lfns, Demand(), inf, None, hopped=False)
+        """The sites that this node, the other owners and all below know to have some valid LFNs."""
+        said = await self._located(lfns, Demand(), inf, None, hopped=False)
+        return await Descent(self._transport, _time() + DEADLINE_S).followed(said)
 
     async def _asked(self, lfns: Sequence[str], call: Call[LocateQuery] | Call[LocateBody]) -> Locations:
         demand = call.what.demand
@@ -253,6 +279,8 @@ class RliServer:
         now, deadline_s = _time(), call.what.deadline_s
         until, hopped = now + deadline_s * INDEX_SHARE, HOP_HEADER in call.headers
         located = await self._located(lfns, call.what.demand, until, _collection(call.what), hopped=hopped)
+        descent = Descent(self._transport, until, call.what.demand)
+        located = await descent.followed(located)
         trips = self._nearness.trips
         said = await ask_catalogs(self._transport, resolve.asks(located), now + deadline_s, trips)
         found = resolve.lookup(located, said)
@@ -262,6 +290,7 @@ class RliServer:
 
     async def soft_state(self, call: Call[SoftState]) -> SoftStateAnswer:
         message = call.what
+        self._believe(message)
         answer = await self._index.receive(message, service.now())
         self._taken.labels(message.site).inc(len(message.summaries))
         refused = [slot for slot in answer.slots if slot.status == "resend"]
@@ -269,6 +298,15 @@ class RliServer:
             self._asked_again.inc(len(refused))
             telemetry.event("softstate.resend", site=message.site, slots=len(refused), reason=refused[0].reason)
         return answer
+
+    def _believe(self, message: SoftState) -> None:
+        """Raises what `Children.require` raises; a child that turns out to tell what came through this node is silent
+        at once."""
+        try:
+            self._children.require(message)
+        except HierarchyLoop:
+            self._index.registry.disown(message.site, service.now())
+            raise
 
     async def expire(self) -> float:
         """Drops senders that sent nothing for `expiry_s`."""
@@ -301,6 +339,10 @@ class RliServer:
             self._index.change_ring(settings.index, settings.node, now)
             self._forward.change_ring(settings.index, now)
         self._nearness = Nearness(settings.distance, self._nearness.trips)
+        self._children = Children(settings.node, settings.children)
+        self._index.registry.expect(self._children.expected, now)
+        if self._upward is not None:
+            self._upward.change_ring(settings.parents)
         self._settings = settings
 
     # ---- about the node ------------------------------------------------------------------------------------------
@@ -320,6 +362,7 @@ class RliServer:
             former=_former(self._forward.former(service.now())),
             services=self._membership.services(),
             partition=None if index.partition == Partition(index.slots) else index.partition,
+            parents=[Member("rli", name, url, "listed") for name, url in self._settings.parents.urls.items()],
         )
 
     async def status(self, _: Call[NoQuery]) -> RliStatus:
@@ -341,6 +384,7 @@ class RliServer:
             memory_bytes=self._index.memory(),
             reload_error=self.reloadable.error,
             rls_url=self.rls.url,
+            parents=[] if self._upward is None else self._upward.progress(),
         )
 
     def not_ready(self) -> str:
@@ -349,7 +393,7 @@ class RliServer:
         if not registry.knows_all():
             return "not all senders are known yet"
         silent = {member.name for member in registry.members(service.now()) if member.state == "silent"}
-        awaited = [site for site in registry.missing_sites(self._index.owned) if site not in silent]
+        awaited = [site for site in registry.missing_here(self._index.owned) if site not in silent]
         return f"the news of {len(awaited)} sites is awaited, first {awaited[0]}" if awaited else ""
 
     def _states(self) -> list[str]:
@@ -412,6 +456,7 @@ async def compose(settings: RliSettings) -> AsyncIterator[Daemon]:
             workers=Workers("rli.worker", shared.descriptor) if shared else None,
         )
     finally:
+        await server.close()
         await transport.close()
         if shared:
             shared.close()

@@ -7,12 +7,16 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from reploc.client.nearness import Distances
-from reploc.members import IndexSettings
+from reploc.hierarchy import Child
+from reploc.members import NODES_MAX, Compression, IndexSettings, Node
 from reploc.membership import MembershipSettings
 from reploc.names import require_site, require_url
 from reploc.partition import Partition
 from reploc.rls_port import RlsSettings
 from reploc.service import SharedDaemonSettings
+
+#: Index nodes below one node: each is a column as a site is, but is named in the settings.
+CHILDREN_MAX = 1_000
 
 
 class RliRlsSettings(RlsSettings, frozen=True):
@@ -21,6 +25,13 @@ class RliRlsSettings(RlsSettings, frozen=True):
     stale_s: Annotated[
         float, Meta(description="A name that a catalog of that kind did not list again for so long is dropped.", gt=0)
     ] = 86_400.0
+
+
+class ParentsSettings(IndexSettings, frozen=True):
+    """The index that this node tells its own news to, its [index] table there; without nodes there is none."""
+
+    collections: Annotated[bool, Meta(description="Must be false: a node tells its parents no totals.")] = False
+    nodes: Annotated[list[Node], Meta(description="The parents, a table each.", max_length=NODES_MAX)] = []
 
 
 class RliSettings(SharedDaemonSettings, frozen=True):
@@ -46,6 +57,11 @@ class RliSettings(SharedDaemonSettings, frozen=True):
         Meta(description="[distance.SITE] OTHER = 12.5: how far sites are from each other, for the order of copies."),
     ] = {}
     index: IndexSettings = field(default_factory=IndexSettings)
+    children: Annotated[
+        list[Child],
+        Meta(description="The index nodes that may tell this one their news, a table each.", max_length=CHILDREN_MAX),
+    ] = []
+    parents: ParentsSettings = field(default_factory=ParentsSettings)
     rls: RliRlsSettings = field(default_factory=RliRlsSettings)
     membership: MembershipSettings = field(default_factory=MembershipSettings)
 
@@ -73,8 +89,69 @@ class RliSettings(SharedDaemonSettings, frozen=True):
         ruled = "pattern" in (self.index.lfn_partition, self.index.site_partition)
         if self.membership.kind == "etcd" and ruled:
             raise ValueError("rules name nodes, which a registry lets come and go; expected membership.kind static")
+        if nonsense := _unfit_children(self) or _unfit_parents(self):
+            raise ValueError(nonsense)
 
     @property
     def own_url(self) -> str:
         """The address that others reach this node at."""
         return require_url(self.url) if self.url else self.index.urls[self.node]
+
+
+def _unfit_children(told: RliSettings) -> str:
+    """Why the nodes below cannot be what they are said to be, or empty text."""
+    names = [child.name for child in told.children]
+    if twice := {name for name in names if names.count(name) > 1}:
+        return f"child {min(twice)!r} stands twice in the list"
+    for name in names:
+        if name == told.node:
+            return f"node {told.node!r} is its own child"
+        if name in told.index.urls:
+            return f"child {name!r} is one of index.nodes; expected a node of an index below"
+        if name in told.parents.urls:
+            return f"{name!r} is a child and a parent of node {told.node!r}, which would hear its own news"
+    if names and told.index.tells_collections:
+        return (
+            "children tell no totals of collections, which do not add up over sites; expected index.collections false "
+            "and LFNs told where there are children"
+        )
+    return ""
+
+
+def _unfit_parents(told: RliSettings) -> str:
+    """Why the nodes above cannot be told what this one holds, or empty text."""
+    parents, here = told.parents, told.index.compression
+    if not parents.nodes:
+        return ""
+    own = require_url(told.url) if told.url else told.index.urls.get(told.node)
+    for name, url in parents.urls.items():
+        if name == told.node or url == own:
+            return f"node {told.node!r} is its own parent"
+        if name in told.index.urls or url in told.index.urls.values():
+            return f"parent {name!r} is one of index.nodes; expected a node of an index above"
+    return _unfit_to_tell(parents, here)
+
+
+def _unfit_to_tell(parents: IndexSettings, here: Compression) -> str:
+    """Why what is held here cannot be told as the parents want it, or empty text."""
+    if here not in ("none", "fingerprint"):
+        return (
+            f'index.compression is "{here}", from which nothing can be told to parents: filters of several sites put '
+            'together would fill up; expected "none" or "fingerprint"'
+        )
+    if parents.tells_collections:
+        return "a node tells its parents no totals of collections; expected parents.collections false and LFNs told"
+    if parents.lfn_partition == "collection":
+        return 'parents.lfn_partition is "collection", but a node is not told the collections of LFNs'
+    return _unfit_to_tell_of_fingerprints(parents) if here == "fingerprint" else ""
+
+
+def _unfit_to_tell_of_fingerprints(parents: IndexSettings) -> str:
+    if parents.compression not in ("fingerprint", "auto"):
+        return (
+            f'parents.compression is "{parents.compression}", which needs names, but index.compression is '
+            '"fingerprint"; expected "fingerprint" or "auto" there, or "none" here'
+        )
+    if parents.lfn_partition == "pattern":
+        return 'parents.lfn_partition is "pattern", which needs names, but index.compression is "fingerprint"'
+    return ""

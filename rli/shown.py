@@ -17,7 +17,7 @@ from rli.registry import Registry
 from rli.shared import Shared
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[str, str]).decode
+_decode = msgspec.msgpack.Decoder(tuple[str, str, str]).decode
 
 
 class ShownRegistry(Registry):
@@ -28,7 +28,7 @@ class ShownRegistry(Registry):
         self._shared = shared
         self._heap = Arena(reserved=shared.reserved("heap"))
         #: The name and address that is shown under each number.
-        self._shown: dict[int, tuple[str, str]] = {}
+        self._shown: dict[int, tuple[str, str, str]] = {}
 
     def own(self, index: IndexSettings, cells: Flags, now: float) -> None:
         with self._shared:
@@ -84,7 +84,7 @@ class ShownRegistry(Registry):
 
     def _show_slots(self) -> None:
         arrays = self._shared.arrays
-        arrays["known"][:] = self._completeness.known
+        arrays["known"][:] = self._completeness.known & (not self.lacking)
         arrays["holders"][:] = self._completeness.holders
         arrays["sites"][0] = self._completeness.sites
 
@@ -110,7 +110,7 @@ class SeenRegistry:
         self._arrays = shared.arrays
         self._heap = shared.arrays["heap"].view(np.uint8)
         #: What was read of each site, with the count of changes that it had then.
-        self._texts: dict[int, tuple[int, tuple[str, str]]] = {}
+        self._texts: dict[int, tuple[int, tuple[str, str, str]]] = {}
 
     def forget(self) -> None:
         """What was read last may be wrong: remember nothing of it."""
@@ -140,7 +140,7 @@ class SeenRegistry:
     def age(self, number: int, now: float) -> float:
         return max(now - float(self._arrays["news_at"][number]), 0.0)
 
-    def place(self, number: int) -> tuple[str, str]:
+    def place(self, number: int) -> tuple[str, str, str]:
         start, length, count = self._arrays["texts"][number].tolist()
         known = self._texts.get(number)
         if known is None or known[0] != count:

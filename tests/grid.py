@@ -141,10 +141,10 @@ class Site(Service):
         shutil.copytree(backup, self.path)
 
 
-def node(name: str, index: IndexSettings) -> Service:
-    """One index node."""
+def node(name: str, index: IndexSettings, **more: Any) -> Service:
+    """One index node, with more settings where there are any."""
     url = index.urls[name]
-    told = RliSettings(node=name, listen=url.removeprefix("http://"), index=index, matrix_bytes_max=1 << 30)
+    told = RliSettings(node=name, listen=url.removeprefix("http://"), index=index, matrix_bytes_max=1 << 30, **more)
     return Service(rli.server.compose, told, url)
 
 

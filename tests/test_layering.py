@@ -37,6 +37,7 @@ PURE = {
     "reploc.orders",
     "reploc.holdings",
     "reploc.listed",
+    "reploc.hierarchy",
     "reploc.hot",
     "reploc.client.resolve",
     "reploc.client.round_trips",
@@ -152,6 +153,10 @@ PURE = {
     "rli.decisions",
     "rli.foreign",
     "rli.registry",
+    "rli.site",
+    "rli.children",
+    "rli.union",
+    "reploc.sender.beneath",
 }
 IMPURE = {"aiohttp", "asyncio", "lmdb", "logging", "os", "random", "socket", "subprocess", "threading", "time"}
 

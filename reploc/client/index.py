@@ -4,8 +4,8 @@ The list of members comes from any node that answers, and is believed for a minu
 to an owner of its slot; where that one fails, or is not complete for the LFN, to the next; where no owner answers, to
 other nodes, which may reach the owners where the client does not. Where none is complete the ring may have changed: the
 list is fetched anew, and the owners before the change are asked too, which catalogs go on telling their news for
-`expiry_s`. The rules are in `reploc/client/locations.py` and `reploc/client/resolve.py`; here they are carried out,
-within a deadline.
+`expiry_s`. Nodes that are named in place of sites are followed down (`reploc/client/descent.py`). The rules are in
+`reploc/client/locations.py` and `reploc/client/resolve.py`; here they are carried out, within a deadline.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from reploc import names
 from reploc.client import demands, listing, locations, resolve
 from reploc.client.catalogs import ask_catalogs
 from reploc.client.concurrency import REQUESTS, side_by_side
+from reploc.client.descent import Descent
 from reploc.client.listing import LFNS_LISTED, Listed
 from reploc.client.locations import Located, Part, View
 from reploc.client.nearness import Nearness
@@ -187,6 +188,9 @@ class RliClient(Carried):
                 said, answered = await self._ask_also(former, (said, answered), question, until, failed)
         if not answered:
             raise _nothing_said("no owner of the slots answered", failed)
+        descent = Descent(self._transport, until, question.demand)
+        said = await descent.followed(said)
+        failed |= descent.failed
         return Located(said, answered, {node: _words(wrong) for node, wrong in failed.items()})
 
     async def _ask_view(

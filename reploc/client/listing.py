@@ -48,7 +48,7 @@ class Listed:
 
     def _at(self, site: str) -> SiteLocation:
         news = self.sites[site]
-        return SiteLocation(site, news.lrc, news.age_s)
+        return SiteLocation(site, news.lrc, news.age_s, news.index)
 
 
 class _Found:

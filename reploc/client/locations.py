@@ -217,5 +217,5 @@ def _fresher(answers: Sequence[Locations]) -> dict[str, SiteNews]:
     return sites
 
 
-def _news(news: SiteNews) -> tuple[str, float]:
-    return news.lrc, news.age_s
+def _news(news: SiteNews) -> tuple[str, float, str]:
+    return news.lrc, news.age_s, news.index

@@ -14,6 +14,7 @@ The rules (`design.md` section 6; the Giggle paper, section 3.4):
 A shell reads the catalog, builds filters, sends messages and reports what came of them (`reploc/sender/stream.py`):
 
     changed(…)                         as the writer commits
+    tell(…), begin()                   an index node: what is below it, and that it holds enough to be told of
     advance(now)                       take what changed into the summaries, when it is due
     stale_slots(now) → rebuilt(…)      read these slots, build, hand over
     due(now) → answered(…) | failed(…) send each message, report exactly one of the two
@@ -31,8 +32,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reploc.hierarchy import Beneath
 from reploc.members import IndexSettings, Node
 from reploc.sender.additions import ADDITIONS_MAX, Additions
+from reploc.sender.beneath import BeneathLog, Word
 from reploc.sender.deletions import Deletions
 from reploc.sender.form import Build, Form, distinct
 from reploc.sender.news import News
@@ -95,10 +98,13 @@ class Sender:
         about: About = "names",
         form: Form | None = None,
         names_per_build: int = NAMES_PER_BUILD,
+        beneath: Beneath | None = None,
     ) -> None:
         """`counts` are the names in each slot as of the catalog's `position`, shape (slots,); `epoch` is at least 1.
 
-        `form` keeps the summaries, none of which is built yet; without one they are Bloom filters.
+        `form` keeps the summaries, none of which is built yet; without one they are Bloom filters. `beneath` is what an
+        index node says of what is below it; it builds nothing before `begin`, so that its parents keep what it told
+        before its start until it holds as much again.
         """
         self._identity = identity
         self._about: About = about
@@ -118,6 +124,10 @@ class Sender:
         #: The position of the last addition that was given up, so that the slot must be built from there or later.
         self._given_up_at: NDArray[np.int64] = np.full(slots, -1, dtype=np.int64)
         self._changes_pushed = False
+        self._begun = beneath is None
+        self._beneath = None if beneath is None else BeneathLog(Word(position, beneath, now))
+        #: What was said last of what is below, to see that it is another.
+        self._said: Beneath | None = beneath
         self._nodes: dict[str, NodeState] = {}
         self.change_ring(index, now)
 
@@ -226,6 +236,8 @@ class Sender:
         """When each slot is to be built from its digests, shape (slots,)."""
         moments = self._deletions.due_at(self._counts)
         moments[self._form.stale | self._given_up] = -np.inf
+        if not self._begun:
+            moments[:] = np.inf
         return moments
 
     @property
@@ -236,6 +248,31 @@ class Sender:
 
     def _lag_due_at(self) -> float:
         return self._lag.due_at(self._current, self._index.increment_interval_s, self._index.increment_changes)
+
+    # ---- an index node ------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """The node holds what it is to hold after its start: its summaries are built from now on."""
+        self._begun = True
+
+    def tell(self, beneath: Beneath, oldest_at: float) -> None:
+        """What is below the node now; all that was there before `oldest_at` is in its keys. Call it before `due`.
+
+        A word that differs goes to every parent at once.
+        """
+        assert self._beneath is not None, "a catalog has nothing below it"
+        self._beneath.tell(Word(self._lag.catalog_position, beneath, oldest_at))
+        said, _ = self._beneath.at(self._lag.position)
+        if said != self._said:
+            self._said = said
+            for node in self._nodes.values():
+                node.push()
+
+    def tells_anew(self, beneath: Beneath) -> bool:
+        """Whether this differs from what was said last of what is below."""
+        assert self._beneath is not None, "a catalog has nothing below it"
+        said, _ = self._beneath.at(self._lag.position)
+        return beneath != said
 
     # ---- the ring ------------------------------------------------------------------------------------------------
 
@@ -308,6 +345,7 @@ class Sender:
     def _message(self, node: NodeState, now: float) -> SoftState:
         sequences = np.where(node.told, self._form.sequences, np.uint64(0))
         carried, summaries = self._summaries_that_fit(node)
+        beneath, age_s = self._told_beneath(now)
         drop = node.drops()
         return SoftState(
             version=SOFT_STATE_VERSION,
@@ -320,13 +358,21 @@ class Sender:
             incarnation=self._identity.incarnation,
             message=node.leaves(self._epoch, sequences, carried, self._lag.since, now),
             position=self._lag.position,
-            news_age_s=self._lag.age_s(now),
+            news_age_s=age_s,
             vector=vector_hash(sequences),
             summaries=summaries,
             drop=drop,
             about=self._about,
             one_piece=self._slots != self._index.slots,
+            beneath=beneath,
         )
+
+    def _told_beneath(self, now: float) -> tuple[Beneath | None, float]:
+        """What a message says of what is below, and how long ago everything below stood as it tells."""
+        if self._beneath is None:
+            return None, self._lag.age_s(now)
+        beneath, oldest_at = self._beneath.at(self._lag.position)
+        return beneath, max(0.0, now - oldest_at)
 
     def _summaries_that_fit(self, node: NodeState) -> tuple[list[int], list[Summary]]:
         """As many owed summaries as fit a frame, always one, and which slots they are of."""

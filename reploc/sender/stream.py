@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from msgspec.structs import replace
+
 from reploc import service, telemetry
 from reploc.client.transport import Request, Transport
 from reploc.errors import ReplocError
@@ -20,7 +22,7 @@ from reploc.sender.form import Build
 from reploc.sender.news import News
 from reploc.sender.sender import Sender, SendSoftState
 from reploc.telemetry import Metrics
-from reploc.wire import About, SoftStateAnswer
+from reploc.wire import SIZE_MAX, About, SoftStateAnswer
 
 #: After a build the next one waits for so many times as long as it took, so that at most a third of a processor builds:
 #: many deletions touch every slot at once, and would else hold the writers up. The first builds do not wait.
@@ -79,7 +81,13 @@ class Stream:
     """The shell around one `Sender`. Its duty is `run_once`; everything else may be called at any time."""
 
     def __init__(
-        self, about: About, sender: Sender, read: ReadAndBuild, outside: Outside, index: IndexSettings
+        self,
+        about: About,
+        sender: Sender,
+        read: ReadAndBuild,
+        outside: Outside,
+        index: IndexSettings,
+        before_sending: Callable[[], None] = lambda: None,
     ) -> None:
         self.sender = sender
         self._about = about
@@ -92,6 +100,7 @@ class Stream:
         self._waits_until = 0.0
         self._sending: set[asyncio.Task[None]] = set()
         self._rests_until = 0.0
+        self._before_sending = before_sending
 
     async def close(self) -> None:
         """Gives up what is under way."""
@@ -164,7 +173,12 @@ class Stream:
             ended = service.now()
             self._rests_until = ended + REST_AFTER_BUILD * (ended - began)
 
+    def wake(self) -> None:
+        """Something may be due that was not."""
+        self._wake.set()
+
     def _send_due(self) -> None:
+        self._before_sending()
         for send in self.sender.due(service.now()):
             task = asyncio.create_task(self._send(send))
             self._sending.add(task)
@@ -196,3 +210,11 @@ class Stream:
             kind = "increment" if summary.from_seq else "whole"
             meters.summaries.labels(send.node, kind, self._about).inc()
             meters.bytes.labels(send.node, kind, self._about).inc(len(summary.body))
+
+
+def paced(index: IndexSettings) -> IndexSettings:
+    """The settings by which streams send: in mode full what changed waits for the next full update."""
+    if index.mode == "partial":
+        return index
+    whole = index.full_interval_s
+    return replace(index, increment_interval_s=whole, increment_changes=SIZE_MAX, rebuild_interval_s=whole)

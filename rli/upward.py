@@ -1,0 +1,163 @@
+"""What a node tells its parents: the distinct LFNs of all its senders, under its own name.
+
+The node is a sender by the same rules as a catalog (`reploc/sender/sender.py`), with these differences: its store is
+what it holds in memory; it keeps nothing from start to start, so that its first epoch is 1 and a parent that knows a
+higher one says so; it tells nothing of its slots before it holds the news of all its own senders that are not silent,
+so that a restart takes nothing away from the parents; and every message says what is lacking below
+(`reploc/sender/beneath.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from reploc import service
+from reploc.client.transport import Transport
+from reploc.hierarchy import BENEATH_NODES_MAX, LEVELS_MAX, MISSING_MAX, Beneath
+from reploc.members import IndexSettings
+from reploc.sender.form import Build, Form
+from reploc.sender.placing import Placing
+from reploc.sender.sender import Identity, Sender
+from reploc.sender.slot_filters import SlotFilters, build_slot
+from reploc.sender.slot_keys import SlotFingerprints, SlotLists
+from reploc.sender.stream import Meters, Outside, Stream, paced
+from reploc.telemetry import Metrics
+from reploc.wire import Kind, NodeProgress
+from rli.index import Index
+from rli.settings import RliSettings
+from rli.union import SlotLfns, Union
+
+#: Names that one visit gathers: about twenty milliseconds in which nobody is answered.
+NAMES_PER_BUILD = 1 << 14
+#: Seconds between two looks at what is below, if nothing else makes the node look.
+LOOK_S = 0.25
+
+
+class Upward:
+    """The way up of one node. Its duties run it; everything else may be called at any time."""
+
+    def __init__(
+        self,
+        index: Index,
+        settings: RliSettings,
+        not_ready: Callable[[], str],
+        transport: Transport,
+        metrics: Metrics,
+    ) -> None:
+        """`not_ready` says why the node does not hold yet what it is to hold after its start."""
+        self._index = index
+        self._node = settings.node
+        self._not_ready = not_ready
+        parents = paced(settings.parents)
+        placing = Placing(parents.partition)
+        self._error_rate = parents.error_rate
+        self._form = _form(parents, settings.index, placing)
+        # Behind whatever an earlier start has told, as long as the clock is not set back.
+        position = int(time.time() * 1e6)
+        self._sender = Sender(
+            _identity(settings),
+            1,
+            parents,
+            np.zeros(placing.slots, dtype=np.int64),
+            position=position,
+            now=service.now(),
+            form=self._form,
+            names_per_build=NAMES_PER_BUILD,
+            beneath=self._beneath(),
+        )
+        outside = Outside(transport, Meters(metrics), _next_epoch)
+        self._stream = Stream("names", self._sender, self._read, outside, parents, self._tell)
+        kind: Kind = "list" if settings.index.compression == "none" else "fingerprint"
+        index.take_only(kind)
+        held = index.lfns.distinct(kind)
+        self._union = Union(held, placing, position, self._stream.note)
+        metrics.watch_each(
+            "reploc_softstate_lag_seconds",
+            "Age of the oldest change that a parent may not know yet",
+            "node",
+            lambda: self._sender.lags_s(service.now()),
+        )
+
+    async def run_once(self) -> float:
+        """Builds and sends what is due, then waits until something is due again or happens."""
+        return await self._stream.run_once()
+
+    async def look(self) -> float:
+        """Sees whether what is below has changed, so that the parents hear of it soon."""
+        if not self._not_ready():
+            self._sender.begin()
+        if self._sender.tells_anew(self._beneath()):
+            self._stream.wake()
+        return LOOK_S
+
+    def _tell(self) -> None:
+        self._sender.tell(self._beneath(), self._index.registry.oldest_news(service.now()))
+
+    def change_ring(self, parents: IndexSettings) -> None:
+        """Other parents, or another redundancy among them."""
+        self._stream.change_ring(paced(parents))
+
+    def progress(self) -> list[NodeProgress]:
+        """How far each parent has taken this node's news."""
+        return self._sender.progress(service.now())
+
+    async def close(self) -> None:
+        await self._stream.close()
+
+    def _beneath(self) -> Beneath:
+        """What is below, as it is now."""
+        registry, owned = self._index.registry, self._index.owned
+        complete = not self._not_ready() and bool(registry.knows_all() and registry.complete(owned).all())
+        below = registry.beneath()
+        nodes = dict.fromkeys([self._node, *(name for one in below for name in one.nodes)])
+        return Beneath(
+            index=self._index.settings.ring.version,
+            complete=complete,
+            missing=[] if complete else registry.missing_sites(owned)[:MISSING_MAX],
+            nodes=list(nodes)[:BENEATH_NODES_MAX],
+            levels=min(LEVELS_MAX, 1 + max((one.levels for one in below), default=0)),
+        )
+
+    async def _read(self, slots: Sequence[int]) -> tuple[list[Build], int]:
+        """What these slots hold now; the summaries are built beside the loop."""
+        position, size_class = self._union.position, self._form.size_class
+        contents = [self._union.read(slot) for slot in slots]
+        return await asyncio.to_thread(lambda: [self._build(each, size_class) for each in contents]), position
+
+    def _build(self, content: SlotLfns, size_class: int) -> Build:
+        form = self._form
+        if isinstance(form, SlotFilters):
+            return build_slot(content.slot, content.digests, size_class, self._error_rate)
+        assert isinstance(form, SlotFingerprints | SlotLists)
+        return form.build(content.slot, content.digests, content.names)
+
+
+def _form(parents: IndexSettings, here: IndexSettings, placing: Placing) -> Form:
+    """The form that the parents' index asks for; with auto, filters where there are names to make them from."""
+    match parents.compression:
+        case "none":
+            return SlotLists(placing)
+        case "fingerprint":
+            return SlotFingerprints(placing)
+        case "auto" if here.compression == "fingerprint":
+            return SlotFingerprints(placing)
+        case _:
+            return SlotFilters(placing, parents.error_rate)
+
+
+def _identity(settings: RliSettings) -> Identity:
+    """The same from start to start, so that parents take a restart for one; another for another address."""
+    url = settings.own_url
+    sender = hashlib.sha256(f"{settings.node} {url}".encode()).hexdigest()[:32]
+    return Identity(settings.node, url, sender, secrets.randbits(64))
+
+
+async def _next_epoch(above: int) -> int:
+    """Nothing is kept: the epoch behind the one that a parent knows is as good as any."""
+    return above + 1
