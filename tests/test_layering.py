@@ -70,6 +70,7 @@ PURE = {
     "lrc.rls_indexes",
     "lrc.rls_owed",
     "reploc.sender.slot_keys",
+    "reploc.sender.slot_tables",
     "lrc.slot_totals",
     "lrc.attributes",
     "lrc.values",

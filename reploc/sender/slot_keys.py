@@ -6,51 +6,33 @@ several LFNs of a slot, as two LFNs may share a fingerprint, and goes with the l
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Iterable, Sequence, Set
+from typing import TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from reploc.digest import Digests
 from reploc.key_sets import FingerprintSet, NameSet, checksum_of_fingerprints, checksum_of_names
-from reploc.sender.form import Changes, Flags, Items, Slots, by_slot, counted
-from reploc.sender.key_log import KeyLog
+from reploc.sender.form import Changes, Items, Slots, by_slot, counted
 from reploc.sender.news import News
 from reploc.sender.placing import Placing
-from reploc.wire import Kind, Summary
+from reploc.sender.slot_tables import NO_SLOTS, SlotTables, TableBuild
+from reploc.wire import Kind
 
 K = TypeVar("K", int, str)
 
-_NO_SLOTS: Slots = np.zeros(0, dtype=np.intp)
+#: The keys of one slot, each with the number of its LFNs.
+KeysBuild: TypeAlias = TableBuild[K, int]
 
 
-@dataclass(frozen=True)
-class KeysBuild(Generic[K]):
-    """The keys of one slot as they were read from the catalog, each with the number of its LFNs."""
-
-    slot: int
-    counts: dict[K, int]
-    checksum: int
-
-
-class SlotKeys(ABC, Generic[K]):
-    """The keys of all slots, none of which is built at first."""
-
-    size_class = 0
-    kind: Kind
+class SlotKeys(SlotTables[K, int]):
+    """The keys of all slots, each with the number of its LFNs."""
 
     def __init__(self, placing: Placing) -> None:
-        slots = placing.slots
-        self.sequences: NDArray[np.uint64] = np.ones(slots, dtype=np.uint64)
+        super().__init__(placing.slots)
         self._placing = placing
-        self._built: Flags = np.zeros(slots, dtype=bool)
-        self._counts: list[dict[K, int]] = [{} for _ in range(slots)]
-        self._checksums = [0] * slots
-        self._logs: list[KeyLog[K]] = [KeyLog(1) for _ in range(slots)]
 
     # ---- what a kind is ------------------------------------------------------------------------------------------
 
@@ -69,23 +51,15 @@ class SlotKeys(ABC, Generic[K]):
 
     # ---- as every form -------------------------------------------------------------------------------------------
 
-    @property
-    def built(self) -> Flags:
-        """Which slots are built, shape (slots,)."""
-        return self._built
+    @staticmethod
+    def told(held: dict[K, int]) -> Set[K]:
+        return held.keys()
 
-    @property
-    def stale(self) -> Flags:
-        """Which slots are to be built from the catalog: those that never were."""
-        stale: Flags = ~self._built
-        return stale
+    def whole(self, held: dict[K, int]) -> bytes:
+        return self.body(list(held), [])
 
-    def fit(self, _: int) -> None:
-        """There is nothing to choose."""
-
-    def rate(self, _: int) -> float:
-        """A name is never taken for another, and a fingerprint once in 2⁶⁴ names of a slot, which is as good."""
-        return 0.0
+    def part(self, held: dict[K, int], changed: Sequence[K]) -> bytes:
+        return self.body([key for key in changed if key in held], [key for key in changed if key not in held])
 
     def changes(self, news: News) -> Changes:
         """The keys that came, and those that went."""
@@ -95,7 +69,7 @@ class SlotKeys(ABC, Generic[K]):
         items = np.empty(len(came) + len(went), dtype=object)
         items[:] = [*((key, -1) for key in went), *((key, +1) for key in came)]
         slots = np.concatenate([moves.went.slots, moves.came.slots])
-        return Changes(items, slots, _NO_SLOTS, counted(moves.came.slots, moves.went.slots, len(self.sequences)))
+        return Changes(items, slots, NO_SLOTS, counted(moves.came.slots, moves.went.slots, len(self.sequences)))
 
     def add(self, items: Items, slots: Slots) -> None:
         """Takes keys into slots that are built, and out of them."""
@@ -103,7 +77,7 @@ class SlotKeys(ABC, Generic[K]):
             self._change(slot, items[places].tolist())
 
     def _change(self, slot: int, items: Iterable[tuple[K, int]]) -> None:
-        counts, before = self._counts[slot], dict[K, bool]()
+        counts, before = self._held[slot], dict[K, bool]()
         for key, step in items:
             before.setdefault(key, key in counts)
             count = counts.get(key, 0) + step
@@ -114,45 +88,12 @@ class SlotKeys(ABC, Generic[K]):
         came: list[K] = [key for key, was in before.items() if not was and key in counts]
         went: list[K] = [key for key, was in before.items() if was and key not in counts]
         if came or went:
-            gained = self.checksum(came) - self.checksum(went)
-            self._checksums[slot] = (self._checksums[slot] + gained) % (1 << 64)
-            self.sequences[slot] += np.uint64(1)
-            self._logs[slot].append(came + went, len(counts))
+            self._rise(slot, came + went, self.checksum(came) - self.checksum(went))
 
     def build(self, slot: int, digests: Digests, names: Sequence[str]) -> KeysBuild[K]:
         """A slot that holds exactly these LFNs."""
         counts = Counter(self.keys(digests, names))
-        return KeysBuild(slot, dict(counts), self.checksum(list(counts)))
-
-    def replace(self, build: KeysBuild[K]) -> None:
-        """Takes a build in place of what is there; where it differs the sequence rises."""
-        slot = build.slot
-        if self._built[slot] and self._counts[slot].keys() != build.counts.keys():
-            self.sequences[slot] += np.uint64(1)
-        self._counts[slot] = dict(build.counts)
-        self._checksums[slot] = build.checksum
-        self._built[slot] = True
-        self._logs[slot] = KeyLog(int(self.sequences[slot]))
-
-    def restart(self) -> None:
-        """Begins a new epoch: sequences start anew."""
-        self.sequences[:] = 1
-        self._logs = [KeyLog(1) for _ in self._logs]
-
-    def summary(self, slot: int, base: int) -> Summary:
-        """What takes a node that holds a built slot at sequence `base` to its own: an increment where one is known."""
-        changed = self._logs[slot].since(base) if base else None
-        counts = self._counts[slot]
-        if changed is None:
-            base, body = 0, self.body(list(counts), [])
-        else:
-            here = [key for key in changed if key in counts]
-            body = self.body(here, [key for key in changed if key not in counts])
-        return Summary(slot, self.kind, base, int(self.sequences[slot]), self._checksums[slot], body)
-
-    def content(self, slot: int) -> frozenset[K]:
-        """A built slot as nodes are told of it, to compare."""
-        return frozenset(self._counts[slot])
+        return TableBuild(slot, dict(counts), self.checksum(list(counts)))
 
 
 class SlotFingerprints(SlotKeys[int]):
