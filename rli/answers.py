@@ -113,6 +113,10 @@ class Answers:
             found = [sites[start:end] for start, end in pairwise(ends)]
         return list(map(Held, slot_of, complete, found))
 
+    def names_nodes(self, sites: Sequence[int]) -> bool:
+        """Whether any of these senders is an index node below this one."""
+        return any(self._senders.place(number)[2] for number in sites)
+
     def lrc_of(self, number: int) -> str:
         """Where the catalog of a site answers."""
         return self._senders.place(number)[1]

@@ -99,7 +99,8 @@ class RliMethods:
         answers: list[bytes | Refused | None] = []
         for request, lfn, held, others in zip(requests, lfns, found, foreign, strict=True):
             urls = [self._index.lrc_of(number) for number in held.sites] + others
-            answers.append(_listed(request, lfn, urls) if urls or held.complete else None)
+            settled = (urls or held.complete) and not self._index.names_nodes(held.sites)
+            answers.append(_listed(request, lfn, urls) if settled else None)
         return answers
 
     async def _catalogs(self, request: Request) -> bytes:

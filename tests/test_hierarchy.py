@@ -3,9 +3,16 @@
 `design.md` section 7, hierarchy; the Giggle paper, "RLS5: Hierarchical Index".
 """
 
+import asyncio
 from pathlib import Path
 
-from tree import level, tree
+from grid import Service, Site, node, pfns, until
+from tree import Tree, above, level, tree
+
+from reploc.client.index import RliClient
+from reploc.client.node import RliNodeClient
+from reploc.hierarchy import Child
+from reploc.questions import Demand
 
 LFNS = [f"/run/{number}" for number in range(40)]
 
@@ -16,12 +23,26 @@ async def test_a_lookup_at_the_root_finds_the_copies_of_all_sites_below(tmp_path
         await made.site("cern", eu, LFNS)
         await made.site("fnal", us, LFNS[::2])
         await made.settled([*LFNS, "/nowhere"])
+        async with RliNodeClient(made.nodes["root"].url) as client:
+            said = await client.location(LFNS[0])
+            assert [(each.site, each.lrc) for each in said.sites] == [
+                (name, made.nodes[name].url) for name in ("eu", "us")
+            ]
+            verified = await client.location(LFNS[0], Demand(verify=True))
+            assert [each.site for each in verified.sites] == ["cern", "fnal"]
+            resolved = await client.replica(LFNS[1])
+            assert (resolved.complete, [copy.site for copy in resolved.replicas]) == (True, ["cern"])
+            assert {member.name: member.kind for member in (await client.members()).members} == {
+                "root": "rli",
+                "eu": "child",
+                "us": "child",
+            }
         await made.sites["cern"].delete(LFNS[:3])
         await made.sites["fnal"].put(["/new"])
         await made.settled([*LFNS, "/new"])
 
 
-async def test_three_levels(tmp_path: Path) -> None:
+async def test_three_levels_lose_a_node_in_the_middle_and_nobody_notices(tmp_path: Path) -> None:
     low, other, middle, root = level("cern-1", "cern-2"), level("fnal-1"), level("eu-1", "eu-2"), level("root")
     async with tree(tmp_path, [low, other], [middle], [root]) as made:
         await made.site("a", low, LFNS)
@@ -29,6 +50,111 @@ async def test_three_levels(tmp_path: Path) -> None:
         await made.site("c", other, LFNS[::2])
         await made.settled([*LFNS, "/nowhere"])
         await made.nodes["eu-1"].stop()
+        said = await made.client.lookup(LFNS)
+        assert pfns(said) == made.truth(LFNS), "one of two nodes that know the same is enough"
         await made.sites["a"].delete(LFNS[:5])
         await made.nodes["eu-1"].start()
         await made.settled(LFNS)
+
+
+async def test_what_is_lacking_below_is_lacking_above_and_named_with_the_way_there(tmp_path: Path) -> None:
+    low, middle, root = level("low"), level("middle"), level("root")
+    async with tree(tmp_path, [low], [middle], [root]) as made:
+        await made.site("a", low, LFNS)
+        await made.site("b", low, LFNS[::2])
+        await made.settled(LFNS)
+        await made.sites["b"].stop()
+        async with RliNodeClient(made.nodes["root"].url) as client:
+            said = await until(
+                lambda: client.location("/nowhere"), lambda seen: not seen.complete, "the root lacks a site"
+            )
+            said = await until(
+                lambda: client.location("/nowhere"), lambda seen: seen.missing == ["middle/low/b"], "which is named"
+            )
+            assert said.sites == []
+        await made.sites["b"].start()
+        await made.settled([*LFNS, "/nowhere"])
+
+
+async def test_no_restart_makes_a_complete_answer_wrong(tmp_path: Path) -> None:
+    low, middle, root = level("low"), level("middle"), level("root")
+    async with tree(tmp_path, [low], [middle], [root]) as made:
+        await made.site("a", low, LFNS)
+        await made.settled(LFNS)
+        for name in ("low", "middle", "root"):
+            await _restarted_under_questions(made, name)
+            await made.settled([*LFNS, "/nowhere"])
+
+
+async def _restarted_under_questions(made: Tree, name: str) -> None:
+    """A node stops and starts while lookups go on, none of which misses a copy and calls itself complete."""
+    truth = made.truth(LFNS)
+
+    async def ask() -> None:
+        while True:
+            said = await made.client.lookup(LFNS, 1.0)
+            assert pfns(said) == truth or not said.complete, f"{name} restarted"
+            await asyncio.sleep(0.01)
+
+    async def restart() -> None:
+        await asyncio.sleep(0.1)
+        await made.nodes[name].stop()
+        await asyncio.sleep(0.2)
+        await made.nodes[name].start()
+        await asyncio.sleep(0.5)
+
+    if name == "root":  # nobody answers for a moment
+        await restart()
+        return
+    asking = asyncio.create_task(ask())
+    await restart()
+    if asking.done():
+        await asking
+    asking.cancel()
+
+
+async def test_a_circle_is_refused_by_whoever_would_hear_its_own_words(tmp_path: Path) -> None:
+    """None of the three settings is wrong by itself: a tells b, b tells c, and c tells a."""
+    indexes = {name: level(name) for name in "abc"}
+    nodes: dict[str, Service] = {}
+    for name, child, parent in (("a", "c", "b"), ("b", "a", "c"), ("c", "b", "a")):
+        children, parents = [Child(name=child)], above(indexes[parent])
+        nodes[name] = node(name, indexes[name], children=children, parents=parents)
+    site = Site("site", tmp_path / "site", indexes["a"])
+    try:
+        for each in [*nodes.values(), site]:
+            await each.start()
+        await site.put(LFNS)
+        async with RliNodeClient(nodes["c"].url) as client, RliClient([nodes["c"].url]) as whole:
+            found = await until(
+                client.status, lambda said: said.parents[0].state == "refused", "what came through it is refused"
+            )
+            assert "'a' would hear its own news: index node 'c' has it through b" in found.parents[0].error
+            truth = {lfn: {site.pfn(lfn)} for lfn in LFNS}
+            await until(lambda: whole.lookup(LFNS), lambda said: pfns(said) == truth, "what is below it is found")
+            await site.delete(LFNS)
+            async with RliNodeClient(nodes["a"].url) as first:
+                for asked in (first, client):
+                    await until(
+                        lambda asked=asked: asked.locations(LFNS),
+                        lambda said: not any(said.locations.values()),
+                        "nobody keeps a name alive that no site has",
+                    )
+    finally:
+        for each in [site, *nodes.values()]:
+            await each.stop()
+
+
+async def test_a_node_that_is_no_child_is_refused_and_says_why(tmp_path: Path) -> None:
+    low, root = level("low"), level("root")
+    top, stranger = node("root", root), node("low", low, parents=above(root))
+    try:
+        await top.start()
+        await stranger.start()
+        async with RliNodeClient(stranger.url) as client, RliNodeClient(top.url) as above_it:
+            said = await until(client.status, lambda seen: seen.parents[0].state == "refused", "it is refused")
+            assert "index node 'low' is no child of node 'root'" in said.parents[0].error
+            assert (await above_it.members()).members[1:] == []
+    finally:
+        await stranger.stop()
+        await top.stop()

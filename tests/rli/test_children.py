@@ -1,0 +1,98 @@
+"""Whom a node believes to be a node below it, and which trees are refused at the start."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from reploc.errors import Forbidden, HierarchyLoop
+from reploc.hierarchy import LEVELS_MAX, Beneath, Child
+from reploc.members import IndexSettings, Node
+from reploc.wire import SOFT_STATE_VERSION, SoftState
+from rli.children import Children
+from rli.settings import ParentsSettings, RliSettings
+
+
+def message(site: str, url: str = "http://eu:1", *, nodes: Sequence[str] = ("eu",), levels: int = 1) -> SoftState:
+    """What an index node sends, or with no `nodes` a catalog."""
+    beneath = Beneath("ring", True, [], list(nodes), levels) if nodes else None
+    return SoftState(SOFT_STATE_VERSION, site, "s", url, 4, 1e-3, 1, 1, 1, 0, 0.0, 0, beneath=beneath)
+
+
+CHILDREN = Children("root", [Child(name="eu"), Child(name="us", url="http://us:1")])
+
+
+def test_a_child_is_believed_and_a_catalog_under_another_name() -> None:
+    CHILDREN.require(message("eu"))
+    CHILDREN.require(message("us", "http://us:1/"))
+    CHILDREN.require(message("cern", nodes=()))
+
+
+@pytest.mark.parametrize(
+    ("sent", "wrong", "words"),
+    [
+        (message("asia"), Forbidden, "'asia' is no child of node 'root'"),
+        (message("eu", nodes=()), Forbidden, "no catalog speaks in its name"),
+        (message("us", "http://thief:1"), Forbidden, "is a child at http://us:1, but announces 'http://thief:1'"),
+        (message("eu", nodes=("eu", "root")), HierarchyLoop, "'root' would hear its own news.* through no other"),
+        (message("eu", nodes=("eu", "b", "root", "a")), HierarchyLoop, "through a, b"),
+        (message("eu", levels=LEVELS_MAX), HierarchyLoop, f"below node 'root' there may be {LEVELS_MAX - 1}"),
+    ],
+)
+def test_who_is_no_child_or_tells_what_came_through_the_node_is_refused(
+    sent: SoftState, wrong: type[Exception], words: str
+) -> None:
+    with pytest.raises(wrong, match=words):
+        CHILDREN.require(sent)
+
+
+def settings(index: dict[str, Any] | None = None, parents: dict[str, Any] | None = None, **more: Any) -> RliSettings:
+    """Node `a` at http://a:1, alone in its index of whole names, below node `p` unless told otherwise."""
+    here = {"compression": "none", "collections": False, "nodes": [Node(name="a", url="http://a:1")]}
+    up = {"nodes": [Node(name="p", url="http://p:1")]}
+    return RliSettings(node="a", index=IndexSettings(**here | (index or {})), parents=_parents(up, parents), **more)
+
+
+def _parents(up: dict[str, Any], told: dict[str, Any] | None) -> ParentsSettings:
+    return ParentsSettings(**up | (told or {}))
+
+
+def test_a_node_between_two_levels_is_accepted() -> None:
+    told = settings(children=[Child(name="c")])
+    assert list(told.parents.urls) == ["p"]
+    settings({"compression": "fingerprint"}, {"compression": "auto"})
+
+
+@pytest.mark.parametrize(
+    ("index", "parents", "children", "words"),
+    [
+        ({}, {"nodes": [Node(name="a", url="http://p:1")]}, [], "'a' is its own parent"),
+        ({}, {"nodes": [Node(name="p", url="http://a:1/")]}, [], "'a' is its own parent"),
+        ({}, {}, ["a"], "'a' is its own child"),
+        ({}, {}, ["p"], "'p' is a child and a parent of node 'a'"),
+        ({}, {}, ["c", "c"], "child 'c' stands twice"),
+        (
+            {"redundancy": 2, "nodes": [Node(name="a", url="http://a:1"), Node(name="p", url="http://p:1")]},
+            {},
+            [],
+            "parent 'p' is one of index.nodes",
+        ),
+        (
+            {"redundancy": 2, "nodes": [Node(name="a", url="http://a:1"), Node(name="b", url="http://b:1")]},
+            {},
+            ["b"],
+            "child 'b' is one of index.nodes",
+        ),
+        ({"compression": "bloom"}, {}, [], "filters of several sites"),
+        ({"compression": "auto"}, {}, [], "filters of several sites"),
+        ({"compression": "fingerprint"}, {"compression": "bloom"}, [], "needs names"),
+        ({}, {"collections": True}, [], "no totals of collections"),
+        ({}, {"lfn_partition": "collection"}, [], "is not told the collections"),
+        ({"collections": True}, {}, ["c"], "index.collections false"),
+    ],
+)
+def test_what_makes_no_tree_is_refused_at_the_start(
+    index: dict[str, Any], parents: dict[str, Any], children: list[str], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        settings(index, parents, children=[Child(name=name) for name in children])
