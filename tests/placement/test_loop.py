@@ -22,7 +22,7 @@ from placement.messages import GroupItem, InjectBody, OwnerItem, PartitionItem, 
 from placement.request_messages import DataRequest, RequestItem
 from placement.settings import PlacementSettings
 from reploc.client.lrc import LrcClient
-from reploc.demo.processes import free_port
+from reploc.demo.processes import ended, free_port
 from reploc.errors import CollectionUnknown, DefinitionUnknown, InventoryInvalid, NewsMissing
 from reploc.sites import Site
 from reploc.wire import DeleteItem, MappingItem
@@ -155,6 +155,48 @@ async def test_a_deletion_that_people_want_is_done_once_another_copy_survives(tm
             await until(asked, lambda seen: seen.state == "completed", "the request is completed")
             assert ("/a#2", "T1") not in await replicas(client, "/a")
             assert await client.cancel_requests([number]) == []
+
+
+async def test_copies_that_people_ask_for_are_ordered_by_a_cycle_of_the_dealer_and_arrive(tmp_path: Path) -> None:
+    """From a request over HTTP to what the catalogs say, with the dealer as its command."""
+    config = tmp_path / "dealer.toml"
+    config.write_text('[dealer]\npartition = "P"\nmax_site_pending_fraction = 1.0\n[dealer.plugins.request]\n')
+    store = f"sqlite:///{tmp_path / 'placement.db'}"
+    async with grid(tmp_path, 2) as held:
+        await fill(held, "T1", "/a#1", "/a#2")
+        await fill(held, "T2", "/a#1")
+        await fill(held, "T3")
+        async with placed(held, tmp_path, save_interval_s=0.1) as (service, client):
+            await until(lambda: told_whole(client), lambda seen: seen == WHOLE, "the inventory has it")
+            quotas = [QuotaItem(site=site, partition="P", quota=10**6) for site in held.sites]
+            await client.inject(InjectBody(partitions=[PartitionItem(name="P", condition="always")], quotas=quotas))
+            (number,) = (await client.ask([RequestItem("copy", "/a", ["T2", "T3"], "physics")], "jane")).ids
+
+            async def request() -> DataRequest:
+                return (await client.requests()).requests[0]
+
+            async def ran() -> int:
+                command = ["placement", "dealer", "run", "--config", str(config), "--database", store]
+                status, _, said = await ended(command)
+                assert status in (0, 4), said
+                return status
+
+            await until(ran, lambda status: status == 0, "the dealer has news of every site, as it was saved")
+            told = await request()
+            assert (told.id, told.state) == (number, "activated")
+            assert sorted(order.site for order in told.orders) == ["T2", "T3"]
+            carrier = Carrier(service.url, {name: site.url for name, site in held.sites.items()})
+            assert await carrier.work() == 2
+            done = (await client.cycles()).cycles[0]
+            assert (done.kind, done.outcome, done.totals["copies"]) == ("dealer", "done", 2)
+
+            async def completed() -> bool:
+                """What was at T2 before is nobody's, until a cycle that finds it whole hands it over."""
+                return await ran() == 0 and (await request()).state == "completed"
+
+            await until(completed, bool, "both copies are seen, and the group's")
+            owners = {(each.site, each.group) for each in (await client.dataset("/a")).replicas}
+            assert owners == {("T1", "None"), ("T2", "physics"), ("T3", "physics")}
 
 
 async def test_a_person_cannot_order_what_would_lose_data_or_cannot_be(tmp_path: Path) -> None:
