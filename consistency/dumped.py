@@ -9,10 +9,11 @@ read is not believed at all.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Annotated
 
@@ -104,13 +105,13 @@ class Dump:
     def _read(self, storage: Parts) -> Looked:
         began, summary = time.monotonic(), Summary(doors={str(self.path): 1})
         absent = {root for root in self._roots if root != b"/"}
-        self._require_whole()
         try:
             for frame in dump.read(self.path, STORAGE, self._settings.fields, self._settings.prefix.encode()):
-                self._require_absolute(frame["path"])
-                absent = {root for root in absent if not Intervals([root]).below(frame["path"].sort()).any()}
-                storage.add(frame)
-                summary.files += len(frame)
+                self._require_in_one_spelling(frame["path"])
+                files = frame.filter(~pl.col("path").bin.ends_with(b"/"))
+                absent = {root for root in absent if not Intervals([root]).below(files["path"].sort()).any()}
+                storage.add(files)
+                summary.files += len(files)
                 self._progress(0, summary.files, 0)
         except InputInvalid as wrong:
             raise DumpUnfit(wrong.detail) from wrong
@@ -119,15 +120,11 @@ class Dump:
         summary.absent_roots, summary.seconds = sorted(absent), time.monotonic() - began
         return Looked(summary, Gathered())
 
-    def _require_whole(self) -> None:
-        """Raises DumpUnfit where text ends within a line: compressed files tell of such an end themselves."""
-        if self.path.suffix in (".tsv", ".txt", ".csv") and self._stamp.size:
-            with self.path.open("rb") as file:
-                file.seek(-1, os.SEEK_END)
-                if file.read() != b"\n":
-                    raise DumpUnfit(f"{self.path}: its last line does not end: it was cut short")
-
-    def _require_absolute(self, paths: pl.Series) -> None:
+    def _require_in_one_spelling(self, paths: pl.Series) -> None:
+        held = [paths.bin.contains(each) for each in (b"//", b"/./", b"/../")]
+        ends = [paths.bin.ends_with(each) for each in (b"/.", b"/..")]
+        if len(odd := paths.filter(reduce(or_, held + ends))):
+            raise DumpUnfit(f"{self.path}: the path {odd[0]!r} has another spelling, under which it may be named too")
         strange = paths.filter(~paths.bin.starts_with(b"/").fill_null(False))
         if len(strange):
             raise DumpUnfit(

@@ -1,8 +1,9 @@
 """What a run may find and do before it stops and asks: a broken listing looks like a catastrophe, and must not be one.
 
-Two questions, both pure. *Is this comparison to be believed?* An empty scan, or too much that could not be looked at,
-makes the run *failed*: nothing of it counts. *May it be acted on?* More findings of a kind than its bounds, in number,
-as a share, or together with what was done in the week before, make the whole run *held* until an operator releases it.
+Two questions, both pure. *Is this comparison to be believed?* An empty scan, one of another site, or too much that
+could not be looked at, makes the run *failed*: nothing of it counts. *May it be acted on?* More findings of a kind than
+its bounds, in number, as a share, or together with what was done in the week before, make the whole run *held* until an
+operator releases it.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ def unbelievable(tally: Tally, directories_failed: int, limits: Limits) -> list[
     said = []
     if not tally.scanned.files and tally.expected.files:
         said.append(f"the scan found no file, and the catalog has {tally.expected.files}")
+    elif tally.expected.files > tally.unchecked.files and not tally.common.files:
+        said.append("the scan and the catalog have no file in common: they are of two sites")
     if tally.unchecked_fraction > limits.unknown_fraction:
         said.append(
             f"{tally.unchecked_fraction:.4%} of the catalog's files lie below {directories_failed} directories that "

@@ -32,6 +32,8 @@ class Tally(msgspec.Struct, frozen=True):
     scanned: Count = Count()
     #: What the catalog holds below directories that could not be listed.
     unchecked: Count = Count()
+    #: What both have, whatever else is said of it.
+    common: Count = Count()
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -39,6 +41,7 @@ class Tally(msgspec.Struct, frozen=True):
             self.expected + other.expected,
             self.scanned + other.scanned,
             self.unchecked + other.unchecked,
+            self.common + other.common,
         )
 
     @property
@@ -58,6 +61,7 @@ def tally(rows: pl.DataFrame) -> Tally:
         _count(rows.filter(steady), "size"),
         _count(rows.filter(pl.col("on_storage")), "found_size"),
         _count(rows.filter(steady & (pl.col("kind") == "unknown")), "size"),
+        _count(rows.filter(pl.col("in_catalog") & pl.col("on_storage")), "found_size"),
     )
 
 

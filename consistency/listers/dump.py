@@ -4,11 +4,12 @@ A dump is text of one line a file, compressed or not (gzip, bzip2, zstandard, lz
 name), with the fields path, size, checksum, mtime in this order or as its settings say. Fields are parted by tabs
 (`.tsv`, `.txt`), or by commas with quotes as in CSV (`.csv`); a field that is empty is one that nobody says. Names stay
 bytes. A line with fewer fields than expected, or with a size that is no number, ends the reading with an error that
-says where: a dump that is wrong in one place is not believed in others.
+says where: a dump that is wrong in one place is not believed in others. So does a last line that does not end.
 """
 
 from __future__ import annotations
 
+import io
 import lzma
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -73,9 +74,37 @@ def _lines(opened: ExitStack, path: Path, fields: Sequence[Field]) -> csv.CSVStr
     )
 
 
+class _Whole(io.RawIOBase):
+    """A text as it is, that ends with a line: one that was cut in the middle of its last field looks like any other."""
+
+    def __init__(self, text: pa.NativeFile | lzma.LZMAFile) -> None:
+        self._text = text
+        self._last = b"\n"
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes. Raises EOFError: the text ended, and its last line did not."""
+        found = self._text.read(size)
+        if found:
+            self._last = found[-1:]
+        elif size and self._last != b"\n":
+            raise EOFError("its last line does not end: it was cut short")
+        return bytes(found)
+
+    def close(self) -> None:
+        self._text.close()
+        super().close()
+
+
 def _opened(path: Path) -> pa.NativeFile:
+    return pa.PythonFile(_Whole(_text(path)), mode="r")
+
+
+def _text(path: Path) -> pa.NativeFile | lzma.LZMAFile:
     if path.suffix == ".xz":
-        return pa.PythonFile(lzma.open(path), mode="r")
+        return lzma.open(path)
     return pa.input_stream(str(path), compression=_COMPRESSIONS.get(path.suffix))
 
 

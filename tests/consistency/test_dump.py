@@ -7,6 +7,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from consistency.listers.dump import read
 from consistency.records import CATALOG, STORAGE
@@ -71,3 +73,25 @@ def test_a_dump_that_is_cut_or_not_there_is_refused(tmp_path: Path):
     for name in ("cut.tsv.gz", "nowhere.tsv"):
         with pytest.raises(InputInvalid, match=name):
             rows(tmp_path / name)
+
+
+#: Components of a path: any bytes but those that no file system takes.
+COMPONENTS = st.binary(min_size=1, max_size=8).map(lambda name: name.translate(None, b"/\0") or b"f").filter(
+    lambda name: name not in (b".", b"..")
+) | st.sampled_from([b"f", b"f+1", b" ", b"a,b", b"n" * 255, b"%2F", b"\xff", b'"', b"line\nbreak", b"\r", b"\t"])
+FILES = st.dictionaries(
+    st.lists(COMPONENTS, min_size=1, max_size=4).map(lambda parts: b"/" + b"/".join(parts)),
+    st.tuples(st.none() | st.integers(0, 1 << 60), st.none() | st.integers(-(1 << 31), 1 << 40)),
+    min_size=1,
+    max_size=30,
+)
+
+
+@given(files=FILES)
+def test_what_is_written_with_quotes_is_read_whatever_the_names(tmp_path_factory, files: dict):
+    path = tmp_path_factory.mktemp("dump") / "dump.csv.gz"
+    shown = [b"" if each is None else b"%d" % each for said in files.values() for each in said]
+    quoted = [name.replace(b'"', b'""') for name in files]
+    lines = [b'"%b",%b,,%b\n' % row for row in zip(quoted, shown[::2], shown[1::2], strict=True)]
+    path.write_bytes(gzip.compress(b"".join(lines)))
+    assert {name: (size, mtime) for name, size, _, mtime in rows(path)} == files

@@ -100,11 +100,26 @@ async def test_a_compressed_dump_that_was_cut_short_is_not_believed(site: Plante
     assert str(path) in outcome.report.reasons[0]
 
 
+@pytest.mark.parametrize("ending", PACKED)
+async def test_a_dump_whose_writer_was_killed_is_not_believed_however_well_it_is_packed(
+    site: Planted, tmp_path: Path, ending: str
+):
+    await site.hold({"/a/f": b"1", "/a/g": b"12"})
+    path = tmp_path / f"dump.tsv{ending}"
+    path.write_bytes(PACKED[ending](b"/a/f\t1\t\t1\n/a/g\t2\t\t1"))
+    os.utime(path, (LATER, LATER))
+    outcome = await site.check(LATER, dump=told(path))
+    assert outcome.report.state == "failed"
+    assert "its last line does not end" in outcome.report.reasons[0]
+
+
 @pytest.mark.parametrize(
     ("content", "moment", "changes", "reason"),
     [
         (b"/a/f\t1\t\t1\n/a/g\t1", LATER, {}, "its last line does not end"),
         (b"/a/f\tone\t\t1\n", LATER, {}, "dump.tsv"),
+        (b"/a//f\t1\t\t1\n", LATER, {}, "another spelling"),
+        (b"/a/../a/f\t1\t\t1\n", LATER, {}, "another spelling"),
         (b"a/f\t1\t\t1\n", LATER, {}, "does not begin with '/'"),
         (b"/data/a/f\t1\t\t1\n/other/g\t1\t\t1\n", LATER, {"prefix": "/data"}, "does not begin with b'/data'"),
         (b"/a/f\t1\t\t1\n", LATER - 8 * DAY, {}, "at most 604800 s are allowed"),
@@ -125,6 +140,16 @@ async def test_a_dump_that_cannot_be_right_fails_the_run_in_words(
     assert outcome.report.state == "failed"
     assert reason in outcome.report.reasons[0]
     assert site.found(outcome.report.run) == site.expected
+
+
+async def test_a_dump_of_another_site_counts_for_nothing(site: Planted, tmp_path: Path):
+    await site.hold({f"/a/{number}": b"1" for number in range(5)})
+    path = tmp_path / "dump.tsv"
+    path.write_bytes(b"/b/g\t1\t\t1\n")
+    os.utime(path, (LATER, LATER))
+    outcome = await site.check(LATER, dump=told(path))
+    assert outcome.report.state == "failed"
+    assert "no file in common" in outcome.report.reasons[0]
 
 
 async def test_only_what_lies_below_the_roots_is_looked_at_and_a_root_without_files_fails_the_run(

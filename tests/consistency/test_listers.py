@@ -1,6 +1,7 @@
-"""Every lister, held to the conformance suite over real storage: a file system, an XRootD server, gfal, fsspec."""
+"""Every lister, held to the conformance suite over real storage: files, an XRootD server, gfal, fsspec, dumps."""
 
-from collections.abc import AsyncIterator, Iterator
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,8 +12,10 @@ from suites.listers import ListerSuite, look
 from xrootd import XrootdServer
 
 from consistency import doors
-from consistency.listers.lister import Failed, Lister
+from consistency.listers.dump import read
+from consistency.listers.lister import Answer, Failed, Listed, Lister
 from consistency.listers.posix import PosixLister
+from consistency.records import STORAGE
 from reploc.sites import Door, Site
 from reploc.storage import shelf
 
@@ -111,6 +114,60 @@ class TestGfal(ListerSuite):
         needs_command("gfal-ls", "gfal2-util-scripts")
         async for each in through("gfal", root.as_uri()):
             yield each
+
+
+class DumpLister:
+    """What a dump tells, by directories: it is written of the tree whenever it is asked about."""
+
+    batch = 1
+
+    def __init__(self, root: Path, text: Path) -> None:
+        self.door = str(text)
+        self._root = root
+        self._text = text
+
+    async def look(self, directories: Sequence[bytes]) -> Sequence[Answer]:
+        told = self._read()
+        return [self._one(told, directory.rstrip(b"/") + b"/") for directory in directories]
+
+    async def close(self) -> None:
+        self._text.unlink()
+
+    def _read(self) -> dict[bytes, tuple[int, int]]:
+        with self._text.open("wb") as file:
+            for folder, inner, names in os.walk(os.fsencode(self._root)):
+                for name in (b"", *inner, *names):
+                    found = os.stat(full := os.path.join(folder, name))
+                    end = b"/" if name in inner else b""
+                    path = (full.removeprefix(os.fsencode(self._root)) + end).replace(b'"', b'""')
+                    file.write(b'"%b",%d,,%d\n' % (path, found.st_size, found.st_mtime))
+        rows = [row for frame in read(self._text, STORAGE) for row in frame.iter_rows()]
+        return {path: (size, mtime) for path, size, _, mtime in rows}
+
+    def _one(self, told: dict[bytes, tuple[int, int]], stem: bytes) -> Answer:
+        if stem not in told:
+            return None
+        below = {path.removeprefix(stem): said for path, said in told.items() if path.startswith(stem) and path != stem}
+        files = [(name, size, mtime, None) for name, (size, mtime) in below.items() if b"/" not in name]
+        inner = [(name[:-1], mtime) for name, (_, mtime) in below.items() if name.find(b"/") == len(name) - 1]
+        return Listed(files, inner)
+
+
+class TestDump(ListerSuite):
+    """A dump, which tells names of any bytes, and directories by a slash behind them."""
+
+    names = (*ListerSuite.names, b"\xff\xfe", b"line\nbreak", b"tab\t", b'quo"te', b"carriage\rreturn")
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        (tmp_path / "tree").mkdir()
+        return tmp_path / "tree"
+
+    @pytest.fixture
+    async def lister(self, root: Path, tmp_path: Path) -> AsyncIterator[Lister]:
+        lister = DumpLister(root, tmp_path / "dump.csv")
+        yield lister
+        await lister.close()
 
 
 class TestFsspec(ListerSuite):

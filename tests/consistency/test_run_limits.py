@@ -37,6 +37,9 @@ def test_a_share_of_nothing_is_all_of_it():
 def test_an_empty_scan_and_too_much_unseen_are_not_believed():
     assert unbelievable(Tally(), 0, Limits()) == []
     assert "found no file" in unbelievable(Tally(expected=Count(5)), 0, Limits())[0]
-    unseen = Tally(expected=Count(100), scanned=Count(90), unchecked=Count(6))
+    others = Tally(expected=Count(5), scanned=Count(5))
+    assert "in common" in unbelievable(others, 0, Limits())[0]
+    unseen = Tally(expected=Count(100), scanned=Count(90), unchecked=Count(6), common=Count(90))
     assert "6.0000%" in unbelievable(unseen, 2, Limits())[0]
-    assert unbelievable(Tally(expected=Count(100), scanned=Count(90), unchecked=Count(5)), 2, Limits()) == []
+    fewer = Tally(expected=Count(100), scanned=Count(90), unchecked=Count(5), common=Count(90))
+    assert unbelievable(fewer, 2, Limits()) == []
