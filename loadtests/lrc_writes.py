@@ -7,8 +7,11 @@ Every write creates a new LFN, so that one that was there already would show as 
 
 from __future__ import annotations
 
+import os
 import random
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -37,6 +40,8 @@ BATCHES, QUICK_BATCHES, TOY_BATCHES = 200, 60, 4
 FULL_BATCHES, QUICK_FULL_BATCHES, TOY_FULL_BATCHES = 60, 20, 2
 #: Fewer again where every file dirties pages of its own in every table, and the disk sets the pace.
 SPREAD_BATCHES, QUICK_SPREAD_BATCHES, TOY_SPREAD_BATCHES = 16, 8, 2
+#: Pages that a commit of a few tens of single puts writes, about; as many bytes has a page of the store.
+SYNC_PAGES, SYNC_PAGE_BYTES = 64, 4096
 
 
 def measure(scale: Scale) -> Iterator[Result]:
@@ -44,9 +49,27 @@ def measure(scale: Scale) -> Iterator[Result]:
     singles = scale.of(SINGLES, QUICK_SINGLES, TOY_SINGLES)
     batches = scale.of(BATCHES, QUICK_BATCHES, TOY_BATCHES)
     with workspace() as folder:
-        yield _into_empty(SINGLE, folder, scale, _singles(singles), CLIENTS, f"{singles:,} into an empty catalog")
+        single = _into_empty(SINGLE, folder, scale, _singles(singles), CLIENTS, f"{singles:,} into an empty catalog")
+        synced = (
+            f"; the disk alone synced {SYNC_PAGES} scattered pages {_syncs(folder, scale.run_s):,.0f} times a second"
+        )
+        yield replace(single, note=single.note + synced)
         yield _into_empty(BULK_EMPTY, folder, scale, _blocks(batches), BULK_CLIENTS, f"{batches * BATCH:,} mappings")
         yield from _into_full(folder, scale)
+
+
+def _syncs(folder: Path, seconds: float) -> float:
+    """How often in a second the disk makes durable what a commit of single puts writes."""
+    rng, page, pages = random.Random(0), bytes(SYNC_PAGE_BYTES), 1 << 12
+    with (folder / "synced").open("wb", buffering=0) as file:
+        file.truncate(pages * SYNC_PAGE_BYTES)
+        done, started = 0, time.perf_counter()
+        while time.perf_counter() - started < seconds:
+            for place in rng.sample(range(pages), SYNC_PAGES):
+                os.pwrite(file.fileno(), page, place * SYNC_PAGE_BYTES)
+            os.fdatasync(file.fileno())
+            done += 1
+        return done / (time.perf_counter() - started)
 
 
 def _into_empty(
