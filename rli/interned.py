@@ -2,14 +2,17 @@
 
 Five million names of sixty bytes take 0.5 GB here; as Python's own strings in a dictionary they would take three times
 as much. Names are found by their digests in an open-addressed table, many at once, and then compared whole; the few
-that share a digest with another name are kept apart. A name that nobody holds any more stays until half of all are
-such; then they are swept out, and their numbers are given again.
+that share a digest with another name are kept apart. Digests have no secret, so that anyone can make names whose
+digests begin or end alike: where in the table a search begins depends on secret numbers too (multiply-shift,
+Dietzfelbinger et al., "A reliable randomized algorithm for the closest-pair problem", 1997, section 2). A name that
+nobody holds any more stays until half of all are such; then they are swept out, and their numbers are given again.
 
 Not safe for threads, except `Names`, a view of some moment that stays true.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +25,7 @@ from rli.texts import Names, Numbers, Texts, TextsInMemory
 #: Below so many dead names nothing is swept.
 _SWEEP_MIN = 1 << 12
 _FIRST_SIZE = 1 << 10
+_HALF = np.uint64(32)
 
 
 class Interned:
@@ -34,6 +38,8 @@ class Interned:
         self._digests: Digests = np.zeros((_FIRST_SIZE, 2), dtype=np.uint64)
         self._held: NDArray[np.int32] = np.zeros(_FIRST_SIZE, dtype=np.int32)
         self._free: Numbers = np.zeros(0, dtype=np.int64)
+        #: Odd numbers by which digests are multiplied.
+        self._secret: NDArray[np.uint64] = np.array([secrets.randbits(64) | 1 for _ in range(3)], dtype=np.uint64)
         #: Number of each place, or -1; a power of two, at most half full.
         self._table: NDArray[np.int32] = np.full(2 * _FIRST_SIZE, -1, dtype=np.int32)
         #: Names whose digest another name had before them.
@@ -104,7 +110,7 @@ class Interned:
         found: Numbers = np.full(len(digests), -1, dtype=np.int64)
         mask = len(self._table) - 1
         left = np.arange(len(digests))
-        at = digests[:, 1].astype(np.int64) & mask
+        at = self._homes(digests)
         while len(left):
             here = self._table[at]
             same = (here >= 0) & (self._digests[here] == digests[left]).all(axis=1)
@@ -112,6 +118,14 @@ class Interned:
             on = (here >= 0) & ~same
             left, at = left[on], (at[on] + 1) & mask
         return found
+
+    def _homes(self, digests: Digests) -> Numbers:
+        """The place at which the search for each digest begins; shape (n,)."""
+        mixed = digests[:, 0] * self._secret[0] + digests[:, 1] * self._secret[1]
+        mixed ^= mixed >> _HALF
+        mixed *= self._secret[2]
+        homes: Numbers = (mixed >> np.uint64(65 - len(self._table).bit_length())).astype(np.int64)
+        return homes
 
     # ---- adding --------------------------------------------------------------------------------------------------
 
@@ -163,7 +177,7 @@ class Interned:
         mask = len(self._table) - 1
         placed = np.ones(len(numbers), dtype=bool)
         left = np.arange(len(numbers))
-        at = self._digests[numbers, 1].astype(np.int64) & mask
+        at = self._homes(self._digests[numbers])
         while len(left):
             free = self._table[at] < 0
             self._table[at[free]] = numbers[left[free]]

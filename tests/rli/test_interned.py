@@ -1,11 +1,14 @@
 """Names kept once: they behave as a dictionary of names would, whatever comes and goes."""
 
+import sys
 from pathlib import Path
 from random import Random
+from types import FrameType
 
 import numpy as np
 import pytest
 
+from reploc import digest
 from reploc.errors import ConfigInvalid, MemoryFull
 from rli import interned, scratch
 from rli.interned import Interned
@@ -120,3 +123,34 @@ def test_memory_does_not_grow_with_the_length_of_names_in_a_scratch_file(tmp_pat
 def test_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigInvalid, match="lists_scratch"):
         ScratchTexts(str(tmp_path / "nowhere"))
+
+
+def steps(held: Interned, names: list[bytes]) -> int:
+    """How many calls it takes to hold and find names one after the other, and all at once."""
+    count = 0
+
+    def called(_frame: FrameType, event: str, _of: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(called)
+    try:
+        held.hold(names)
+        for name in names:
+            held.find([name])
+    finally:
+        sys.setprofile(None)
+    assert sorted(numbers_of(held, names)) == list(range(len(names)))
+    return count
+
+
+@pytest.mark.parametrize("word", [0, 1])
+@pytest.mark.parametrize("from_top", [False, True])
+def test_names_that_are_chosen_to_collide_take_no_more_steps_than_others(word: int, from_top: bool) -> None:
+    """All have the same upper or lower ten bits of one half of their digests, which anyone can see to."""
+    made = [f"/{number}".encode() for number in range(400_000)]
+    half = digest.of_bytes(made)[:, word]
+    bits = half >> np.uint64(54) if from_top else half & np.uint64(1023)
+    colliding = [made[at] for at in np.flatnonzero(bits == 7)]
+    assert len(colliding) > 300
+    assert steps(Interned(), colliding) < 1.5 * steps(Interned(), made[: len(colliding)])

@@ -7,29 +7,17 @@ fails, and so does a line without a route. A route's line says which action it n
 from __future__ import annotations
 
 import ast
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
+from every_daemon import DAEMONS, ROOT, served
 from parties import Parties
 
-import fileops.server
-import lrc.server
-import placement.server
-import rli.server
-from fileops.settings import FileopsSettings
-from lrc.settings import LrcSettings
-from placement.settings import PlacementSettings
-from reploc import service
 from reploc.actions import Action
 from reploc.security.settings import AuthorizationSettings
-from rli.settings import RliSettings
-
-ROOT = Path(__file__).parents[2]
 
 #: Where the routes of a service stand, and what each needs.
 EVERY_DAEMON = {
@@ -173,34 +161,15 @@ def identities(tmp_path_factory: pytest.TempPathFactory) -> tuple[Parties, list[
     return parties, found
 
 
-@asynccontextmanager
-async def served(compose: Any, settings: service.DaemonSettings) -> AsyncIterator[str]:
-    async with compose(settings) as daemon, service.listening(daemon, settings) as url:
-        yield url
-
-
-@pytest.mark.parametrize("package", sorted(TABLE))
+@pytest.mark.parametrize("package", DAEMONS)
 async def test_who_gets_in_is_what_the_table_says(
     package: str, identities: tuple[Parties, list[Who]], tmp_path: Path
 ) -> None:
     """The requests have neither query nor body, so that who gets in is told what is missing, and changes nothing."""
     parties, found = identities
     guarded = parties.guarded() | {"authorization": AuthorizationSettings(rules=str(parties.directory / "rules.toml"))}
-    listen = {"listen": "127.0.0.1:0"}
-    daemons: dict[str, tuple[Any, service.DaemonSettings]] = {
-        "lrc": (lrc.server.compose, LrcSettings(site="site-a", store=str(tmp_path / "store"), **listen, **guarded)),
-        "rli": (rli.server.compose, RliSettings(matrix_bytes_max=1 << 28, **listen, **guarded)),
-        "placement": (
-            placement.server.compose,
-            PlacementSettings(database=f"sqlite:///{tmp_path / 'placement.db'}", **listen, **guarded),
-        ),
-        "fileops": (
-            fileops.server.compose,
-            FileopsSettings(journal=f"sqlite:///{tmp_path / 'journal.db'}", **listen, **guarded),
-        ),
-    }
     async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(served(*daemons[package]))
+        url = await stack.enter_async_context(served(package, tmp_path, **guarded))
         for who in found:
             headers = {"Authorization": f"Bearer {who.token}"} if who.token else {}
             connector = aiohttp.TCPConnector(ssl=parties.context(who.certificate))
