@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -92,16 +93,15 @@ class _Prepared:
         attributes = collected(needed(self.plugins), self._producers, Asked(inventory, now_s))
         return Scene(inventory, now_s, self.settings.dealer, absent, attributes, archive)
 
-    @contextmanager
-    def scene_of(self, folder: Path | None) -> Iterator[Scene]:
-        """The scene of the database's inventory, or of an exported one."""
-        with workbench.keeper(self.settings) as keeper:
-            inventory = keeper.inventory() if folder is None else workbench.inventory(self.settings, folder)
-            yield self.scene(inventory, DatabaseArchive(keeper.database))
+    def scene_of(self, folder: Path | None) -> Scene:
+        """The scene of the database's inventory, or of an exported one: then a plugin may still ask the database."""
+        return self.scene(
+            workbench.inventory(self.settings, folder), DatabaseArchive(partial(workbench.keeper, self.settings))
+        )
 
     def decider(self, keeper: Keeper) -> ordering.Dealer:
         """What decides in a cycle over a database."""
-        archive = DatabaseArchive(keeper.database)
+        archive = DatabaseArchive(lambda: nullcontext(keeper))
         return ordering.Dealer(
             self.settings.dealer,
             self.plugins,
@@ -134,8 +134,7 @@ def plan_command(
 ) -> None:
     """Decides what would be copied, and changes nothing."""
     prepared = _Prepared(path, url, at, partial=partial, seed=seed)
-    with prepared.scene_of(folder) as scene:
-        made = planning.make(scene, prepared.plugins, prepared.seed)
+    made = planning.make(prepared.scene_of(folder), prepared.plugins, prepared.seed)
     _show(made, out, plot, as_json=as_json)
 
 
@@ -198,8 +197,7 @@ def explain_command(
 ) -> None:
     """Shows who proposes copies of a dataset or block, and why each site may get one or not."""
     prepared = _Prepared(path, url, at, partial=partial, seed=seed)
-    with prepared.scene_of(folder) as scene:
-        told = explanation.explain(scene, prepared.plugins, item)
+    told = explanation.explain(prepared.scene_of(folder), prepared.plugins, item)
     if as_json:
         terminal.say_json(told)
     else:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from placement import history, requests
-from placement.database import Database
 from placement.detox import plan as detox_plans
 from placement.detox.plan import Plan as DetoxPlan
+from placement.keeper import Keeper
 from placement.messages import CyclesQuery
 from placement.request_messages import DataRequest
 
@@ -16,14 +17,14 @@ CYCLES_MAX = 1_000
 
 
 class DatabaseArchive:
-    """The archive of a service's database; each question reads it anew."""
+    """The archive of a service's database, which `opened` opens, or has open, for each question."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, opened: Callable[[], AbstractContextManager[Keeper]]) -> None:
+        self._opened = opened
 
     def last_detox(self, partition: str) -> DetoxPlan | None:
         """What the last cycle of detox about a partition decided; None where there was none among the last ones."""
-        with self._database.reading() as connection:
+        with self._opened() as keeper, keeper.database.reading() as connection:
             cycles = history.page(connection, CyclesQuery(kind="detox", limit=CYCLES_MAX)).cycles
             for cycle in cycles:
                 if cycle.outcome == "done" and cycle.totals.get("partition") == partition:
@@ -32,5 +33,5 @@ class DatabaseArchive:
 
     def open_requests(self) -> Sequence[DataRequest]:
         """The requests that are open, the oldest first."""
-        with self._database.reading() as connection:
+        with self._opened() as keeper, keeper.database.reading() as connection:
             return requests.opened(connection)

@@ -1,4 +1,4 @@
-"""Placement's chapter: detox brings an over-full site below its watermark, and a popular dataset gets more copies.
+"""Placement's chapter: detox brings an over-full site below its watermark, and the dealer copies what is read much.
 
 A placement service and file operations are started beside the grid. What they decide is not known beforehand; whether
 it is right is judged by the files on the disk alone, and then by lookups.
@@ -23,6 +23,10 @@ from reploc.wire import Answer
 PARTITION = "Physics"
 #: The over-full site, as a share of its quota, and the two watermarks.
 FULL, ABOVE, BELOW = 0.95, 0.90, 0.70
+#: How often the popular dataset was just read: for a third of it each the dealer wants a copy, three in all.
+ACCESSES = 9
+#: The other sites' quotas in that of the over-full one: a dataset is less than the share of it that may be on its way.
+ROOMY = 20
 _POLICY = f"""\
 Partition {PARTITION}
 
@@ -63,7 +67,7 @@ class Placement:
         """What happens, in order."""
         return [
             (f"Detox: {SITES[0]} is above its watermark", self._detox),
-            ("A popular dataset gets more copies", self._copies),
+            ("Dealer: a popular dataset gets more copies", self._dealer),
         ]
 
     async def _detox(self) -> None:
@@ -85,15 +89,19 @@ class Placement:
         self._claim_kept()
         await self.story.check_all()
 
-    async def _copies(self) -> None:
+    async def _dealer(self) -> None:
         grid = self.story.grid
         began = time.monotonic()
-        for site in SITES[1:]:
-            await self._asked(["orders", "copy", POPULAR, site])
+        before = self._whole()
+        await until(self._dealt, "the dealer to have news of every site, and to order")
         await self._carried_out()
-        say(f"   copies of {POPULAR} were ordered, carried out and heard of, in {shown_age(time.monotonic() - began)}")
         self.story.truth = datasets.on_disk(grid, self.files)
+        more = {dataset: sites - before[dataset] for dataset, sites in self._whole().items()}
+        said = "; ".join(f"{dataset} to {', '.join(sorted(sites))}" for dataset, sites in more.items() if sites)
+        say(f"   the dealer copied {said or 'nothing'}, in {shown_age(time.monotonic() - began)}")
         self.story.claim(self._whole()[POPULAR] == set(SITES), f"{POPULAR} lies on the disks of all three sites, whole")
+        unread = [dataset for dataset in more if dataset != POPULAR and more[dataset]]
+        self.story.claim(not unread, "nothing was copied that nobody reads")
         self._claim_kept()
         await self.story.check_all()
 
@@ -104,16 +112,23 @@ class Placement:
         grid = self.story.grid
         home = grid.directory
         (home / "policy.txt").write_text(_POLICY)
+        (home / "accesses.csv").write_text(f"dataset,at,accesses\n{POPULAR},{int(time.time())},{ACCESSES}\n")
         told = {
             "partitions": [{"name": PARTITION, "condition": f"dataset.name == {datasets.FOLDER}*"}],
-            "quotas": [{"site": SITES[0], "partition": PARTITION, "quota": quota}],
+            "quotas": [
+                {"site": site, "partition": PARTITION, "quota": quota if site == SITES[0] else ROOMY * quota}
+                for site in SITES
+            ],
         }
         (home / "quotas.json").write_text(json.dumps(told))
         await grid.add(
             "placement",
             f'database = "sqlite:///{home / "placement" / "placement.db"}"\n'
             "pull_interval_s = 0.2\nsave_interval_s = 0.3\n"
-            f"[detox]\nmax_fraction_of_site = 0.9\n{grid.described}",
+            f'[attributes.popularity]\nrecords = "{home / "accesses.csv"}"\n'
+            "[detox]\nmax_fraction_of_site = 0.9\n"
+            f'[dealer]\npartition = "{PARTITION}"\n[dealer.plugins.popularity]\nthreshold = {ACCESSES / len(SITES)}\n'
+            f"{grid.described}",
         )
         await grid.add(
             "fileops",
@@ -129,13 +144,20 @@ class Placement:
         await finished(["placement", *command, "--placement", grid.urls["placement"]], grid.variables)
 
     async def _ordered(self) -> bool:
-        """Runs detox; whether it could: at first the service has not heard of every site."""
-        home = self.story.grid.directory
-        settings, policy = home / "placement" / "placement.toml", home / "policy.txt"
-        command = ["placement", "detox", "run", "--config", str(settings), "--policy", str(policy)]
+        """Runs detox; whether it could."""
+        return await self._ran(["detox", "run", "--policy", str(self.story.grid.directory / "policy.txt")])
+
+    async def _dealt(self) -> bool:
+        """Runs the dealer; whether it could."""
+        return await self._ran(["dealer", "run", "--seed", "1"])
+
+    async def _ran(self, words: list[str]) -> bool:
+        """Runs a cycle; whether it could: it could not while the service has no fresh news of every site."""
+        settings = self.story.grid.directory / "placement" / "placement.toml"
+        command = ["placement", *words, "--config", str(settings)]
         status, _, said = await ended(command)
         if status not in (Exit.DONE, Exit.FAILED):
-            raise Internal(f"reploc placement detox run ended with status {status}: {said[-300:]}")
+            raise Internal(f"reploc {' '.join(command)} ended with status {status}: {said[-300:]}")
         return status == Exit.DONE
 
     async def _carried_out(self) -> None:
