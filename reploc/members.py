@@ -194,6 +194,13 @@ class IndexSettings(Settings, frozen=True):
         }
 
 
+class ParentsSettings(IndexSettings, frozen=True):
+    """The index that this node tells its own news to, its [index] table there; without nodes there is none."""
+
+    collections: Annotated[bool, Meta(description="Must be false: a node tells its parents no totals.")] = False
+    nodes: Annotated[list[Node], Meta(description="The parents, a table each.", max_length=NODES_MAX)] = []
+
+
 @lru_cache(maxsize=16)
 def _partition(
     slots: int,

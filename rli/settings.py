@@ -8,7 +8,7 @@ from msgspec import Meta, field
 
 from reploc.client.nearness import Distances
 from reploc.hierarchy import Child
-from reploc.members import NODES_MAX, Compression, IndexSettings, Node
+from reploc.members import Compression, IndexSettings, ParentsSettings
 from reploc.membership import MembershipSettings
 from reploc.names import require_site, require_url
 from reploc.partition import Partition
@@ -25,13 +25,6 @@ class RliRlsSettings(RlsSettings, frozen=True):
     stale_s: Annotated[
         float, Meta(description="A name that a catalog of that kind did not list again for so long is dropped.", gt=0)
     ] = 86_400.0
-
-
-class ParentsSettings(IndexSettings, frozen=True):
-    """The index that this node tells its own news to, its [index] table there; without nodes there is none."""
-
-    collections: Annotated[bool, Meta(description="Must be false: a node tells its parents no totals.")] = False
-    nodes: Annotated[list[Node], Meta(description="The parents, a table each.", max_length=NODES_MAX)] = []
 
 
 class RliSettings(SharedDaemonSettings, frozen=True):

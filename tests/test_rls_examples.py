@@ -1,4 +1,4 @@
-"""The example systems of the Giggle paper, section 4, as the files under `configs/` have them, each a grid that runs.
+"""The five example systems of the Giggle paper, as files under `configs/`, each a grid that runs.
 
 Names, addresses and pace of the nodes are a test's; everything else is the file's.
 """
@@ -8,15 +8,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from grid import Grid, grid, until
+from grid import Grid, grid, pfns, until
 from msgspec.structs import fields
+from tree import level, tree
 
 from lrc.settings import LrcSettings
 from reploc import config
 from reploc.client.lrc import LrcClient
+from reploc.demo.grid import Example
 from reploc.errors import NotIndexed
+from reploc.hierarchy import Child
 from reploc.members import IndexSettings
 from reploc.wire import MappingItem
+from rli.settings import RliSettings
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 #: What a test does otherwise than the file: where the nodes are, how fine the slots, and how long everything takes.
@@ -44,8 +48,37 @@ async def running(number: int, path: Path) -> AsyncIterator[Grid]:
         yield made
 
 
+def test_rls5_is_one_index_above_another() -> None:
+    """The paper's RLS5, "Hierarchical index": several levels, of which the top may be redundant and hold the same."""
+    told = config.load(Example, CONFIGS / "rls5.toml")
+    assert (told.index.redundancy, told.parents.redundancy, len(told.parents.nodes)) == (1, 2, 2)
+    for node in told.index.urls:
+        RliSettings(node=node, index=told.index, parents=told.parents)
+    children = [Child(name=name) for name in told.index.urls]
+    for node in told.parents.urls:
+        RliSettings(node=node, index=told.parents, children=children)
+
+
+async def test_rls5_is_asked_at_the_top_and_loses_a_parent(tmp_path: Path) -> None:
+    """The same: nodes at the top hold exactly the same mappings, so that either answers for all."""
+    told = config.load(Example, CONFIGS / "rls5.toml")
+    pace = {"slots", "increment_interval_s", "renewal_interval_s", "full_interval_s", "expiry_s", "nodes"}
+    low, top = (
+        level(*index.urls, **{one.name: getattr(index, one.name) for one in fields(index) if one.name not in pace})
+        for index in (told.index, told.parents)
+    )
+    async with tree(tmp_path, [low], [top]) as made:
+        for site, step in zip(SITES, (1, 1, 2), strict=True):
+            await made.site(site, low, list(FILES)[::step])
+        await made.settled([*FILES, "/nowhere"])
+        await made.nodes["top-1"].stop()
+        said = await made.client.lookup(list(FILES))
+        assert said.complete
+        assert pfns(said) == made.truth(list(FILES))
+
+
 async def test_rls1_is_one_central_node_that_is_told_everything(tmp_path: Path) -> None:
-    """Section 4.1: a single index node, to which each catalog sends its full, uncompressed state."""
+    """The paper's RLS1: a single index node, to which each catalog sends its full, uncompressed state."""
     index = index_of(1)
     assert (len(index.nodes), index.redundancy, index.mode, index.compression) == (1, 1, "full", "none")
     async with running(1, tmp_path) as made:
@@ -60,7 +93,7 @@ async def test_rls1_is_one_central_node_that_is_told_everything(tmp_path: Path) 
 
 
 async def test_rls2_loses_a_node_and_answers_all_the_same(tmp_path: Path) -> None:
-    """Section 4.2: parted by LFN, with redundancy, compressed with Bloom filters."""
+    """The paper's RLS2: parted by LFN, with redundancy, compressed with Bloom filters."""
     index = index_of(2)
     assert (index.lfn_partition, index.redundancy, index.compression) == ("hash", 2, "bloom")
     async with running(2, tmp_path) as made:
@@ -70,7 +103,7 @@ async def test_rls2_loses_a_node_and_answers_all_the_same(tmp_path: Path) -> Non
 
 
 async def test_rls3_answers_by_collection_and_knows_no_lfn(tmp_path: Path) -> None:
-    """Section 4.3: compression, and partition of the LFNs, by collections of the domain."""
+    """The paper's RLS3: compression, and partition of the LFNs, by collections of the domain."""
     index = index_of(3)
     assert (index.lfn_partition, index.compression) == ("collection", "collection")
     async with running(3, tmp_path) as made:
@@ -88,7 +121,7 @@ async def test_rls3_answers_by_collection_and_knows_no_lfn(tmp_path: Path) -> No
 
 
 async def test_rls4_asks_every_share_of_the_sites_and_survives_the_loss_of_a_node(tmp_path: Path) -> None:
-    """Section 4.4: parted by site, with redundancy and Bloom filters."""
+    """The paper's RLS4: parted by site, with redundancy and Bloom filters."""
     index = index_of(4)
     assert (index.site_partition, index.redundancy, index.compression) == ("domain", 2, "bloom")
     async with running(4, tmp_path) as made:

@@ -15,8 +15,7 @@ from reploc.client.index import RliClient
 from reploc.client.resolve import Lookup
 from reploc.demo.processes import free_port
 from reploc.hierarchy import Child
-from reploc.members import IndexSettings, Node
-from rli.settings import ParentsSettings
+from reploc.members import IndexSettings, Node, ParentsSettings
 
 
 def level(*names: str, **changes: Any) -> IndexSettings:

@@ -24,6 +24,7 @@ from reploc.demo.placement import Placement
 from reploc.demo.processes import finished
 from reploc.demo.story import FIRST_CHAPTER_ACT, Story, heading, played
 from reploc.demo.truth import Expected, Opened, listed, opened
+from reploc.members import IndexSettings
 from reploc.wire import MappingItem
 
 EXIT_STATUSES = """\b
@@ -63,12 +64,12 @@ def demo(keep: bool, data: Path | None, directory: Path | None, described: Path 
     Files are registered, looked up, written, deleted; nodes and a site are killed; and after every act all lookups are
     checked against what is really there. With --config only the index is another, and what is done is shorter.
     """
-    index = INDEX if described is None else config.load(Example, described).index
-    if not index.nodes:
+    shown = Example(index=INDEX) if described is None else config.load(Example, described)
+    if not shown.index.nodes:
         raise click.UsageError(f"--config: {described} names no index.nodes")
     began = time.monotonic()
     with _directory(directory, keep) as home:
-        grid = Grid(home, tls=tls, index=index)
+        grid = Grid(home, tls=tls, index=shown.index, parents=shown.parents)
         try:
             story = asyncio.run(_told(grid, data, in_full=described is None))
             right, wrong = story.verdict.right, len(story.verdict.wrong)
@@ -107,7 +108,10 @@ async def _told(grid: Grid, data: Path | None, *, in_full: bool) -> Story | Show
         f"R = {index.redundancy}, in {grid.directory}"
     )
     if not in_full:
-        say(f"P_L = {index.lfn_partition}, P_R = {index.site_partition}, S = {index.mode}, C = {index.compression}")
+        say(_parameters(index))
+        if grid.parents.nodes:
+            said = f"{_parameters(grid.parents)}, R = {grid.parents.redundancy}"
+            say(f"above it, told by {', '.join(grid.below)}: {said}")
     truth, look = await _registered(grid, data)
     if not in_full:
         shown = Shown(grid, truth, look)
@@ -118,6 +122,10 @@ async def _told(grid: Grid, data: Path | None, *, in_full: bool) -> Story | Show
     await story.told()
     await _beside(story)
     return story
+
+
+def _parameters(index: IndexSettings) -> str:
+    return f"P_L = {index.lfn_partition}, P_R = {index.site_partition}, S = {index.mode}, C = {index.compression}"
 
 
 async def _beside(story: Story) -> None:
@@ -200,7 +208,7 @@ def _since(began: float) -> str:
 def _kept(grid: Grid, story: Story | Shown) -> None:
     """Says how to go on with a grid that was left running."""
     lfn = next(lfn for lfn, expected in story.truth.items() if len(expected.pfns) > 1)
-    nodes = " ".join(f"--rli {grid.urls[node]}" for node in grid.nodes[:2])
+    nodes = " ".join(f"--rli {grid.urls[node]}" for node in grid.asked[:2])
     running = [str(each.running.pid) for each in grid.processes.values() if each.running is not None]
     say("")
     say("The grid is still running. Try:")

@@ -28,9 +28,10 @@ class Shown:
         collections = await self._collections() if self.grid.settings.compression == "collection" else {}
         heading(2, "Every file is looked up, and every copy checked" + (", by its collection" if collections else ""))
         await self._check(collections)
-        if self.grid.settings.redundancy > 1:
-            heading(3, f"An index node is killed (SIGKILL); R = {self.grid.settings.redundancy}")
-            self.grid.processes[self.grid.nodes[0]].kill()
+        asked = self.grid.parents if self.grid.parents.nodes else self.grid.settings
+        if asked.redundancy > 1:
+            heading(3, f"An index node is killed (SIGKILL); R = {asked.redundancy}")
+            self.grid.processes[self.grid.asked[0]].kill()
             await self._check(collections)
 
     async def _collections(self) -> dict[str, str]:

@@ -16,7 +16,7 @@ from reploc.config import Settings
 from reploc.demo.processes import LOOK_S, Process, free_port
 from reploc.demo.safety import HOST, Safety
 from reploc.errors import DeadlineExceeded, Unreachable
-from reploc.members import IndexSettings, Node
+from reploc.members import IndexSettings, Node, ParentsSettings
 
 SITES = ("site-a", "site-b", "site-c")
 NODES = ("rli-1", "rli-2", "rli-3", "rli-4")
@@ -32,11 +32,15 @@ _FULL_S, _FULL_BESIDE_S = 2.0, 60.0
 
 
 class Example(Settings, frozen=True):
-    """A file that describes an index and nothing else, as those of the example systems do."""
+    """A file that describes an index and nothing else, as those of the example systems do; with `parents` the index
+    above it, to which all of its nodes tell their news."""
 
     index: IndexSettings = field(default_factory=IndexSettings)
+    parents: ParentsSettings = field(default_factory=ParentsSettings)
 
 
+#: There is no index above.
+NO_PARENTS = ParentsSettings()
 #: The story's own index.
 INDEX = IndexSettings(redundancy=2, nodes=[Node(name=name, url=f"http://{name}:39290") for name in NODES])
 
@@ -44,13 +48,19 @@ INDEX = IndexSettings(redundancy=2, nodes=[Node(name=name, url=f"http://{name}:3
 class Grid:
     """The grid in a directory: its settings files, its processes, and clients that talk to it."""
 
-    def __init__(self, directory: Path, *, tls: bool = False, index: IndexSettings = INDEX) -> None:
+    def __init__(
+        self, directory: Path, *, tls: bool = False, index: IndexSettings = INDEX, parents: IndexSettings = NO_PARENTS
+    ) -> None:
         """With `tls` everyone has a certificate, and nobody may more than the rules say.
 
-        The nodes are those of `index`, at addresses of this machine, and everything takes less time than there.
+        The nodes are those of `index` and of the index above it, if there is one, at addresses of this machine, and
+        everything takes less time than there.
         """
         self.directory = directory
-        self.nodes = tuple(node.name for node in index.nodes)
+        self.below = tuple(node.name for node in index.nodes)
+        #: The nodes whom clients ask: those at the top.
+        self.asked = tuple(node.name for node in parents.nodes) or self.below
+        self.nodes = tuple(dict.fromkeys([*self.asked, *self.below]))
         self.safety = Safety(directory, SITES, self.nodes, SERVICES) if tls else None
         if self.safety is not None:
             self.safety.show()
@@ -58,16 +68,29 @@ class Grid:
         ports = {name: free_port() for name in (*SITES, *self.nodes, *SERVICES)}
         self.urls = {name: f"{scheme}://{HOST}:{port}" for name, port in ports.items()}
         self.storage = {site: directory / site / "storage" for site in SITES}
-        here = [Node(name=name, url=self.urls[name]) for name in self.nodes]
-        full_s = _FULL_S if index.mode == "full" else _FULL_BESIDE_S
-        self.settings = replace(index, nodes=here, full_interval_s=full_s, **_PACE)
-        self.described = _toml(self.settings)
+        self.settings = self._here(index)
+        self.parents = self._here(parents)
+        self.described = _toml("index", self.settings)
         self.processes = {name: self._process(name) for name in (*SITES, *self.nodes)}
+
+    def _here(self, index: IndexSettings) -> IndexSettings:
+        """The same index on this machine."""
+        nodes = [Node(name=node.name, url=self.urls[node.name]) for node in index.nodes]
+        full_s = _FULL_S if index.mode == "full" else _FULL_BESIDE_S
+        return replace(index, nodes=nodes, full_interval_s=full_s, **_PACE)
+
+    def _index_of(self, name: str) -> str:
+        """What a daemon is told of the index: its own, and what is above or below that."""
+        if name not in self.parents.urls:
+            above = _toml("parents", self.parents) if name in self.below and self.parents.nodes else ""
+            return f"{self.described}\n{above}"
+        children = "".join(f'[[children]]\nname = "{child}"\n\n' for child in self.below)
+        return f"{_toml('index', self.parents)}\n{children}"
 
     def _process(self, name: str) -> Process:
         kind, own = ("lrc", f'site = "{name}"') if name in SITES else ("rli", f'node = "{name}"')
         store = f'\nstore = "{self.directory / name / "catalog"}"' if name in SITES else ""
-        return self._daemon(name, kind, f"{own}{store}\n{self.described}")
+        return self._daemon(name, kind, f"{own}{store}\n{self._index_of(name)}")
 
     def _daemon(self, name: str, kind: str, own: str) -> Process:
         """A daemon with its directory, its settings file and, where there is safety, its certificate."""
@@ -108,7 +131,7 @@ class Grid:
 
     def index(self) -> RliClient:
         """A client of the index, which learns the nodes from whichever answers."""
-        return RliClient([self.urls[node] for node in self.nodes])
+        return RliClient([self.urls[node] for node in self.asked])
 
     async def settled(self, sites: tuple[str, ...] = SITES, nodes: tuple[str, ...] = NODES) -> None:
         """Waits until these nodes are complete and hold all that these sites registered. Raises DeadlineExceeded."""
@@ -141,14 +164,14 @@ class Grid:
         return ""
 
 
-def _toml(index: IndexSettings) -> str:
-    """The `[index]` table of a settings file."""
+def _toml(name: str, index: IndexSettings) -> str:
+    """The table of an index in a settings file."""
     told: dict[str, Any] = to_builtins(index)
     tables = {key: value for key, value in told.items() if key in ("nodes", "lfn_rules", "site_rules")}
-    lines = ["[index]", *_pairs({key: value for key, value in told.items() if key not in tables})]
+    lines = [f"[{name}]", *_pairs({key: value for key, value in told.items() if key not in tables})]
     for key, rows in tables.items():
         for row in rows:
-            lines += ["", f"[[index.{key}]]", *_pairs(row)]
+            lines += ["", f"[[{name}.{key}]]", *_pairs(row)]
     return "\n".join([*lines, ""])
 
 

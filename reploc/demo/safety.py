@@ -15,8 +15,8 @@ HOST = "127.0.0.1"
 PERSON = "demo"
 AUTHORITY = "demo authority"
 
-#: Sites tell the index what they hold; index nodes ask each other, and catalogs for their readers; file
-#: operations change catalogs and report on orders; the person whose demo it is does all the rest.
+#: Sites tell the index what they hold; index nodes tell their parents, and ask each other, and catalogs for their
+#: readers; file operations change catalogs and report on orders; the person whose demo it is does all the rest.
 _RULES = f"""
 [[roles]]
 name = "site"
@@ -24,7 +24,7 @@ grants = [{{ actions = ["send-soft-state", "read-index"] }}]
 
 [[roles]]
 name = "node"
-grants = [{{ actions = ["read-index", "read-catalog"] }}]
+grants = [{{ actions = ["read-index", "read-catalog", "send-soft-state"] }}]
 
 [[roles]]
 name = "person"

@@ -7,10 +7,10 @@ import pytest
 
 from reploc.errors import Forbidden, HierarchyLoop
 from reploc.hierarchy import LEVELS_MAX, Beneath, Child
-from reploc.members import IndexSettings, Node
+from reploc.members import IndexSettings, Node, ParentsSettings
 from reploc.wire import SOFT_STATE_VERSION, SoftState
 from rli.children import Children
-from rli.settings import ParentsSettings, RliSettings
+from rli.settings import RliSettings
 
 
 def message(site: str, url: str = "http://eu:1", *, nodes: Sequence[str] = ("eu",), levels: int = 1) -> SoftState:
