@@ -13,9 +13,8 @@ from cryptography.x509.oid import NameOID
 
 from reploc.errors import AnswerInvalid, ConfigInvalid
 
-#: How long a proxy is good for, and the rest of it at which a new one is signed.
+#: How long a proxy is good for.
 LIFETIME = timedelta(hours=12)
-REST_S = 3_600.0
 #: Clocks of both ends may differ by so much.
 SLACK = timedelta(minutes=5)
 #: ProxyCertInfo with the policy "inherit all" (RFC 3820, section 3.8), as it is encoded.
@@ -61,3 +60,8 @@ def signed(request: bytes, credential: bytes, now: datetime | None = None) -> by
     )
     pem = serialization.Encoding.PEM
     return b"".join(each.public_bytes(pem) for each in (proxy, *chain))
+
+
+def until_s(proxy: bytes) -> float:
+    """The moment until which a proxy is good, of its chain the first that ends."""
+    return min(each.not_valid_after_utc.timestamp() for each in x509.load_pem_x509_certificates(proxy))

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from fileops import delegation
 from fileops.gathered import Gathered
+from fileops.messages import Fts3Said
 from reploc.storage.faults import StorageFault, of_errno
 from reploc.storage.mover import Progress, Transfer
 from reploc.storage.web import Web
@@ -61,6 +62,14 @@ class Fts3:
         self._waiting: dict[str, dict[str, asyncio.Future[StorageFault | None]]] = {}
         self._files: dict[tuple[str, str], int] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._error = ""
+        self._proxy_until_s: float | None = None
+
+    @property
+    def standing(self) -> Fts3Said:
+        """How it stands."""
+        copies = sum(map(len, self._waiting.values()))
+        return Fts3Said(self._url, copies, len(self._waiting), self._error, self._proxy_until_s)
 
     async def copy(self, transfer: Transfer, progress: Progress) -> None:
         """Delegates a copy, and returns when it is done. Cancelled, it is cancelled there."""
@@ -98,8 +107,10 @@ class Fts3:
         for together in links.values():
             try:
                 job: str | StorageFault = await self._submit_job(together)
+                self._error = ""
             except StorageFault as fault:
                 job = fault
+                self._error = fault.said
             jobs |= {transfer.target: job for transfer in together}
         return [jobs[transfer.target] for transfer in transfers]
 
@@ -142,6 +153,7 @@ class Fts3:
         put = await self._ask("PUT", f"{path}/credential", signed)
         if put.status != 201:
             raise StorageFault("transient", f"{self._url}: delegation: {put.status} {put.document}")
+        self._proxy_until_s = delegation.until_s(signed)
 
     # ---- looking -----------------------------------------------------------------------------------------------------
 
@@ -155,8 +167,10 @@ class Fts3:
                     for start in range(0, len(self._waiting), JOBS_MAX):
                         await self._look_at(list(self._waiting)[start : start + JOBS_MAX])
                     failed = 0
+                    self._error = ""
                 except StorageFault as fault:
                     failed += 1
+                    self._error = fault.said
                     if failed == LOOKS_MAX:
                         self._end_all(fault)
         except Exception as wrong:

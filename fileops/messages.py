@@ -220,8 +220,20 @@ class Suspects(Answer, frozen=True):
     suspects: list[Suspect]
 
 
+class Fts3Said(Answer, frozen=True):
+    """How copies that are delegated to an FTS3 server stand: how many in how many jobs, what the last request failed
+    with (empty: it did not), and until when the proxy that was delegated to it is good (absent: none was, as yet)."""
+
+    url: str
+    copies: int
+    jobs: int
+    error: str
+    proxy_until_s: float | None = None
+
+
 class FileopsStatus(Answer, frozen=True):
-    """What the service is and has to do: how many operations are in each state that is not its last."""
+    """What the service is and has to do: how many operations are in each state that is not its last; `fts3` is absent
+    where no copies are delegated."""
 
     runner: str
     version: str
@@ -233,6 +245,7 @@ class FileopsStatus(Answer, frozen=True):
     drained: list[str]
     feed: str
     feed_error: str
+    fts3: Fts3Said | None = None
 
 
 def submitted_names(body: SubmitBody) -> Iterable[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -46,12 +46,13 @@ from reploc import __version__, names, service
 from reploc.actions import Action, everything
 from reploc.client.retry import Retrying
 from reploc.client.transport import HttpTransport
-from reploc.errors import BodyInvalid, ReplocError
+from reploc.errors import BodyInvalid, ConfigInvalid, ReplocError
 from reploc.members import IndexSettings
 from reploc.membership import Membership, described
 from reploc.routes import Call, NoQuery, Route, get, post
 from reploc.security.credentials import Credentials
 from reploc.service import Daemon, Duty
+from reploc.sites import Site
 from reploc.storage import shelf
 from reploc.storage.mover import Mover
 from reploc.storage.web import Web
@@ -67,12 +68,20 @@ FORGET_S = 3_600.0
 class FileopsServer:
     """The handlers of the routes, and the service's own duties."""
 
-    def __init__(self, carrier: Carrier, settings: FileopsSettings, runner: Runner | None, fom: Fom | None) -> None:
+    def __init__(
+        self,
+        carrier: Carrier,
+        settings: FileopsSettings,
+        runner: Runner | None,
+        fom: Fom | None,
+        fts3: Fts3 | None,
+    ) -> None:
         self._carrier = carrier
         self._ledger = carrier.ledger
         self._settings = settings
         self._runner = runner
         self._fom = fom
+        self._fts3 = fts3
         self._started = service.now()
 
     def routes(self) -> list[Route[Any]]:
@@ -140,6 +149,7 @@ class FileopsServer:
             drained=sorted(await self._ledger.read(submissions.drained)),
             feed=self._settings.placement,
             feed_error=self._fom.error if self._fom else "",
+            fts3=self._fts3.standing if self._fts3 else None,
         )
 
     # ---- changing ----------------------------------------------------------------------------------------------------
@@ -277,15 +287,25 @@ def _membership(settings: FileopsSettings, metrics: Metrics) -> Membership:
     return Membership(settings.membership, IndexSettings(nodes=[]), me, metrics)
 
 
+def _require_movers(sites: Sequence[Site], movers: Collection[str]) -> None:
+    for site in sites:
+        for door in site.doors:
+            if door.protocol not in movers:
+                known = ", ".join(sorted(movers))
+                why = f"is for tests: its files would be gone with this process; expected {known}"
+                raise ConfigInvalid(f"site {site.name}: the door {door.url} {why}")
+
+
 @asynccontextmanager
 async def compose(settings: FileopsSettings, others: Mapping[str, Mover] | None = None) -> AsyncIterator[Daemon]:
     """File operations: the journal, the movers, clients of catalogs and of placement, and the parts that are wanted.
 
-    `others` are movers in the place of those of the same protocols.
+    `others` are movers in the place of those of the same protocols. Raises ConfigInvalid: a door has no mover.
     """
     metrics, transport = Metrics(), Retrying(HttpTransport(settings.shown))
     sites = {site.name: site for site in settings.sites}
     movers = shelf.made(settings.shown) | dict(others or {})
+    _require_movers(settings.sites, movers)
     copier = _delegated(settings.fts3, settings.shown)
     ledger = Ledger(settings.journal, settings.runner_name, settings.lease_s)
     try:
@@ -307,7 +327,7 @@ async def compose(settings: FileopsSettings, others: Mapping[str, Mover] | None 
         if "fom" in settings.parts and settings.placement:
             fom = Fom(Feed(settings.placement, transport), ledger, catalogs, sites, settings.poll_s)
             duties.append(Duty("fom", fom.run_once))
-        server = FileopsServer(carrier, settings, runner, fom)
+        server = FileopsServer(carrier, settings, runner, fom, copier)
         membership = _membership(settings, metrics)
         yield Daemon(
             name=f"fileops {settings.runner_name}",

@@ -29,6 +29,7 @@ from loadtests.figure import Figure, Result
 from loadtests.program import Scale, run, workspace
 from reploc.demo.processes import Process, free_port
 from reploc.sites import Door, Site
+from reploc.storage.faults import StorageFault
 from reploc.storage.memory import MemoryMover
 from reploc.storage.mover import Mover, Transfer
 from reploc.storage.posix import PosixMover
@@ -51,6 +52,8 @@ BYTES, QUICK_BYTES, TOY_BYTES = 1 << 30, 256 << 20, 4 << 20
 BATCH = 5_000
 #: Copies over HTTP that are under way at once.
 AT_ONCE = 8
+#: Tries of a copy until one succeeds, ours or a peer's.
+COPY_TRIES = 3
 #: Seconds between two looks whether all is done, each of which counts what is left.
 LOOK_S = 1.0
 DATA = b"x" * 100
@@ -132,7 +135,7 @@ async def _filled(settings: FileopsSettings, count: int) -> None:
 
 
 def _memory(folder: Path, settings: FileopsSettings) -> int:
-    """Bytes of a service, started anew, that has the operations waiting."""
+    """Bytes of a service, started anew, that has the operations waiting; a daemon takes no doors into memory."""
     path = folder / "fileops.toml"
     path.write_text(_toml(settings))
     command = ["fileops", "serve", "--config", str(path)]
@@ -147,7 +150,7 @@ def _toml(settings: FileopsSettings) -> str:
     for site in settings.sites:
         lines += ["[[sites]]", f'name = "{site.name}"', f'lrc = "{site.lrc}"']
         for door in site.doors:
-            lines += ["[[sites.doors]]", f'protocol = "{door.protocol}"', f'url = "{door.url}"']
+            lines += ["[[sites.doors]]", 'protocol = "posix"', f'url = "{door.url.replace("memory://", "file:///")}"']
     return "\n".join(lines) + "\n"
 
 
@@ -215,8 +218,7 @@ async def _rates(scale: Scale, mover: Mover, source: str, target: str, size: int
     try:
         expected = await mover.checksum(source, "adler32")
         for _ in range(scale.runs):
-            began = time.monotonic()
-            await mover.copy(Transfer(source, target, size), lambda _: None)
+            began = await _copied(mover, Transfer(source, target, size))
             arrived = await mover.checksum(target, "adler32")
             found.append(size / 1e6 / (time.monotonic() - began))
             assert arrived == expected
@@ -226,12 +228,33 @@ async def _rates(scale: Scale, mover: Mover, source: str, target: str, size: int
     return tuple(found)
 
 
+async def _copied(mover: Mover, transfer: Transfer) -> float:
+    """The moment at which the first copy that succeeds began."""
+    for last in range(COPY_TRIES - 1, -1, -1):
+        began = time.monotonic()
+        try:
+            await mover.copy(transfer, lambda _: None)
+        except StorageFault:
+            if not last:
+                raise
+        else:
+            return began
+    raise AssertionError("the last try returns or raises")
+
+
 def _peer(command: list[str], size: int) -> float:
-    """Megabytes a second of a program that copies."""
+    """Megabytes a second of a program that copies, of the first run that succeeds.
+
+    XRootD's grant of a third-party copy is over after `ttl` seconds (`loadtests/xrootd.py`); on a busy machine one copy
+    in some dozens comes too late and fails with status 54.
+    """
     assert shutil.which(command[0]), command[0]
-    began = time.monotonic()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return size / 1e6 / (time.monotonic() - began)
+    for _ in range(COPY_TRIES):
+        began = time.monotonic()
+        ended = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if ended.returncode == 0:
+            return size / 1e6 / (time.monotonic() - began)
+    raise RuntimeError(f"{' '.join(command)}: failed {COPY_TRIES} times, the last time with {ended.stderr.strip()}")
 
 
 if __name__ == "__main__":

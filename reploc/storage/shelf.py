@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from reploc.security.credentials import Credentials
 from reploc.storage.fsspec_store import FsspecMover
 from reploc.storage.gfal import GfalMover
-from reploc.storage.memory import MemoryMover
 from reploc.storage.mover import Mover
 from reploc.storage.posix import PosixMover
 from reploc.storage.web import Web
@@ -16,10 +15,12 @@ from reploc.storage.xrootd import XrootdMover
 
 
 def made(credentials: Credentials | None = None) -> dict[str, Mover]:
-    """Every mover; `credentials` are shown at doors that speak HTTP."""
+    """Every mover but that of `memory`, whose files go with the process: who measures or tests brings it along.
+
+    `credentials` are shown at doors that speak HTTP.
+    """
     return {
         "posix": PosixMover(),
-        "memory": MemoryMover(),
         "webdav": WebdavMover(Web(credentials)),
         "xrootd": XrootdMover(),
         "gfal": GfalMover(),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from needed import needs_command
 from xrootd import XrootdServer
 
 from fileops.carrying import TransferSettings
-from fileops.messages import DrainBody, DrainSaid, IdsBody, OperationItem, OutcomesSaid
+from fileops.messages import DrainBody, DrainSaid, FileopsStatus, IdsBody, OperationItem, OutcomesSaid
 from fileops.settings import Fts3Settings
 from reploc.sites import Protocol
 
@@ -135,6 +136,10 @@ async def test_fts3_copies_for_a_runner_and_the_runner_verifies_names_and_regist
         two = grid.sites["b"]
         assert all(two.read(f"/f{number}") == DATA[number:100_000] for number in range(20))
         assert not two.debris() and 1 <= len(there.jobs) < 20
+        status: FileopsStatus = await grid.ask("GET", "/v1/status", FileopsStatus)
+        assert status.fts3 is not None
+        assert (status.fts3.copies, status.fts3.jobs, status.fts3.error) == (0, 0, "")
+        assert status.fts3.proxy_until_s is not None and status.fts3.proxy_until_s > time.time() + 3_600
         deleted = [OperationItem("delete", "b", f"/f{number}", witness="a") for number in range(20)]
         jobs = len(there.jobs)
         await grid.ended(await grid.submit(*deleted))
@@ -155,6 +160,8 @@ async def test_a_job_that_fts3_lost_among_others_is_done_again_and_the_others_ar
         await until(jobs, lambda count: count == 1, "the first job")
         ids += await grid.submit(copy("/f1"))
         await until(jobs, lambda count: count == 2, "the second job")
+        status: FileopsStatus = await grid.ask("GET", "/v1/status", FileopsStatus)
+        assert status.fts3 is not None and (status.fts3.copies, status.fts3.jobs) == (2, 2)
         lost = next(iter(there.jobs))
         there.lose(lost)
         first = await until(

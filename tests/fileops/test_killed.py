@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from carried import Storage, World, world
 from databases import empty_postgres
 from grid import until
@@ -25,6 +26,7 @@ from loadtests.postgres import Postgres
 from reploc.demo.processes import Process, free_port
 from reploc.errors import Unreachable
 from reploc.orders import BlockOrder, OrderReport
+from reploc.sites import Door
 
 FILES = {f"/store/{number % 5}/f{number:04}": os.urandom(20_000) for number in range(200)}
 BYTES = sum(map(len, FILES.values()))
@@ -152,15 +154,23 @@ async def test_two_runners_at_once_do_each_operation_once(postgres_server: Postg
         assert len(ends) == len({*ends}) == 2 * len(FILES)
 
 
+async def test_a_door_into_memory_is_refused_by_a_daemon(tmp_path: Path) -> None:
+    site = Storage("a", tmp_path, [Door(protocol="memory", url="memory://a")])
+    refused = daemon(World(tmp_path, {"a": site}), "refused")
+    refused.start()
+    try:
+        with pytest.raises(Unreachable, match="site a: the door memory://a is for tests"):
+            await refused.answering()
+    finally:
+        refused.stop()
+
+
 async def test_a_journal_that_cannot_be_opened_is_said_in_words(tmp_path: Path) -> None:
     async with world(tmp_path) as grid:
         broken = daemon(grid, "broken", journal=f"sqlite:///{tmp_path}/none/journal.db")
         broken.start()
         try:
-            await broken.answering()
-        except Unreachable as wrong:
-            assert "unable to open database file" in wrong.detail
-        else:
-            raise AssertionError("it answers")
+            with pytest.raises(Unreachable, match="unable to open database file"):
+                await broken.answering()
         finally:
             broken.stop()
