@@ -15,9 +15,9 @@ import polars as pl
 from sqlalchemy import Connection
 
 from placement import intents, orders
-from placement.detox.runs import expanded
+from placement.detox.runs import Bits, expanded
 from placement.intents import Growing
-from placement.inventory import UNKNOWN, Inventory
+from placement.inventory import UNKNOWN, Array, Inventory
 from placement.items import Items
 from placement.keeper import Keeper
 from placement.orders import Wish
@@ -50,11 +50,14 @@ def wanted(
 ) -> list[Wish]:
     """The copies that growing replicas lack; `resting` are (block, site) that are left alone."""
     asked = Asked(inventory, now, max_age_s)
-    lacking = _lacking(inventory, growing, now, max_age_s)
+    fresh = inventory.ready_sites & inventory.fresh_sites(now, max_age_s)
+    left_alone = _pairs(
+        inventory.block_keys([block for block, _ in resting]), inventory.site_keys([site for _, site in resting])
+    )
+    lacking = _lacking(inventory, growing, fresh, asked.sourced, left_alone)
     found: dict[int, list[BlockOrder]] = {}
     for number, block in zip(lacking.replica, lacking.block, strict=True):
-        order = asked.copied(block)
-        if order is not None and (order.name, growing[number].site) not in resting:
+        if (order := asked.copied(block)) is not None:
             found.setdefault(number, []).append(order)
     return [
         Wish("copy", growing[number].dataset, growing[number].site, growing[number].group, tuple(blocks))
@@ -62,10 +65,13 @@ def wanted(
     ]
 
 
-def _lacking(inventory: Inventory, growing: Sequence[Growing], now: float, max_age_s: float) -> _Lacking:
+def _lacking(
+    inventory: Inventory, growing: Sequence[Growing], fresh: Bits, sourced: Bits, left_alone: Array
+) -> _Lacking:
+    """The first blocks that are lacking at `fresh` sites, that somebody has, and that are not left alone."""
     items = Items.of(inventory, [each.dataset for each in growing])
     site = inventory.site_keys([each.site for each in growing])
-    usable = (site != UNKNOWN) & (inventory.ready_sites & inventory.fresh_sites(now, max_age_s))[site]
+    usable = (site != UNKNOWN) & fresh[site]
     member, replica = expanded(items.first[usable], items.count[usable])
     replica = np.flatnonzero(usable)[replica]
     block = items.block[member]
@@ -74,9 +80,16 @@ def _lacking(inventory: Inventory, growing: Sequence[Growing], now: float, max_a
     there = np.flatnonzero(~lacks)
     flags = inventory.block_replicas.select("complete", "copying", "deleting")[row[there]]
     lacks[there] = ~flags.select(pl.any_horizontal(pl.all())).to_series().to_numpy()
-    lacks &= (inventory.blocks["files"].gather(block) > 0).to_numpy()
+    lacks &= sourced[block] & ~np.isin(_pairs(block, site[replica]), left_alone)
     chosen = np.flatnonzero(lacks)[:BLOCKS_MAX]
     return _Lacking(replica[chosen].tolist(), block[chosen].tolist())
+
+
+def _pairs(blocks: Array, sites: Array) -> Array:
+    """One number for a block and a site, of those that are known."""
+    known = (blocks != UNKNOWN) & (sites != UNKNOWN)
+    found: Array = (blocks[known].astype(np.int64) << 16) | sites[known].astype(np.int64)
+    return found
 
 
 def run_once(keeper: Keeper, max_age_s: float) -> int:

@@ -61,6 +61,13 @@ class Asked:
         self._site = inventory.block_replicas["site"].to_numpy()
         self._going: set[int] = set()
 
+    @property
+    def sourced(self) -> Array:
+        """Whether somebody has all of each block to copy from, shape (blocks,)."""
+        found = np.zeros(self._inventory.blocks.height, dtype=np.bool_)
+        found[self._block[self._survives]] = True
+        return found
+
     def wish(self, item: WishItem) -> Wish:
         """The order for it. Raises DefinitionUnknown and InventoryInvalid."""
         site = int(self._inventory.site_keys([item.site])[0])
