@@ -332,3 +332,19 @@ async def test_the_pace_is_another_until_the_next_start(catalog: Catalog) -> Non
 
 async def later(value: object) -> object:
     return value
+
+
+@pytest.mark.parametrize(
+    ("greeting", "words"),
+    [(b"HTTP/1.1 400\0", "expected a code"), (b"x" * 20_000, "not of the RLS protocol"), (b"", "ended before an answer")],
+)
+async def test_a_server_that_talks_nonsense_is_named_and_tried_again(
+    tmp_path: Path, greeting: bytes, words: str
+) -> None:
+    async with served(told(tmp_path, timeout_s=0.3)) as catalog, rls_index() as index:
+        await catalog.put("/a")
+        index.greeting = greeting
+        await catalog.send_to(index)
+        await until(catalog.progress, lambda said: words in str(said["trouble"]), f"its trouble is {words}")
+        index.greeting = b"0\0"
+        await catalog.lists(index, "/a")
