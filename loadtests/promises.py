@@ -102,7 +102,7 @@ PROMISES = (
         "100,000 small sites in one node, each renewed every 30 s",
         "small_sites",
         (Bar("small sites, renewals taken", 3_333),),
-        ("small-sites",),
+        ("small-sites", "small-sites-memory"),
     ),
     Promise("what a catalog does by its size", "catalog_curve", curves=("catalog",)),
     Promise("lookups by the number of processes, LRC and RLI", "workers", curves=("workers",)),

@@ -22,7 +22,7 @@ import numpy as np
 from loadtests import world
 from loadtests.curve import Curve, Line
 from loadtests.exchange import JSON, MSGPACK, Answered, Load, exchanged, in_a_process, post
-from loadtests.figure import Figure, Result
+from loadtests.figure import Figure, Result, shown
 from loadtests.lasting_node import NODE, lasting_node
 from loadtests.program import Scale, run, said, workspace
 from loadtests.rli_lookups import PEER, pybloom_rate
@@ -65,6 +65,7 @@ class Measured:
     """What a node of so many sites costs and gives."""
 
     what: str
+    empty_bytes: int
     resident_bytes: int
     told_s: float
     single: tuple[float, ...]
@@ -77,7 +78,7 @@ class Measured:
 
 
 def measure(scale: Scale) -> Iterator[Result | Curve]:
-    """Figures at the most sites, and what answers cost at fewer."""
+    """Figures at the most sites, and plots of what answers cost and of the memory at fewer."""
     counts = sorted({*(each for each in scale.of(COUNTS, QUICK_COUNTS, TOY_COUNTS) if each < scale.names), scale.names})
     found, loop = [], []
     for count in counts:
@@ -104,6 +105,15 @@ def measure(scale: Scale) -> Iterator[Result | Curve]:
         f"Over HTTP; 10 to 1,000 names at each site, each LFN at {REPLICAS} of them. The loop answers the same "
         "question from one pybloom-live filter per site, in one process and without HTTP.",
     )
+    held = tuple((float(count), one.resident_bytes / 1e6) for count, one in zip(counts, found, strict=True))
+    yield Curve(
+        "small-sites-memory",
+        "Memory of a node of small sites, by their number",
+        "sites",
+        "MB",
+        (Line("resident", held),),
+        f"Of the whole process, which takes {shown(most.empty_bytes / 1e6)} MB when it holds nothing.",
+    )
 
 
 def _points(counts: list[int], rates: list[tuple[float, ...]]) -> tuple[tuple[float, float], ...]:
@@ -122,6 +132,7 @@ def _measured(made: SmallWorld, scale: Scale) -> Measured:
     rng = random.Random(scale.seed)
     with workspace() as folder, lasting_node(folder) as (server, index):
         said(f"telling a node what {what} are")
+        empty = server.resident_bytes
         began = time.monotonic()
         asyncio.run(_told(made, server.url, index))
         told_s = time.monotonic() - began
@@ -142,6 +153,7 @@ def _measured(made: SmallWorld, scale: Scale) -> Measured:
         renewals_note = server.share(before, sum(one.seconds for one in renewed), sum(one.answers for one in renewed))
         return Measured(
             what,
+            empty,
             resident,
             told_s,
             tuple(one.rate for one in walks),
