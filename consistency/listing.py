@@ -2,8 +2,9 @@
 
 Directories wait in a stack, so that few wait at a time. Each door takes `per_door` calls side by side, all doors
 `in_all`; a call has `timeout_s`, and one that fails is made again through another door after a pause that doubles. An
-empty answer for a directory that the catalog fills is not believed at once: it must come `EMPTY_ANSWERS` times. What
-was answered goes to a journal (`consistency/checkpoint.py`), and a walk that was killed goes on from there.
+empty answer for a directory that the catalog fills is not believed at once: it must come `EMPTY_ANSWERS` times. One
+that its parent told of and that is never there was not seen: some doors cannot say some names. What was answered goes
+to a journal (`consistency/checkpoint.py`), and a walk that was killed goes on from there.
 """
 
 from __future__ import annotations
@@ -184,6 +185,8 @@ class Walk:
             if not answer.retryable:
                 directory.attempts = self._settings.attempts
             return answer.why
+        if answer is None and directory.path not in self._roots:
+            return "it was told of, and cannot be found by its name"
         if answer is None or answer.empty:
             directory.empties += 1
             if directory.empties < EMPTY_ANSWERS and self._filled(directory.path):

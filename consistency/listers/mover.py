@@ -1,4 +1,8 @@
-"""The lister of every storage that a mover speaks to: XRootD, WebDAV, gfal, fsspec, one directory a call."""
+"""The lister of every storage that a mover speaks to: XRootD, WebDAV, gfal, fsspec, one directory a call.
+
+XRootD's server tells 254 bytes of a name that has 255, whatever it is asked through. So a name of 254 bytes is looked
+at: where nothing is there, it is the beginning of another one, and what the directory holds is not all known.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,9 @@ from collections.abc import Callable, Sequence
 from consistency.listers.lister import Answer, Failed, Listed
 from reploc.storage.faults import Absent, StorageFault
 from reploc.storage.mover import Mover
+
+#: Bytes of a name that may be all that was told of a longer one.
+CUT_BYTES = 254
 
 
 class MoverLister:
@@ -33,6 +40,9 @@ class MoverLister:
         try:
             for entry in await self._mover.listing(self._url(directory)):
                 name, stat = os.fsencode(entry.name), entry.stat
+                if len(name) == CUT_BYTES and not await self._is_there(directory.rstrip(b"/") + b"/" + name):
+                    listed.complete = False
+                    continue
                 mtime = None if stat.modified_s is None else int(stat.modified_s)
                 if stat.directory:
                     listed.directories.append((name, mtime))
@@ -43,3 +53,10 @@ class MoverLister:
         except StorageFault as wrong:
             return Failed(wrong.said, retryable=wrong.blame != "permanent")
         return listed
+
+    async def _is_there(self, path: bytes) -> bool:
+        try:
+            await self._mover.stat(self._url(path))
+        except Absent:
+            return False
+        return True

@@ -71,9 +71,9 @@ def served(server: XrootdServer, request: pytest.FixtureRequest) -> Path:
 
 
 class TestXrootd(ListerSuite):
-    """root://, by the client's command line, which ends names at blanks and after 254 bytes."""
+    """root://, by the client's command line; the server tells 254 bytes of a name."""
 
-    names = tuple(name.strip()[:254] for name in ListerSuite.names)
+    names = (*(name[:254] for name in ListerSuite.names), b"\xff\xfe", b"\x01", b"back\\slash", b"tab\t")
 
     @pytest.fixture
     def root(self, served: Path) -> Path:
@@ -84,11 +84,25 @@ class TestXrootd(ListerSuite):
         async for each in through("xrootd", f"{server.root}/{root.name}"):
             yield each
 
+    async def test_a_line_break_in_a_name_spoils_the_listing(self, root: Path, lister: Lister) -> None:
+        (root / "line\nbreak").write_bytes(b"")
+        assert isinstance(await look(lister, b"/"), Failed)
+
+    @pytest.mark.parametrize("name", ["n" * 255, "é" * 127 + "z", "a" + "é" * 127])
+    async def test_a_name_that_the_server_cuts_makes_the_listing_incomplete(
+        self, root: Path, lister: Lister, name: str
+    ) -> None:
+        for each in (name, "plain", "m" * 254):
+            (root / each).write_bytes(b"123")
+        found = await look(lister, b"/")
+        assert isinstance(found, Listed)
+        assert (sorted(each[0] for each in found.files), found.complete) == ([b"m" * 254, b"plain"], False)
+
 
 class TestWebdav(ListerSuite):
     """HTTP, by PROPFIND; this server tells 254 bytes of a name, and escapes none, so that one may look like another."""
 
-    names = tuple(name.strip()[:254] for name in ListerSuite.names if b"%" not in name)
+    names = (*(name[:254] for name in ListerSuite.names if b"%" not in name), b"\xff\xfe", b"q?x")
 
     @pytest.fixture
     def root(self, served: Path) -> Path:

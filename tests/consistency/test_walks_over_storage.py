@@ -119,6 +119,14 @@ async def test_an_empty_answer_for_a_directory_that_the_catalog_fills_is_not_bel
     assert (seen[b"/b"].state, empty.asked[b"/b"]) == ("listed", 3)
 
 
+async def test_a_directory_that_was_told_of_and_is_never_there_was_not_seen(tmp_path: Path):
+    tree = {b"/": Listed(directories=[(b"q?x", 1), (b"a", 1)]), b"/a": Listed(files=[(b"f", 1, 1, None)])}
+    door = Door("d", tree)
+    summary, seen = await walked(tmp_path, [door])
+    assert (seen[b"/q?x"].state, door.asked[b"/q?x"], summary.failed) == ("failed", QUICK.attempts, 1)
+    assert seen[b"/a"].state == "listed"
+
+
 async def test_a_door_that_hangs_is_given_up_after_its_time(tmp_path: Path):
     async def forever() -> Answer:
         await asyncio.Event().wait()
