@@ -1,8 +1,9 @@
-"""The README's figures: the section between two marks, made from the results, so that it says what was measured.
+"""The figures in pages for readers: what stands between two marks, made from the results, so that it was measured.
 
     python -m loadtests.readme
 
-Every figure that has a bar, and every plot. A test holds the README to the results that are committed.
+In the README every figure that has a bar, and every plot; in docs/security.md what TLS, rules and tokens cost. A test
+holds both to the results that are committed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from loadtests.program import said
 from loadtests.report import Report, read_any
 
 README = machine.ROOT / "README.md"
+SECURITY = machine.ROOT / "docs" / "security.md"
 RESULTS = Path(__file__).with_name("results")
 #: The runs that may be shown, the best first.
 RUNS = ("figures", "quick")
@@ -37,6 +39,23 @@ def section(report: Report, run: str) -> str:
     for curve in report.curves:
         lines += ["", f"![{curve.title}](loadtests/results/{run}-{curve.name}.svg)"]
     return "\n".join(lines)
+
+
+def security(report: Report, run: str) -> str:
+    """What stands between the marks of the page on security: all that was measured of its cost."""
+    lines = ["| what | at | measured | where the time goes |", "|---|---|---:|---|"]
+    for part in report.parts:
+        if part.program == "tls_and_tokens":
+            lines = [f"Commit {part.commit}, {part.date}" + ("; a quick run." if run != "figures" else "."), "", *lines]
+            lines += [
+                f"| {one.figure.name} | {one.scale} | {shown(one.value)} {one.figure.unit} | {one.note} |"
+                for one in part.found.results
+            ]
+    return "\n".join(lines)
+
+
+#: Each page with what makes its section.
+PAGES = ((README, section), (SECURITY, security))
 
 
 def _row(result: Result) -> str:
@@ -63,12 +82,13 @@ def rewritten(text: str, between: str) -> str:
 
 
 def main() -> int:
-    """Rewrites the section; 1 where there are no results."""
+    """Rewrites the sections; 1 where there are no results."""
     found = newest()
     if found is None:
         said("there are no results: make figures")
         return 1
-    README.write_text(rewritten(README.read_text(encoding="utf-8"), section(*found)), encoding="utf-8")
+    for page, made in PAGES:
+        page.write_text(rewritten(page.read_text(encoding="utf-8"), made(*found)), encoding="utf-8")
     return 0
 
 
