@@ -49,9 +49,9 @@ from rli.completeness import Completeness, Flags, Slots
 from rli.decisions import NO_SLOTS, Decision, DropSite, DropSlots, Forget, Settled
 from rli.site import Site, State, pieces
 
-#: Sites that a node remembers, silent ones included: a hundred thousand small sites are foreseen, and 256 slots of so
-#: many cost 440 MB of bookkeeping.
-SITES_MAX = 100_000
+#: Sites that a node remembers: a hundred thousand small ones are foreseen, with room for others that fell silent. 256
+#: slots of so many cost 570 MB of bookkeeping.
+SITES_MAX = 1 << 17
 
 
 class Registry:
