@@ -57,6 +57,7 @@ PROGRAMS = (
     Program("block_totals"),
     Program("inventory_load"),
     Program("detox"),
+    Program("dealer"),
     Program("file_operations"),
     Program("consistency_check"),
 )

@@ -142,6 +142,11 @@ PROMISES = (
         ("detox-year",),
     ),
     Promise(
+        "dealer, 1 million dataset replicas, 60 sites, all plugins",
+        "dealer",
+        (Bar("dealer, a cycle with all plugins", 10),),
+    ),
+    Promise(
         "file operations: journal and schedule",
         "file_operations",
         (
