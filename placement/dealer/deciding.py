@@ -70,7 +70,7 @@ class Dealing:
             return _rejected(turn, EMPTY_SAID)
         reasons, lacking = self.reasons(proposal, item)
         best = Reason(int(reasons.max(initial=Reason.NO_TARGET)))
-        if best is Reason.THERE and proposal.sites is not None and len(proposal.sites) == 1:
+        if best is Reason.THERE and proposal.sites is not None and proposal.at_one:
             return self._handed_over(turn, item, proposal.sites[0])
         if best is not Reason.OPEN:
             return _rejected(turn, best.words)
@@ -87,7 +87,7 @@ class Dealing:
             return DEAD_SAID
         if self._group_of(proposal) == UNKNOWN:
             return GROUP_SAID
-        return SPENT_SAID if self._spent and (proposal.sites is None or len(proposal.sites) > 1) else ""
+        return SPENT_SAID if self._spent and not proposal.at_one else ""
 
     def item(self, proposal: Proposal) -> Item:
         """What sites hold of what is proposed, with what this cycle gave away already."""
@@ -105,7 +105,7 @@ class Dealing:
         lacking = item.lacking
         found = self.room.reasons(lacking)
         able = self.room.standing == Reason.OPEN
-        if proposal.sites is None or len(proposal.sites) != 1:
+        if not proposal.at_one:
             # To the one site that is wanted a copy goes all the same: its deletion is cancelled.
             found[able & item.leaving] = Reason.LEAVING
         found[able & item.whole] = Reason.THERE

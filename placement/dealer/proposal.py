@@ -29,6 +29,11 @@ class Proposal:
     #: Why, for people; it stands in the plan.
     why: str = ""
 
+    @property
+    def at_one(self) -> bool:
+        """Whether it names the one site that shall have it."""
+        return self.sites is not None and len(self.sites) == 1
+
 
 class Answer(Enum):
     """What became of a proposal."""

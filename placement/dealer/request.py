@@ -78,7 +78,7 @@ class Request:
 
     def _too_large(self, standing: Standing, number: int) -> int:
         """The bytes of what is asked for, where they are too many; else 0."""
-        size = int(standing.inventory.blocks["size"].gather(standing.items.blocks(number)).sum())
+        size = int(standing.inventory.blocks["size"].to_numpy()[standing.items.blocks(number)].sum())
         return size if 0 < self._settings.max_size < size else 0
 
 
