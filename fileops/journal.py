@@ -22,7 +22,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    delete,
     exc,
     exists,
     insert,
@@ -35,6 +34,7 @@ from sqlalchemy import (
 from fileops.lane import Claimed, Ended, Lane, Standing, Tally
 from fileops.operation import ENDED, GOING, OPEN, READY, UNDONE, Event, Step, after
 from fileops.tables import in_states, in_steps, lanes, numbers, operations, orders, stories, suspects
+from reploc import sql
 
 T = TypeVar("T")
 
@@ -320,17 +320,13 @@ def _ended(connection: Connection, each: Ended, row: Row[tuple[object, ...]], no
 
 def suspect(connection: Connection, ends: Sequence[Ended], now: float) -> None:
     """Notes, for the consistency checker, the copies that turned out bad or absent."""
-    found = [
-        {"site": each.operation.source, "lfn": each.operation.lfn, "words": each.failures[each.operation.source]}
+    found = {
+        (each.operation.source, each.operation.lfn): each.failures[each.operation.source]
         for each in ends
         if each.failures and each.operation.source in each.failures
-    ]
-    if not found:
-        return
-    keys = {(each["site"], each["lfn"]): {**each, "at_s": now} for each in found}
-    which = and_(suspects.c.site == bindparam("its_site"), suspects.c.lfn == bindparam("its_lfn"))
-    connection.execute(delete(suspects).where(which), [{"its_site": site, "its_lfn": lfn} for site, lfn in keys])
-    connection.execute(insert(suspects), list(keys.values()))
+    }
+    rows = [{"site": site, "lfn": lfn, "words": words, "at_s": now} for (site, lfn), words in sorted(found.items())]
+    sql.upsert(connection, suspects, rows)
 
 
 def lane_of(connection: Connection, lane: Lane, sources: Sequence[str]) -> int:
@@ -343,12 +339,16 @@ def lane_of(connection: Connection, lane: Lane, sources: Sequence[str]) -> int:
         "witness": lane.witness,
         "large": lane.large,
     }
-    found = connection.scalar(select(lanes.c.id).where(*(lanes.c[name] == value for name, value in what.items())))
-    if found is not None:
-        return int(found)
-    made = connection.scalar(insert(lanes).values(what).returning(lanes.c.id))
-    assert made is not None
-    return int(made)
+    known = select(lanes.c.id).where(*(lanes.c[name] == value for name, value in what.items()))
+    found = connection.scalar(known)
+    if found is None:
+        try:
+            with connection.begin_nested():
+                found = connection.scalar(insert(lanes).values(what).returning(lanes.c.id))
+        except exc.IntegrityError:  # somebody else made it at the same moment
+            found = connection.scalar(known)
+    assert found is not None
+    return int(found)
 
 
 def tell(connection: Connection, now: float, passages: Sequence[tuple[int, str, str, str]]) -> None:

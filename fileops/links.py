@@ -16,6 +16,8 @@ WEIGHT = 0.1
 EXPLORED = 0.05
 #: Bytes a second of a link when none is known at all: only its likeness to other unknown ones matters.
 RATE = 10e6
+#: What of a link is counted up, by all runners together.
+COUNTS = ("copies", "failures", "bytes")
 #: A link that failed always still has a chance, or it would never be tried again.
 SUCCESS_MIN = 0.01
 
@@ -55,6 +57,7 @@ class Links:
 
     def __init__(self, known: Iterable[Link] = ()) -> None:
         self._links = {(link.source, link.destination): link for link in known}
+        self._kept = dict(self._links)
         self._changed: set[tuple[str, str]] = set()
 
     def add(self, source: str, destination: str, *, succeeded: bool, moved: int, seconds: float, now: float) -> None:
@@ -69,9 +72,15 @@ class Links:
         return [self._links[key] for key in sorted(self._links)]
 
     def changed(self) -> list[Link]:
-        """Those that changed since this was asked last."""
+        """Those that changed since this was asked last, each with the counts since then."""
         changed, self._changed = self._changed, set()
-        return [self._links[key] for key in sorted(changed)]
+        said = []
+        for key in sorted(changed):
+            link = self._links[key]
+            before = self._kept.get(key, Link(*key))
+            said.append(replace(link, **{name: getattr(link, name) - getattr(before, name) for name in COUNTS}))
+            self._kept[key] = link
+        return said
 
     def expectation(self, source: str, destination: str, best: float) -> float:
         """Bytes a second that a copy can be expected to come to; `best` is the best rate to the destination."""

@@ -17,6 +17,7 @@ from fileops.messages import CarriedOrder
 from fileops.operation import READY, Event, State, after
 from fileops.submissions import cancel_rows, set_rows, submit
 from fileops.tables import feeds, in_states, lanes, operations, orders
+from reploc import sql
 
 #: The open states, so taken apart that there is an index for each part.
 OPEN_PARTS: tuple[tuple[State, ...], ...] = (READY, ("active",), ("held",))
@@ -52,13 +53,7 @@ def take(connection: Connection, url: str, after_change: int, read: Sequence[dic
                 .where(_o.id == order["id"])
                 .values(cancel=True, change=order["change"], version=_o.version + 1)
             )
-    _upsert_feed(connection, url, after_change)
-
-
-def _upsert_feed(connection: Connection, url: str, after_change: int) -> None:
-    written = connection.execute(update(feeds).where(feeds.c.url == url).values(after=after_change))
-    if not written.rowcount:
-        connection.execute(insert(feeds).values(url=url, after=after_change))
+    sql.upsert(connection, feeds, [{"url": url, "after": after_change}])
 
 
 def read_up_to(connection: Connection, url: str) -> int:

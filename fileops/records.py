@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Row, Select, delete, insert, select
+from sqlalchemy import Connection, Row, Select, delete, select
 
-from fileops.links import Link
+from fileops.links import COUNTS, Link
 from fileops.messages import (
     CarriedOrder,
     HistoryQuery,
@@ -19,6 +19,7 @@ from fileops.messages import (
     Suspect,
 )
 from fileops.tables import lanes, links, operations, orders, stories, suspects
+from reploc import sql
 from reploc.errors import OperationUnknown
 
 _c = operations.c
@@ -107,11 +108,9 @@ def known_links(connection: Connection) -> list[Link]:
 
 
 def keep_links(connection: Connection, changed: Sequence[Link]) -> None:
-    """Writes links that changed."""
-    for link in changed:
-        which = (links.c.source == link.source, links.c.destination == link.destination)
-        connection.execute(delete(links).where(*which))
-        connection.execute(insert(links).values({name: getattr(link, name) for name in Link.__dataclass_fields__}))
+    """Writes links that changed, whose counts are what is to be added: other runners add theirs."""
+    rows = [{name: getattr(link, name) for name in Link.__dataclass_fields__} for link in changed]
+    sql.upsert(connection, links, rows, added=COUNTS)
 
 
 def carried(connection: Connection, limit: int) -> list[CarriedOrder]:

@@ -15,6 +15,7 @@ from fileops.journal import IDS_MAX, count, lane_of, tell
 from fileops.lane import Lane, Tally, Wish
 from fileops.operation import OPEN, READY, Event, State, after
 from fileops.tables import drains, in_states, lanes, operations, orders
+from reploc import sql
 from reploc.errors import OperationUnknown, OperationUnready
 
 _c = operations.c
@@ -219,9 +220,10 @@ def waiting(connection: Connection) -> dict[str, int]:
 
 def drain(connection: Connection, site: str, now: float, *, on: bool) -> None:
     """Gives a site (empty: all) no new operations, or again."""
-    connection.execute(drains.delete().where(drains.c.site == site))
     if on:
-        connection.execute(insert(drains).values(site=site, at_s=now))
+        sql.upsert(connection, drains, [{"site": site, "at_s": now}])
+    else:
+        connection.execute(drains.delete().where(drains.c.site == site))
 
 
 def drained(connection: Connection) -> frozenset[str]:

@@ -138,8 +138,8 @@ class Postgres:
 
 
 @contextmanager
-def running() -> Iterator[Postgres]:
-    """A new cluster while the context lasts. Raises PostgresMissing."""
+def running(*, durable: bool = True) -> Iterator[Postgres]:
+    """A new cluster while the context lasts; one that is not durable waits for no disk. Raises PostgresMissing."""
     binaries = installed()
     if binaries is None:
         raise PostgresMissing("PostgreSQL's server is not installed; it is the Debian package postgresql")
@@ -155,6 +155,7 @@ def running() -> Iterator[Postgres]:
             "port": str(port),
             "unix_socket_directories": folder,
             "shared_buffers": SHARED_BUFFERS,
+            "fsync": "on" if durable else "off",
         }
         command = [str(binaries / "postgres"), "-D", str(data)]
         command += [f"--{name}={value}" for name, value in options.items()]

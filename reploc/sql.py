@@ -8,7 +8,7 @@ two writers wait for each other instead of failing half-way, and a commit is on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -29,6 +29,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 from reploc.errors import ConfigInvalid, StoreError, StoreVersion, Unavailable
 
@@ -77,6 +78,22 @@ def reader(engine: Engine) -> Engine:
     if engine.dialect.name == "postgresql":
         return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return engine.execution_options(**{READING: True})
+
+
+def upsert(
+    connection: Connection, table: Table, rows: Sequence[Mapping[str, object]], added: Collection[str] = ()
+) -> None:
+    """Writes rows in the place of those with the same primary key, whoever else writes them at the same moment; the
+    columns `added` are added to what stands there."""
+    made = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    keys = [column.name for column in table.primary_key]
+    values = {
+        column.name: column + made.excluded[column.name] if column.name in added else made.excluded[column.name]
+        for column in table.columns
+        if column.name not in keys
+    }
+    if rows:
+        connection.execute(made.on_conflict_do_update(index_elements=keys, set_=values), rows)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ _numbers = count()
 def postgres_server() -> Iterator[Postgres]:
     """A running server."""
     needed(postgres.installed(), "postgres: apt-get install postgresql")
-    with postgres.running() as server:
+    with postgres.running(durable=False) as server:
         yield server
 
 

@@ -15,11 +15,12 @@ from carried import Storage, adler32, world
 from databases import empty_postgres
 from grid import until
 
-from fileops import journal, submissions
+from fileops import journal, records, submissions
 from fileops.carrying import TransferSettings
 from fileops.journal import Claim, Hold
 from fileops.lane import Claimed, Ended, Standing, Wish
 from fileops.ledger import Ledger
+from fileops.links import Links
 from fileops.messages import DrainBody, DrainSaid, IdsBody, OperationItem, OutcomesSaid, Suspects
 from fileops.operation import Event
 from loadtests.postgres import Postgres
@@ -295,6 +296,32 @@ async def test_a_runner_paused_beyond_its_lease_can_do_nothing_any_more(database
         assert not await paused.end(Ended(before, Event.SUCCEEDED, "late"))
         assert await other.hold(behind, "placing") is Standing.OURS
         assert await other.end(Ended(behind, Event.SUCCEEDED, "copied"))
+
+
+async def test_runners_count_their_copies_together_and_note_suspects_at_one_moment(database: str) -> None:
+    async with ledgers(database, "one", "two", clock=lambda: 100.0) as both:
+        for ledger in both:
+            known = Links()
+            for succeeded in (True, True, False):
+                known.add("a", "b", succeeded=succeeded, moved=10, seconds=1.0, now=100.0)
+            await ledger.do(records.keep_links, known.changed())
+            known.add("a", "b", succeeded=True, moved=10, seconds=1.0, now=100.0)
+            await ledger.do(records.keep_links, known.changed())
+        (link,) = await both[0].read(records.known_links)
+        assert (link.copies, link.failures, link.bytes) == (6, 2, 60)
+        lfns = [f"/f{number}" for number in range(60)]
+        await submitted(both[0], *(Wish("copy", site, lfn, sources=("a", "c")) for site in "bd" for lfn in lfns))
+        lanes = {lane.site: lane for lane in await both[0].do(submissions.ready_lanes, 100.0)}
+        taken = [
+            (await ledger.claim([Claim(lanes[site], "a", 100)]))[0] for ledger, site in zip(both, "bd", strict=True)
+        ]
+        failed = [
+            ledger.end(Ended(each, Event.DELAYED, "bad", failures={"a": "bad"}))
+            for ledger, some in zip(both, taken, strict=True)
+            for each in some
+        ]
+        assert await asyncio.gather(*failed) == [True] * 120
+        assert [each.lfn for each in await both[0].read(records.suspected, 100)] == sorted(lfns)
 
 
 async def test_a_lease_that_is_renewed_lasts(database: str) -> None:
