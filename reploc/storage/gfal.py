@@ -8,6 +8,7 @@ is removed through the library itself, in a process of its own.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -34,7 +35,7 @@ except gfal2.GError as wrong:
 #: Checksums that storage may know, under gfal's names; any other is computed here.
 AT_STORAGE = {"adler32": "ADLER32", "crc32": "CRC32", "md5": "MD5"}
 _ERROR = re.compile(r"error: (\d+) \(")
-_LINE = re.compile(r"([d-])\S{9} +\S+ +\S+ +\S+ +(\d+) +(\S+ +\S+ +\S+)\s(.*?)\s*")
+_LINE = re.compile(r"([d-])\S{9} +\S+ +\S+ +\S+ +(\d+) +(\S+ +\S+ +\S+) (.*?)\t?", re.DOTALL)
 
 
 class GfalMover:
@@ -52,7 +53,7 @@ class GfalMover:
         return False
 
     async def copy(self, transfer: Transfer, progress: Progress) -> None:
-        ended = await programs.run(["gfal-copy", "--force", transfer.source, transfer.target], ENVIRON)
+        ended = await programs.run(["gfal-copy", "--force", _said(transfer.source), _said(transfer.target)], ENVIRON)
         if ended.status:
             fault = _fault(f"{transfer.source} → {transfer.target}", ended)
             await self.stat(transfer.source)  # where the file cannot be seen, that is the fault
@@ -94,7 +95,7 @@ class GfalMover:
     async def remove_directory(self, url: str) -> None:
         if await self.listing(url):
             raise NotEmpty("destination", f"{url} is not empty")
-        ended = await programs.run([PYTHON, "-c", RMDIR, url], ENVIRON)
+        ended = await programs.run([PYTHON, "-c", RMDIR, _said(url)], ENVIRON)
         if ended.status:
             raise _fault(f"rmdir {url}", ended)
 
@@ -102,7 +103,8 @@ class GfalMover:
         if not (await self.stat(url)).directory:
             raise StorageFault("source", f"{url} is no directory")
         entries = []
-        for line in (await self._done("gfal-ls", "-l", url)).decode(errors="replace").splitlines():
+        said = os.fsdecode(await self._done("gfal-ls", "-l", url)).removesuffix("\n")
+        for line in said.split("\n") if said else ():
             found = _LINE.fullmatch(line)
             if found is None:  # a file that is left out would be taken for one that is not there
                 raise StorageFault("permanent", f"gfal-ls {url}: this line cannot be read: {line[:200]!r}")
@@ -123,7 +125,7 @@ class GfalMover:
         with TemporaryDirectory(prefix="reploc-gfal-") as folder:
             here = (Path(folder) / "file").as_uri()
             await self._here.write(here, pieces, size)
-            ended = await programs.run(["gfal-copy", "--force", here, url], ENVIRON)
+            ended = await programs.run(["gfal-copy", "--force", here, _said(url)], ENVIRON)
         if ended.status:
             raise _fault(f"gfal-copy {url}", ended).at("destination")
 
@@ -134,10 +136,15 @@ class GfalMover:
         return
 
     async def _done(self, command: str, *arguments: str) -> bytes:
-        ended = await programs.run([command, *arguments], ENVIRON)
+        ended = await programs.run([command, *map(_said, arguments)], ENVIRON)
         if ended.status:
             raise _fault(f"{command} {arguments[-1]}", ended)
         return ended.output
+
+
+def _said(argument: str) -> str:
+    """An address as gfal2 wants it: its plug-in for root:// takes a path for percent-encoded, where none is."""
+    return argument.replace("%", "%25") if argument.startswith(("root:", "roots:", "xroot:", "xroots:")) else argument
 
 
 def _fault(what: str, ended: Ended) -> StorageFault:

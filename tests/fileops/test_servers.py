@@ -1,8 +1,10 @@
 """The movers of real servers: an XRootD server that speaks root:// and HTTP with third-party copies."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
+from urllib.parse import quote_from_bytes
 
 import pytest
 import s3_server
@@ -112,6 +114,23 @@ async def test_gfal_copies_between_servers(server: XrootdServer) -> None:
     assert await mover.checksum(f"{base}/g", "adler32") == checksum(DATA)
     with pytest.raises(Absent):
         await mover.copy(Transfer(f"{base}/none", f"{base}/h", len(DATA)), lambda _: None)
+
+
+@pytest.mark.parametrize("door", ["dav", "root"])
+async def test_gfal_names_one_file_each_at_a_server(server: XrootdServer, door: str) -> None:
+    """But for bytes that are no text, which gfal2 refuses; davix lists no blank at the end of a name."""
+    needs_command("gfal-copy", "gfal2-util-scripts")
+    mover, folder = GfalMover(), f"gfal-names-{door}"
+    base = f"{server.root}/{folder}" if door == "root" else f"{server.http}/{folder}".replace("http:", "dav:")
+    await mover.make_directory(base)
+    names = [name for name in MoverSuite.names if name.isascii() or name == "ü".encode()]
+    for number, name in enumerate(names):
+        url = f"{base}/{os.fsdecode(name) if door == 'root' else quote_from_bytes(name)}"
+        await mover.write(url, pieces(b"%d" % number), len(b"%d" % number))
+    there = {os.fsencode(path.name): path.read_bytes() for path in (server.data / folder).iterdir()}
+    assert there == {name: b"%d" % number for number, name in enumerate(names)}
+    listed = {os.fsencode(each.name) for each in await mover.listing(base)}
+    assert listed == {name.rstrip() if door == "dav" else name for name in names}
 
 
 class TestFsspec(MoverSuite):
