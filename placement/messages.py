@@ -382,7 +382,7 @@ class CycleQuery(Body, frozen=True):
 
 
 class CycleDecisions(Answer, frozen=True):
-    """What a cycle decided, as its kind writes it: of detox the file of its plan."""
+    """What a cycle decided, as its kind writes it: of detox and dealer the file of its plan."""
 
     id: int
     kind: str

@@ -138,9 +138,12 @@ class Dealing:
         return self._gave(Decision(turn, verdict, tuple(blocks.tolist()), owner, size))
 
     def _handed_over(self, turn: Turn, item: Item, site: int) -> Decision:
-        """Gives what is there to the group that wants it, or rejects what it has already."""
+        """Gives what is there to the group that wants it, or rejects what it has already; of what this cycle gave
+        already the first keeps it."""
         group = self._group_of(turn.proposal)
+        given = [each.blocks for each in self._given.get(item.dataset, ()) if each.verdict.site == site]
         foreign = item.blocks[item.owner[:, site] != group]
+        foreign = foreign[~np.isin(foreign, [block for blocks in given for block in blocks])]
         if group == NOBODY or not len(foreign):
             return _rejected(turn, Reason.THERE.words)
         verdict = Verdict(turn.proposal, Answer.HAND_OVER, site)

@@ -71,6 +71,7 @@ class Twin:
                 self.projected[site] += self.will_be(row["block"], site)
                 if there.copying and not there.deleting:
                     self.pending[site] += max(self.blocks[row["block"]][1] - there.bytes, 0)
+        self.given: set[tuple[int, str]] = set()
         self.left = settings.max_cycle_volume
         self.spent = False
 
@@ -100,8 +101,7 @@ class Twin:
             if one and SITE_REASONS[nearest] == "all of it is there or on its way":
                 (key,) = proposal.sites or ()
                 site = self.names[key]
-                foreign = [block for block in blocks if self.here[block, site].group != group]
-                if group and group != "None" and foreign:
+                if group and group != "None" and self.foreign(proposal, site):
                     return Due(sites=frozenset([site]), handed_over=True)
             return Due(SITE_REASONS[nearest])
         if not all(self.has_source(block, rescue=proposal.rescue) for block in blocks):
@@ -175,14 +175,22 @@ class Twin:
         for block in blocks:
             # A source elsewhere stays one; what is ordered here is none before it is there.
             self.here[block, site] = Here(0, complete=False, copying=True, deleting=False, group=group)
+        self.given |= {(block, site) for block in blocks}
         return set(blocks)
 
     def hand_over(self, proposal: Proposal, site: str) -> set[int]:
         group = proposal.group or self.settings.group
-        given = {block for block in self.wanted(proposal) if self.here[block, site].group != group}
+        given = self.foreign(proposal, site)
         for block in given:
             self.here[block, site].group = group
+        self.given |= {(block, site) for block in given}
         return given
+
+    def foreign(self, proposal: Proposal, site: str) -> set[int]:
+        """The blocks at a site that another group has, and that this cycle gave to nobody yet."""
+        group = proposal.group or self.settings.group
+        blocks = self.wanted(proposal)
+        return {block for block in blocks if self.here[block, site].group != group and (block, site) not in self.given}
 
     def holds(self, block: int, site: str) -> bool:
         there = self.here.get((block, site))

@@ -7,17 +7,17 @@ from random import Random
 import numpy as np
 import pytest
 from dealer_twin import Twin
-from dealing import Shelf
+from dealing import Said, Shelf
 from small_worlds import MEMBERS, NOW, drawn_world
 
-from placement.dealer import turns
+from placement.dealer import application, planning, turns
 from placement.dealer.deciding import Dealing
 from placement.dealer.plugin import Scene
 from placement.dealer.proposal import Answer, Proposal
 from placement.dealer.settings import DealerSettings
 from placement.inventory import Inventory
 
-#: Worlds in one test, and tests: every kind of rejection many hundred times, in some ten seconds.
+#: Worlds in one test, and tests: every kind of rejection many hundred times, in some twenty seconds.
 WORLDS, TESTS = 200, 10
 
 
@@ -99,3 +99,22 @@ def test_the_dealer_and_its_slow_twin_decide_the_same(test: int) -> None:
     assert {"copy", "hand over", "no source for a block", "beyond max_cycle_volume", "the dataset's status"} <= seen
     assert len(seen) >= 12
     assert np.mean([bool(one) for one in met]) > 0.9
+
+
+def test_what_a_plan_decides_holds_on_the_inventory_that_it_was_made_of() -> None:
+    kinds = set()
+    for seed in range(300):
+        rng = Random(seed)
+        partition = rng.choice(list(MEMBERS))
+        held = drawn_world(rng, partition)
+        scene = Scene(held, NOW, drawn_settings(rng, partition), frozenset(), {}, Shelf())
+        plugins = {name: (1, Said(*drawn_proposals(rng, held))) for name in ("some", "more")}
+        plan = planning.make(scene, plugins, seed)
+        checked = application.compared(plan, held, scene.stock, frozenset())
+        assert checked.failed().is_empty(), f"seed {seed}: {checked.failed()}"
+        assert not plan.blocks.select("site", "block").is_duplicated().any(), f"seed {seed}"
+        wanted = list(application.wishes(checked.held()))
+        assert all(block.sources for wish in wanted for block in wish.blocks)
+        kinds |= {"copy"} if wanted else set()
+        kinds |= {"hand over"} if list(application.handovers(checked.held())) else set()
+    assert kinds == {"copy", "hand over"}
