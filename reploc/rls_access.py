@@ -16,8 +16,6 @@ _EXACT = {
     b"lrc_rli_delete": Action.ADMINISTER,
     b"get_configuration": Action.MONITOR,
     b"stats": Action.MONITOR,
-    b"rli_lrc_list": Action.MONITOR,
-    b"rli_sender_list": Action.MONITOR,
     b"rli_rli_list": Action.MONITOR,
     b"rli_update": Action.SEND_SOFT_STATE,
     b"rli_updatebf": Action.SEND_SOFT_STATE,
