@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import threading
+import tomllib
 from collections import Counter
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +17,15 @@ import pytest
 from dealing import NOW, Said, dealt, outcomes, planned, scene, world
 from worlds import BYTES
 
-from placement.dealer import application, planning, turns
+from placement.dealer import application, deciding, planning, turns
 from placement.dealer import plan as plans
 from placement.dealer.explanation import explain
-from placement.dealer.plugin import Scene, configured
+from placement.dealer.plugin import ENTRY_POINTS, Scene, configured
 from placement.dealer.proposal import Proposal
-from placement.dealer.room import targets
+from placement.dealer.room import Reason, targets
 from placement.inventory import Inventory
+from placement.settings import PlacementSettings
+from reploc import config
 from reploc.errors import ConfigInvalid, DefinitionUnknown, InputInvalid, PlanOutdated, ProducerFailed
 
 HERE = {"block": "/a", "site": "A"}
@@ -298,6 +304,24 @@ def test_a_plugin_that_fails_stops_the_cycle() -> None:
         dealt(two(), {"broken": (1, Broken()), "said": (1, Said(ANY))})
 
 
+class Hanging(Said):
+    """Answers when it is told to, which is after nobody waits any more."""
+
+    told = threading.Event()
+
+    def propose(self, scene: Scene) -> Sequence[Proposal]:
+        self.told.wait()
+        return super().propose(scene)
+
+
+def test_a_plugin_that_hangs_stops_the_cycle() -> None:
+    try:
+        with pytest.raises(ProducerFailed, match=r"plugin 'hanging' gave nothing within 0.05 s"):
+            dealt(two(), {"hanging": (1, Hanging(ANY))}, plugin_deadline_s=0.05)
+    finally:
+        Hanging.told.set()
+
+
 def test_a_plugin_that_is_not_there_or_told_nonsense_is_an_error() -> None:
     with pytest.raises(ConfigInvalid, match=r"no plugin 'populrity'.*popularity"):
         configured({"populrity": {}}, "here")
@@ -376,3 +400,23 @@ def test_a_plan_counts_what_its_plugins_and_sites_get() -> None:
     assert (plugin.proposals, plugin.copies, plugin.copied) == (3, 2, 2 * BYTES)
     assert plugin.rejected == {"all of it is there or on its way": 1}
     assert [(site.site, site.copies, site.after) for site in made.header.sites] == [("A", 0, 2_000), ("B", 2, 2_000)]
+
+
+# ---- the page for people ---------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[2] / "docs" / "dealer.md").read_text(encoding="utf-8")
+
+
+def test_the_page_names_every_reason_and_no_other() -> None:
+    named = re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE)
+    ours = [each.words for each in Reason if each is not Reason.OPEN]
+    ours += [deciding.DEAD_SAID, deciding.EMPTY_SAID, deciding.SOURCE_SAID, deciding.SPENT_SAID, deciding.GROUP_SAID]
+    assert sorted(named) == sorted(ours)
+
+
+def test_the_pages_example_of_settings_is_taken_and_every_plugin_is_named() -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    settings = config.parse(PlacementSettings, tomllib.loads(example), "the page")
+    assert set(configured(settings.dealer.plugins, "the page")) == {"enforcer", "popularity"}
+    plugins = {point.name for point in entry_points(group=ENTRY_POINTS)}
+    assert set(re.findall(r"^\*\*`(\w+)`\*\*", PAGE, re.MULTILINE)) == plugins
