@@ -37,7 +37,7 @@ from consistency.sight import Listing, Looked, Sight
 from consistency.tally import Tally, tally
 from consistency.verdict import VERDICTS, confirmed, judged
 from consistency.workplace import CatalogRead, Workplace
-from reploc.errors import DumpUnfit
+from reploc.errors import DumpUnfit, SiteBusy, Unavailable
 from reploc.sites import Site
 from reploc.wire import LfnReplica
 
@@ -144,13 +144,20 @@ class Check:
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
         """Keeps other runs from the site, and says again and again that this one is alive."""
-        holder = me()
+        holder, running = me(), asyncio.current_task()
+        assert running is not None
         self._history.lock(self._site.name, holder, self._clock())
 
         async def alive() -> None:
             while True:
                 await asyncio.sleep(ALIVE_S)
-                self._history.lock(self._site.name, holder, self._clock())
+                try:
+                    self._history.lock(self._site.name, holder, self._clock())
+                except SiteBusy:
+                    running.cancel()  # this run stood still for so long that another one has taken the site
+                    raise
+                except Unavailable:
+                    continue  # others wait for a while before they take a site
 
         task = asyncio.create_task(alive())
         try:

@@ -35,6 +35,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import IntegrityError
 
 from consistency.holder import is_gone
 from consistency.limits import BOUNDED, WEEK_S, Bounded
@@ -270,11 +271,24 @@ class History:
         with self._begin() as connection:
             row = connection.execute(select(locks.c.holder, locks.c.heard_at).where(locks.c.site == site)).first()
             if row is None:
-                connection.execute(insert(locks).values(site=site, holder=holder, heard_at=now))
+                taken = self._take(connection, site, holder, now)
             elif row.holder == holder or now - row.heard_at > LOCK_S or is_gone(row.holder):
-                connection.execute(update(locks).where(locks.c.site == site).values(holder=holder, heard_at=now))
+                # Only what was seen is taken: of two that see one run dead, the second finds another row.
+                seen = (locks.c.site == site, locks.c.holder == row.holder, locks.c.heard_at == row.heard_at)
+                taken = connection.execute(update(locks).where(*seen).values(holder=holder, heard_at=now)).rowcount > 0
             else:
-                raise SiteBusy(f"{site} is being checked by {row.holder}")
+                taken = False
+            if not taken:
+                raise SiteBusy(f"{site} is being checked by {row.holder if row else 'a run that has just begun'}")
+
+    def _take(self, connection: Connection, site: str, holder: str, now: float) -> bool:
+        """Whether a site that nobody had is taken: of two at once the second one's row is not written."""
+        try:
+            with connection.begin_nested():
+                connection.execute(insert(locks).values(site=site, holder=holder, heard_at=now))
+        except IntegrityError:
+            return False
+        return True
 
     def unlock(self, site: str, holder: str) -> None:
         """Gives a site back."""

@@ -1,14 +1,18 @@
 """Whole runs over real catalogs and real trees: what is planted is found, and nothing else is."""
 
+import asyncio
 import os
 import random
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from planted import DAY, NOW, OLD, Planted, plant, planted
 
+from consistency.history import History
 from consistency.limits import KindLimits, Limits
 from consistency.listers.lister import Answer, Failed
 from consistency.listers.posix import PosixLister
@@ -181,6 +185,44 @@ async def test_two_runs_never_work_on_one_site(site: Planted):
             await site.check()
 
     assert (await site.check(listers=[Meddling(site.root, b"/a", meanwhile)])).report.state == "done"
+
+
+async def test_a_run_whose_site_was_taken_over_ends(site: Planted, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("consistency.check.ALIVE_S", 0.05)
+    await site.hold({"/a/f": b"1"})
+    history = History(site.settings.database)
+
+    async def stands_still() -> None:
+        """As if the machine had slept, and another one had found nobody alive."""
+        history.lock("site", "elsewhere/1/x", NOW + DAY)
+        await asyncio.Event().wait()
+
+    with pytest.raises(SiteBusy, match="elsewhere"):
+        await site.check(listers=[Meddling(site.root, b"/a", stands_still)])
+    assert [report.state for report in history.reports("site", 10)] == ["broken"]
+    history.close()
+
+
+@pytest.mark.parametrize("left", [None, "elsewhere/1/x"])
+def test_of_many_runs_at_once_one_has_the_site(database: str, left: str | None):
+    """Whether nobody had it, or one that was heard of too long ago."""
+    histories = [History(database) for _ in range(6)]
+    if left is not None:
+        histories[0].lock("site", left, NOW - DAY)
+    together = threading.Barrier(len(histories))
+
+    def takes(number: int) -> bool:
+        together.wait()
+        try:
+            histories[number].lock("site", f"here/{number}/x", NOW)
+        except SiteBusy:
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(histories)) as threads:
+        assert sum(threads.map(takes, range(len(histories)))) == 1
+    for history in histories:
+        history.close()
 
 
 async def test_a_run_that_broke_goes_on_with_what_it_had_read(site: Planted):
