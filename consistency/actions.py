@@ -204,8 +204,7 @@ class Actions:
         path = row["path"]
         assert isinstance(path, bytes)
         now = await self._stat(path)
-        changed = now is None or now.size != row["found_size"]
-        if changed or await self._is_named(path):
+        if now is None or self._is_another(now, row) or await self._is_named(path):
             self._done.spared += 1
             return
         trash = self._settings.actions.trash.rstrip("/").encode()
@@ -214,6 +213,11 @@ class Actions:
         await self._door.mover.rename(self._door.url(path), self._door.url(target))
         self._done.quarantined += 1
         self._count(site, "orphan", path)
+
+    def _is_another(self, now: Stat, row: dict[str, object]) -> bool:
+        """Whether what is there now is not the file that was found, or too young to be judged."""
+        young = now.modified_s is not None and now.modified_s > self._clock() - self._settings.grace_age_s
+        return young or now.size != row["found_size"]
 
     async def _is_named(self, path: bytes) -> bool:
         """Whether the catalog has a mapping to a path after all, under any door's URL of it."""

@@ -52,6 +52,7 @@ class Planted:
     site: Site
     settings: ConsistencySettings
     client: LrcClient
+    service: Service
     expected: dict[str, set[bytes]] = field(default_factory=lambda: {kind: set() for kind in FINDINGS})
     busy: list[bytes] = field(default_factory=list)
 
@@ -157,7 +158,7 @@ async def planted(folder: Path, **changes: Any) -> AsyncIterator[Planted]:
     )
     try:
         async with LrcClient(service.url) as client:
-            yield Planted(root, site, settings, client)
+            yield Planted(root, site, settings, client, service)
     finally:
         await service.stop()
 
@@ -183,3 +184,29 @@ async def plant(site: Planted, rng: random.Random, files: int) -> None:
         site.orphan(b"/store/%d-" % number + name)
     await site.hold(good)
     await site.lose(lost)
+
+
+async def plant_protected(site: Planted) -> dict[str, int]:
+    """What no check may report beside the findings, with how many files of each kind there are; `/bad` is what the
+    lister cannot list, `/scratch` what is excluded, and `/churn` where the catalog changes meanwhile."""
+    await site.hold({f"/bad/{number}": b"1" for number in range(3)} | {"/churn/stays": b"1", "/churn/goes": b"1"})
+    await site.register({"/bad/lost": b"1"})
+    site.write(b"/bad/orphan", b"1")
+    for name in AWKWARD:
+        site.write(b"/young/" + name.encode(), b"1", mtime=int(NOW))
+    for name in (b"/scratch/x", b"/scratch/deep/y"):
+        site.write(name, b"1")
+    await site.register({"/scratch/z": b"1", "/busy/leaves": b"1"})
+    site.write(b"/busy/arrives", b"1")
+    site.busy += [b"/busy/leaves", b"/busy/arrives"]
+    for name in (b"/void/deep", b"/void"):
+        os.makedirs(full := os.fsencode(site.root) + name, exist_ok=True)
+        os.utime(full, (OLD, OLD))
+    return {"unknown": 4, "young": len(AWKWARD), "excluded": 1, "busy": 2, "in-flux": 2}
+
+
+async def churn(site: Planted) -> None:
+    """What happens at `/churn` just after it was listed: one file comes, one goes, on storage and in the catalog."""
+    await site.hold({"/churn/comes": b"1"})
+    await site.unregister("/churn/goes")
+    site.remove(b"/churn/goes")

@@ -136,19 +136,20 @@ async def test_orphans_move_to_the_trash_whatever_their_names_and_leave_it_later
 
 async def test_an_orphan_that_was_registered_or_changed_meanwhile_stays(site: Planted):
     await site.hold({"/a/f": b"1"})
-    for name in (b"/a/registered", b"/a/changed"):
+    for name in (b"/a/registered", b"/a/changed", b"/a/written-again"):
         site.orphan(name)
     for day in range(3):
         outcome = await site.check(NOW + day * DAY)
     await site.register({"/a/registered": b"orphan"})
     site.write(b"/a/changed", b"grown larger")
+    site.write(b"/a/written-again", b"orphan", mtime=int(NOW))
     movers, history = shelf.made(), History(site.settings.database)
     actions = Actions(
         site.settings, history, site.client, Paths(site.site), opened(site.site, movers)[0], None, lambda: NOW
     )
     report = await actions.act(outcome)
     history.close()
-    assert (report.quarantined, report.spared) == (0, 2)
+    assert (report.quarantined, report.spared) == (0, 3)
 
 
 async def test_old_empty_directories_go_and_one_that_was_filled_meanwhile_stays(site: Planted):

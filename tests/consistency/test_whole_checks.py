@@ -10,14 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from planted import DAY, NOW, OLD, Planted, plant, planted
+from planted import DAY, NOW, OLD, Planted, churn, plant, plant_protected, planted
 
 from consistency.history import History
 from consistency.limits import KindLimits, Limits
 from consistency.listers.lister import Answer, Failed
 from consistency.listers.posix import PosixLister
 from consistency.listing import ListingSettings
-from reploc.errors import SiteBusy
+from reploc.errors import SiteBusy, Unreachable
 
 WIDE = KindLimits(files=10_000, fraction=1.0, files_per_week=10_000)
 LIMITS = Limits(missing=WIDE, orphan=WIDE, damaged=WIDE, empty_directories=WIDE)
@@ -58,6 +58,49 @@ async def test_what_is_planted_is_found_and_nothing_else(site: Planted, seed: in
     }
     assert counts.expected.files + counts.kinds["orphan"].files == sum(each.files for each in counts.kinds.values())
     assert outcome.confirmed.is_empty()
+
+
+class Unruly(PosixLister):
+    """A door that fails at `/bad`, and where files come and go behind its back."""
+
+    def __init__(self, site: Planted, dies: bool) -> None:
+        super().__init__(site.root)
+        self.batch = 1
+        self._site, self._dies = site, dies
+
+    async def look(self, directories: Sequence[bytes]) -> Sequence[Answer]:
+        if directories[0] == b"/bad":
+            return [Failed("input/output error")]
+        found = await super().look(directories)
+        if directories[0] == b"/churn":
+            await churn(self._site)
+            if self._dies:
+                await self._site.service.stop()
+        return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("catalog_dies", [False, True])
+async def test_every_kind_is_told_apart_while_files_come_and_go_and_a_directory_and_the_catalog_fail(
+    site: Planted, seed: int, catalog_dies: bool
+):
+    print("seed", seed)
+    await plant(site, random.Random(seed), 200)
+    protected = await plant_protected(site)
+    if catalog_dies:
+        with pytest.raises(Unreachable):
+            await site.check(listers=[Unruly(site, True)], excluded=["/scratch"])
+        await site.service.start()
+    lister = PosixLister(site.root) if catalog_dies else Unruly(site, False)
+    outcome = await site.check(listers=[lister], excluded=["/scratch"])
+    report = outcome.report
+    assert report.state == "done", report.reasons
+    assert site.found(report.run) == site.expected
+    findings = {kind: len(paths) for kind, paths in site.expected.items()}
+    counts = {kind: count.files for kind, count in report.tally.kinds.items()}
+    assert {kind: count for kind, count in counts.items() if kind != "ok"} == findings | protected
+    assert [each.path for each in outcome.empty] == [b"/void/deep", b"/void"]
+    assert (report.listing.resumed > 0) == catalog_dies
 
 
 async def test_a_consistent_site_has_no_findings(site: Planted):
