@@ -52,6 +52,7 @@ PROGRAMS = (
     Program("rli_lookups"),
     Program("rls_port"),
     Program("workers"),
+    Program("hierarchy"),
     Program("whole_world"),
     Program("mixed"),
     Program("block_totals"),

@@ -106,6 +106,11 @@ PROMISES = (
     ),
     Promise("what a catalog does by its size", "catalog_curve", curves=("catalog",)),
     Promise("lookups by the number of processes, LRC and RLI", "workers", curves=("workers",)),
+    Promise(
+        "a lookup from the top of a hierarchy, and freshness there, by levels",
+        "hierarchy",
+        curves=("hierarchy-lookup", "hierarchy-freshness"),
+    ),
     Promise("each form of soft state, in bytes and in time", "forms", curves=("form-bytes", "form-queries")),
     Promise(
         "the RLS port over ten connections, one process",

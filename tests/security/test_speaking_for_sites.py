@@ -17,9 +17,10 @@ from reploc import service
 from reploc.client import LrcClient, RliClient, RliNodeClient
 from reploc.client.transport import HttpTransport
 from reploc.errors import Forbidden, SiteUnproven, Unreachable
+from reploc.hierarchy import Beneath, Child
 from reploc.members import IndexSettings, Node
 from reploc.security.credentials import Credentials
-from reploc.security.settings import CredentialSettings
+from reploc.security.settings import AuthorizationSettings, CredentialSettings
 from reploc.wire import MappingItem
 from rli.settings import RliSettings
 
@@ -157,3 +158,44 @@ async def test_a_token_goes_over_tls_or_to_this_machine_and_nowhere_else(parties
         with pytest.raises(Forbidden, match="token jane"):
             await lrc.exists(["/store/a"])
     await transport.close()
+
+
+#: Index nodes of the authority may tell their parents.
+NODES_MAY = """
+[[rules]]
+subject = "/O=reploc/OU=hosts/*"
+roles = ["sender"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("shown_by", "child", "url", "said"),
+    [
+        ("service", "rli-1", "https://127.0.0.1:39290", ""),
+        ("service", "rli-2", "https://127.0.0.1:39290", "does not speak for 'rli-2'"),
+        ("service", "rli-1", "https://evil.example.org", "whose host is none of its own"),
+        ("site-a", "rli-1", "https://127.0.0.1:39280", "does not speak for 'rli-1'"),
+        ("reader", "rli-1", "https://127.0.0.1:39290", "no role that allows send-soft-state"),
+    ],
+)
+async def test_a_parent_believes_only_the_child_itself(
+    parties: Parties, index: IndexSettings, tmp_path: Path, shown_by: str, child: str, url: str, said: str
+) -> None:
+    """Both children are named in the settings; who is which, only a certificate says."""
+    guarded = parties.guarded()
+    (tmp_path / "rules.toml").write_text(Path(guarded["authorization"].rules).read_text() + NODES_MAY)
+    guarded["authorization"] = AuthorizationSettings(rules=str(tmp_path / "rules.toml"))
+    children = [Child(name=name) for name in ("rli-1", "rli-2")]
+    listen, above = index.nodes[0].url.removeprefix("https://"), replace(index, collections=False)
+    told = RliSettings(node="n0", listen=listen, index=above, children=children, **guarded)
+    beneath = Beneath("ring", True, [], [child], 1)
+    news = replace(SenderDouble(index, child, url).news(), beneath=beneath)
+    async with rli.server.compose(told) as daemon, service.listening(daemon, told):
+        transport = shown(parties, shown_by)
+        async with RliNodeClient(index.nodes[0].url, transport=transport) as client:
+            if said:
+                with pytest.raises(Forbidden, match=said):
+                    await client.soft_state(news)
+            else:
+                assert (await client.soft_state(news)).epoch == news.epoch
+        await transport.close()
