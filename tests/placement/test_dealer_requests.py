@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -131,7 +132,7 @@ def test_deletions_are_not_the_dealers() -> None:
 def run(told: Told, seed: int = 1) -> Outcome:
     """One cycle of the dealer, with the one plugin."""
     settings = DealerSettings(partition="P", max_site_pending_fraction=1.0)
-    archive = DatabaseArchive(told.keeper.database)
+    archive = DatabaseArchive(lambda: nullcontext(told.keeper))
     plugins = configured({"request": {"priority": 0}}, "a test")
     decider = Dealer(
         settings, plugins, seed, lambda inventory, now, absent: Scene(inventory, now, settings, absent, {}, archive)
