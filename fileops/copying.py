@@ -73,15 +73,16 @@ class Copying:
         known = await self._catalog.find(operation.lfn)
         kept = known is not None and any(pfn in known.pfns for pfn in operation.pfns)
         await carrier.still_ours(operation)
-        for pfn in [] if kept else operation.pfns:
-            if await self._catalog.names_of(pfn):
-                kept = True
-                continue
+        for pfn in operation.pfns:
             found = carrier.doors.behind(operation.lane.site, pfn)
             if found is None:
                 raise StorageFault("permanent", f"{pfn} is behind no door of {operation.lane.site} any more")
-            with suppress(Absent):
-                await carrier.ask(carrier.mover(found[0]).remove(pfn), f"removing {pfn}")
+            mover = carrier.mover(found[0])
+            await self._tidy(mover, temporary(pfn, operation.before, operation.lfn))
+            kept = kept or bool(await self._catalog.names_of(pfn))
+            if not kept:
+                with suppress(Absent):
+                    await carrier.ask(mover.remove(pfn), f"removing {pfn}")
         if kept:
             return Done("cancelled when the catalog had it already: the copy stays")
         return Done("cancelled before it was registered: the file was removed", undone=True)

@@ -12,7 +12,7 @@ import pytest
 from carried import Storage, World, adler32, world
 
 from fileops import submissions
-from fileops.carrying import TransferSettings
+from fileops.carrying import TransferSettings, temporary
 from fileops.journal import Claim
 from fileops.lane import Standing, Wish
 from fileops.ledger import Ledger
@@ -123,6 +123,25 @@ async def test_a_file_that_another_lfn_stands_for_by_now_is_not_removed(tmp_path
         await cancelled(grid, number)
         await grid.ended([number], "done")
         assert two.path("/f").read_bytes() == DATA
+
+
+async def test_what_a_runner_left_that_died_before_the_name_was_given_is_removed_too(tmp_path: Path) -> None:
+    one, two = Storage("a", tmp_path), Storage("b", tmp_path)
+    async with world(tmp_path, one, two) as grid:
+        await one.hold({"/f": DATA})
+        dead = Ledger(grid.settings().journal, "dead", 0.0)
+        (number,) = await dead.do(submissions.submit, [Wish("copy", "b", "/f", sources=("a",))], 0.0)
+        (lane,) = await dead.do(submissions.ready_lanes, 1.0)
+        ((claimed,),) = await dead.claim([Claim(lane, "a", 1)])
+        assert await dead.hold(claimed, "placing", [two.pfn("/f")]) is Standing.OURS
+        Path(temporary(two.pfn("/f"), claimed.fence, "/f").removeprefix("file://")).write_bytes(DATA)
+        await dead.expire()
+        await dead.do(submissions.cancel, number, "by hand", dead.now())
+        await dead.close()
+        assert two.debris()
+        await grid.start()
+        await grid.ended([number], "cancelled")
+        assert not list(two.root.iterdir())
 
 
 async def test_an_order_to_copy_that_meets_its_opposite_between_name_and_catalog_leaves_nothing(tmp_path: Path) -> None:
