@@ -82,6 +82,10 @@ class Registry:
 
     def expect(self, children: Mapping[str, str], now: float) -> None:
         """From now on these index nodes are to be heard, name → address, empty where that is not said."""
+        for name in self._expected.keys() - children.keys():
+            site = self._sites.get(name)
+            if site is not None and site.state is State.SILENT:
+                self._ends_at[site.number] = now + self._index.forget_after_s
         self._expected = dict(children)
         for name, url in children.items():
             if name not in self._sites:

@@ -6,9 +6,11 @@
 import asyncio
 from pathlib import Path
 
+from click.testing import CliRunner
 from grid import Service, Site, node, pfns, until
 from tree import Tree, above, level, tree
 
+from reploc.cli import cli
 from reploc.client.index import RliClient
 from reploc.client.node import RliNodeClient
 from reploc.hierarchy import Child
@@ -153,6 +155,8 @@ async def test_a_node_that_is_no_child_is_refused_and_says_why(tmp_path: Path) -
         await stranger.start()
         async with RliNodeClient(stranger.url) as client, RliNodeClient(top.url) as above_it:
             said = await until(client.status, lambda seen: seen.parents[0].state == "refused", "it is refused")
+            shown = await asyncio.to_thread(CliRunner().invoke, cli, ["status", "--rli", stranger.url])
+            assert "refused" in shown.output
             assert "index node 'low' is no child of node 'root'" in said.parents[0].error
             assert (await above_it.members()).members[1:] == []
     finally:

@@ -28,7 +28,8 @@ STATUS_S = 5.0
 #: What fits a terminal of 80 columns; `--json` has the rest.
 LRC_COLUMNS = ("CATALOG", "URL", ">UP", ">LFNS", ">MAPPINGS", ">STORE", "INDEX NODES")
 RLI_COLUMNS = ("INDEX NODE", "URL", ">UP", ">SLOTS COMPLETE", ">SITES", ">SILENT", ">MEMORY")
-SITE_COLUMNS = ("SITE", "CATALOG", "STATE", ">HEARD FROM")
+PARENT_COLUMNS = ("INDEX NODE", "PARENT", "STATE", ">OWED SLOTS", ">LAG", "ERROR")
+SITE_COLUMNS = ("SITE OR NODE BELOW", "URL", "STATE", ">HEARD FROM")
 
 
 class Down(Answer, frozen=True):
@@ -104,6 +105,7 @@ def _show(found: Sequence[msgspec.Struct]) -> None:
         [
             (LRC_COLUMNS, [_lrc_row(said) for said in found if isinstance(said, LrcStatus)]),
             (RLI_COLUMNS, [_rli_row(said) for said in found if isinstance(said, RliStatus)]),
+            (PARENT_COLUMNS, [row for said in found if isinstance(said, RliStatus) for row in _parent_rows(said)]),
             (SITE_COLUMNS, [row for said in found if isinstance(said, Members) for row in _site_rows(said)]),
         ]
     )
@@ -137,9 +139,23 @@ def _rli_row(said: RliStatus) -> tuple[str, ...]:
     )
 
 
+def _parent_rows(said: RliStatus) -> list[tuple[str, ...]]:
+    return [
+        (
+            said.node,
+            parent.node,
+            parent.state,
+            str(parent.owed_slots),
+            terminal.shown_age(parent.lag_s),
+            parent.error,
+        )
+        for parent in said.parents
+    ]
+
+
 def _site_rows(said: Members) -> list[tuple[str, ...]]:
     return [
         (member.name, member.url, member.state, terminal.shown_age(member.age_s))
         for member in said.members
-        if member.kind == "lrc"
+        if member.kind != "rli"
     ]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from reploc.errors import Forbidden, HierarchyLoop
@@ -10,6 +11,7 @@ from reploc.hierarchy import LEVELS_MAX, Beneath, Child
 from reploc.members import IndexSettings, Node, ParentsSettings
 from reploc.wire import SOFT_STATE_VERSION, SoftState
 from rli.children import Children
+from rli.registry import Registry
 from rli.settings import RliSettings
 
 
@@ -96,3 +98,20 @@ def test_what_makes_no_tree_is_refused_at_the_start(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         settings(index, parents, children=[Child(name=name) for name in children])
+
+
+def test_a_child_is_missing_for_as_long_as_the_settings_name_it() -> None:
+    index = IndexSettings(slots=4, expiry_s=3.0, renewal_interval_s=1.0, forget_after_s=100.0)
+    registry = Registry(index, np.ones((4, 1), dtype=bool), 0.0)
+    registry.expect({"eu": "http://eu:1"}, 0.0)
+    everywhere = np.arange(4)
+    for now in (3.0, 200.0, 1e6):
+        registry.expire(now)
+        assert registry.missing_sites(everywhere) == ["eu"]
+        assert not registry.complete(everywhere).any()
+    registry.expect({}, 1e6)
+    registry.expire(1e6 + 99.0)
+    assert registry.missing_sites(everywhere) == ["eu"]
+    registry.expire(1e6 + 100.0)
+    assert registry.members(1e6 + 100.0) == []
+    assert registry.complete(everywhere).all()
