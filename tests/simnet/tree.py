@@ -82,7 +82,7 @@ class Air:
             raise Unreachable("lost on the way")
 
     def stream(self, request: Request[T], idle_s: float) -> AsyncIterator[T]:
-        raise NotImplementedError
+        raise AssertionError(f"{request}: nodes ask each other nothing that is streamed")
 
     async def close(self) -> None:
         """There is nothing to close."""
