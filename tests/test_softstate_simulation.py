@@ -13,6 +13,9 @@ from simnet.site import Site
 from rli.claims import mark
 
 SEEDS_AT_ONCE = 10
+#: What the processes of a site tell, one of these each; filters alone have tests of their own.
+KINDS = [("list",), ("fingerprint",), ("collection",), ("bloom", "list", "fingerprint", "collection")]
+SEEDS_OF_KIND = 4
 
 
 @pytest.mark.parametrize("first", range(0, 50, SEEDS_AT_ONCE))
@@ -35,6 +38,42 @@ def test_renewals_alone_find_and_repair_every_difference(first: int) -> None:
         grid.rough_times(disturbances=12)
         grid.run_for(EXPIRY_S + 2 * RENEWAL_S)
         grid.check_converged()
+
+
+@pytest.mark.parametrize("kinds", KINDS, ids="-".join)
+@pytest.mark.parametrize("full_s", [FULL_S, NEVER_S])
+def test_every_kind_of_summary_becomes_the_truth(kinds: tuple[str, ...], full_s: float) -> None:
+    """Whatever is told: whole names, fingerprints, totals, and sites that tell another kind after each start; and when
+    all faults are over increments go on."""
+    increments = 0
+    for seed in range(6000, 6000 + SEEDS_OF_KIND):
+        print(f"seed {seed}")
+        grid = Grid(seed, ROUGH if seed % 2 else BAD, full_s, kinds)
+        grid.rough_times(disturbances=8)
+        grid.run_for(max(CONVERGED_S, EXPIRY_S + 2 * RENEWAL_S))
+        grid.check_converged()
+        for _ in range(8):
+            grid.write_somewhere()
+            grid.run_for(0.25)
+        grid.run_for(CONVERGED_S)
+        grid.check_converged()
+        increments += sum(node.increments for node in grid.nodes.values())
+    assert increments > 50
+
+
+@pytest.mark.parametrize("kinds", KINDS, ids="-".join)
+def test_no_kind_of_summary_hides_a_site_that_is_up(kinds: tuple[str, ...]) -> None:
+    for seed in range(7000, 7000 + SEEDS_OF_KIND):
+        print(f"seed {seed}")
+        grid = Grid(seed, kinds=kinds)
+        grid.start()
+        for _ in range(20):
+            grid.write_somewhere()
+            party = grid.rng.choice([*grid.nodes.values(), *grid.sites.values()])
+            (party.stop if party.up else party.start)()
+            for _ in range(grid.rng.randint(1, 3)):
+                grid.run_for(0.25)
+                grid.check_nothing_is_hidden()
 
 
 @pytest.mark.parametrize("first", range(4000, 4010, SEEDS_AT_ONCE))

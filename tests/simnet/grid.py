@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 import numpy as np
@@ -48,7 +49,10 @@ def settings(nodes: int, redundancy: int, slots: int, full_s: float) -> IndexSet
 class Grid:
     """Everything that a seed decides is drawn from `rng`."""
 
-    def __init__(self, seed: int, faults: Faults = CALM, full_s: float = FULL_S) -> None:
+    def __init__(
+        self, seed: int, faults: Faults = CALM, full_s: float = FULL_S, kinds: Sequence[str] = ("bloom",)
+    ) -> None:
+        """`kinds` are those of which each process of a site tells one."""
         self.rng = Random(seed)
         redundancy = self.rng.randint(1, 3)
         self.index = settings(self.rng.randint(redundancy, 4), redundancy, self.rng.choice([4, 8]), full_s)
@@ -62,7 +66,7 @@ class Grid:
         self.sites: dict[str, Site] = {}
         for number in range(self.rng.randint(2, 4)):
             name = f"site{number}"
-            self.sites[name] = Site(name, self.index, self.network, dict(self.nodes), f"sender-{number}")
+            self.sites[name] = Site(name, self.index, self.network, dict(self.nodes), f"sender-{number}", kinds)
         self._backups: dict[str, list[Store]] = {name: [] for name in self.sites}
 
     def start(self) -> None:
@@ -177,7 +181,7 @@ class Grid:
                     assert not lacking, f"{node.name} calls {lacking} complete without {site.name}"
 
     def check_converged(self) -> None:
-        """Every owner of a slot is complete in it, and holds exactly the filter of what each catalog holds."""
+        """Every owner of a slot is complete in it, and holds exactly the summary of what each catalog holds."""
         for node in self.nodes.values():
             assert node.registry.complete(node.owned).all(), f"{node.name} is not complete"
             assert node.registry.missing_sites(node.owned) == []
@@ -189,8 +193,7 @@ class Grid:
         number = node.registry.number(site.name)
         assert number is not None
         for slot in node.owned.tolist():
-            truth = site.truth(slot)
-            assert node.served[number, slot] == (truth.size_class, truth.bits), f"{node.name} {site.name} {slot}"
+            assert node.served[number, slot] == site.truth(slot), f"{node.name} {site.name} {slot}"
         if len(node.owned):
             assert node.registry.applied_position(site.name) == site.store.position
             age = float(node.registry.ages(np.array([number]), self.clock.now)[0])

@@ -103,6 +103,8 @@ def spoiled(summary: Summary, rng: Random) -> Summary:
 
 
 def _guarded(summary: Summary) -> list[int]:
-    """The bytes of a body that its geometry or checksum guards: all but those of the number of names."""
+    """The bytes of a body that its geometry or checksum guards: of a filter all but those of the number of names."""
+    if summary.kind != "bloom":
+        return list(range(len(summary.body)))
     count = range(8) if summary.from_seq else range(CONTAINER_HEADER_BYTES - 8, CONTAINER_HEADER_BYTES)
     return [at for at in range(len(summary.body)) if at not in count]

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from reploc import bloom
-from reploc.difference import from_bytes as difference_from
 from reploc.errors import ReplocError, SummaryInvalid
 from reploc.members import IndexSettings
-from reploc.softstate import whole_filter
 from reploc.wire import Member, SoftState, Summary
 from rli.decisions import Decision, DropSite, DropSlots, Forget
 from rli.registry import Registry, Slots
+from simnet import summaries
 from simnet.network import Network
 from simnet.site import Reply
+from simnet.summaries import Held
 
 #: Seconds that it takes to write one summary beside what is served.
 WRITE_S_MAX = 0.02
@@ -31,8 +30,8 @@ class IndexNode:
         self.owned: Slots = index.ring.slots_owned(name)
         self.up = False
         self.registry: Registry
-        #: What is served: (site number, slot) → (size class, bits).
-        self.served: dict[tuple[int, int], tuple[int, bytes]] = {}
+        #: What is served: (site number, slot) → what is held of it.
+        self.served: dict[tuple[int, int], Held] = {}
         #: Sites that were heard (news was taken from them) or told by a peer since the start, and not forgotten.
         self.known: set[str] = set()
         self.started_at = 0.0
@@ -89,7 +88,7 @@ class IndexNode:
                 self._change(decision, summary)
                 self._apply(decision, rest, spoiled, reply)
                 return
-            whole = whole_filter(summary, self._index.error_rate)
+            whole = summaries.ALL[summary.kind].after(None, summary, self._index)
         except SummaryInvalid as wrong:
             self._apply(decision, rest, spoiled | {summary.slot: wrong.detail}, reply)
             return
@@ -99,28 +98,20 @@ class IndexNode:
             if life != self._life:
                 return
             if self.registry.applied(decision, summary):
-                self.served[decision.number, summary.slot] = (whole.size_class, whole.bits.tobytes())
+                self.served[decision.number, summary.slot] = whole
             self._apply(decision, rest, spoiled, reply)
 
         self._clock.after(self._rng.uniform(0, WRITE_S_MAX), written)
 
     def _change(self, decision: Decision, summary: Summary) -> None:
-        """Applies an increment to the plain bits that are served, one bit after the other."""
+        """Applies an increment to what is served, in one step."""
         if not self.registry.wanted(decision, summary):
             return
-        difference, _ = difference_from(summary.body)
-        size_class, before = self.served[decision.number, summary.slot]
-        bits = bytearray(before)
-        for is_set, numbers in ((True, difference.set), (False, difference.clear)):
-            for number in numbers.tolist():
-                if number // 8 >= len(bits):
-                    raise SummaryInvalid(f"bit {number} is beyond the filter")
-                bits[number // 8] = bits[number // 8] & ~(1 << number % 8) | is_set << number % 8
-        if bloom.checksum(np.frombuffer(bits, dtype=np.uint8)) != summary.checksum:
-            raise SummaryInvalid("checksum")
+        before = self.served[decision.number, summary.slot]
+        after = summaries.ALL[summary.kind].after(before, summary, self._index)
         self.increments += 1
         assert self.registry.applied(decision, summary)
-        self.served[decision.number, summary.slot] = (size_class, bytes(bits))
+        self.served[decision.number, summary.slot] = after
 
     # ---- time ----------------------------------------------------------------------------------------------------
 
@@ -154,7 +145,7 @@ class IndexNode:
 
     # ---- what is checked -----------------------------------------------------------------------------------------
 
-    def check(self, sites: dict[str, set[tuple[int, int, bytes]]]) -> None:
+    def check(self, sites: dict[str, set[tuple[int, Held]]]) -> None:
         """The invariants of every moment; `sites` gives every summary that each site ever built."""
         self._check_that_only_whole_summaries_are_served(sites)
         numbers = {site: number for site in self.known if (number := self.registry.number(site)) is not None}
@@ -168,7 +159,7 @@ class IndexNode:
             lacking = sorted(site for site, number in numbers.items() if (number, slot) not in self.served)
             assert named == lacking, f"{self.name} says that {named} are missing in slot {slot}, but {lacking} are"
 
-    def _check_that_only_whole_summaries_are_served(self, sites: dict[str, set[tuple[int, int, bytes]]]) -> None:
-        for (number, slot), (size_class, bits) in self.served.items():
+    def _check_that_only_whole_summaries_are_served(self, sites: dict[str, set[tuple[int, Held]]]) -> None:
+        for (number, slot), held in self.served.items():
             site = self.registry.name(number)
-            assert (slot, size_class, bits) in sites[site], f"{self.name} serves what {site} never built for {slot}"
+            assert (slot, held) in sites[site], f"{self.name} serves what {site} never built for {slot}"

@@ -6,24 +6,26 @@ that gets no answer in time has failed, and commits are told to the sender a lit
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
 import numpy as np
+from kinds import Content
 from numpy.typing import NDArray
 
 from reploc import digest
-from reploc.digest import Digests
 from reploc.errors import ReplocError
 from reploc.members import IndexSettings
+from reploc.sender.form import Build, Form
 from reploc.sender.news import News
 from reploc.sender.sender import Identity, Sender, SendSoftState
-from reploc.sender.slot_filters import SlotBuild, build_slot
 from reploc.wire import SoftState, SoftStateAnswer
+from simnet import summaries
 from simnet.clock import Action, Clock
 from simnet.network import Network
+from simnet.summaries import Held
 
 #: Seconds without an answer after which a message has failed.
 TIMEOUT_S = 0.7
@@ -41,6 +43,11 @@ class Node(Protocol):
     def receive(self, message: SoftState, reply: Reply) -> None: ...
 
 
+def content(names: Collection[str]) -> Content:
+    """Names as a catalog's content: each is a file, and where totals are told a collection of that one file."""
+    return Content(dict.fromkeys(names, 1))
+
+
 @dataclass(frozen=True)
 class Store:
     """What is on disk."""
@@ -53,15 +60,24 @@ class Store:
 class Site:
     """One catalog. `nodes` are the index nodes by name."""
 
-    def __init__(self, name: str, index: IndexSettings, network: Network, nodes: dict[str, Node], sender: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        index: IndexSettings,
+        network: Network,
+        nodes: dict[str, Node],
+        sender: str,
+        kinds: Sequence[str] = ("bloom",),
+    ) -> None:
+        """Each process of it tells one of the `kinds` of summaries."""
         self.name = name
         self.url = f"http://{sender}:1"
         self.store = Store(frozenset(), 0, 0)
         self.sender: Sender
         self.up = False
         self.started_at = 0.0
-        #: Every filter that was ever told of, as (slot, size class, bits).
-        self.history: set[tuple[int, int, bytes]] = set()
+        #: What was ever told of each slot.
+        self.history: set[tuple[int, Held]] = set()
         #: Position and moment of each commit that the store holds.
         self.commits: list[tuple[int, float]] = []
         #: What its ways are called: two catalogs that claim one site have ways of their own.
@@ -75,8 +91,11 @@ class Site:
         #: Which process this is: what was begun by an earlier one comes to nothing.
         self._life = 0
         self._building = False
-        #: Commits that the sender was not told of yet: digests of what came and went, and the position.
-        self._notices: list[tuple[Digests, Digests, int]] = []
+        #: Commits that the sender was not told of yet.
+        self._notices: list[News] = []
+        self._kinds = kinds
+        self._summaries = summaries.ALL[kinds[0]]
+        self._form: Form
         self._wakes = 0
 
     # ---- life ----------------------------------------------------------------------------------------------------
@@ -86,8 +105,16 @@ class Site:
         self.store = Store(self.store.names, self.store.position, self.store.epoch + 1)
         identity = Identity(self.name, self.url, self._sender_name, self._rng.getrandbits(64))
         counts = np.bincount(self._slots(self.store.names), minlength=self._index.slots)
+        self._summaries = summaries.ALL[self._rng.choice(self._kinds) if len(self._kinds) > 1 else self._kinds[0]]
+        self._form = self._summaries.form(self._index)
         self.sender = Sender(
-            identity, self.store.epoch, self._index, counts, position=self.store.position, now=self._clock.now
+            identity,
+            self.store.epoch,
+            self._index,
+            counts,
+            position=self.store.position,
+            now=self._clock.now,
+            form=self._form,
         )
         self.up = True
         self.started_at = self._clock.now
@@ -112,26 +139,26 @@ class Site:
         """One commit; the sender is told a little later."""
         new, gone = added - self.store.names, removed & self.store.names
         position = self.store.position + 1
+        before = self.store.names
         self.store = Store((self.store.names | new) - gone, position, self.store.epoch)
         self.commits.append((position, self._clock.now))
         if self.up:
-            self._notices.append((digest.of(sorted(new)), digest.of(sorted(gone)), position))
+            self._notices.append(content(before).news(content(self.store.names), position))
             self._later(self._rng.uniform(0, NOTICE_S_MAX), self._tell)
 
     def _tell(self) -> None:
         """In the order of the commits, whichever moment comes first."""
-        added, removed, position = self._notices.pop(0)
-        self.sender.changed(News(position, added, removed), self._clock.now)
+        self.sender.changed(self._notices.pop(0), self._clock.now)
         self.run_once()
 
-    def truth(self, slot: int) -> SlotBuild:
-        """The summary of what the catalog holds of a slot, in the sender's size class."""
-        return self._build(slot, self.store.names)
+    def truth(self, slot: int) -> Held:
+        """What a node is to hold of a slot, as of now, in the sender's size class."""
+        form = self._summaries.form(self._index)
+        form.replace(self._build(slot, self.store.names))
+        return form.content(slot)
 
-    def _build(self, slot: int, names: frozenset[str]) -> SlotBuild:
-        digests = digest.of(sorted(names))
-        mine = digests[digest.slots_of(digests, self._index.slots) == slot]
-        return build_slot(slot, mine, self.sender.size_class, self._index.error_rate)
+    def _build(self, slot: int, names: frozenset[str]) -> Build:
+        return self._summaries.build(self._form, slot, content(names), self._index)
 
     def _slots(self, names: frozenset[str] | set[str]) -> Slots:
         return digest.slots_of(digest.of(sorted(names)), self._index.slots)
@@ -174,18 +201,18 @@ class Site:
         rest = builds[half:]
         self._later(self._rng.uniform(0, BUILD_S_MAX), lambda: self._hand_over(rest, snapshot.position))
 
-    def _hand_over(self, builds: list[SlotBuild], position: int) -> None:
+    def _hand_over(self, builds: list[Build], position: int) -> None:
         self._hand_in(builds, position)
         self._end_build()
 
-    def _hand_in(self, builds: list[SlotBuild], position: int) -> None:
+    def _hand_in(self, builds: list[Build], position: int) -> None:
         self.sender.rebuilt(builds, position)
         self._remember()
 
     def _remember(self) -> None:
         """Puts down what nodes may be told of from now on."""
         slots = range(self._index.slots)
-        self.history |= {(slot, *self.sender.content(slot)) for slot in slots}
+        self.history |= {(slot, self.sender.content(slot)) for slot in slots}
 
     def _end_build(self) -> None:
         self._building = False
