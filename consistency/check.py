@@ -294,6 +294,7 @@ class Check:
         counts: dict[Bounded, int] = {kind: total.kinds[kind].files for kind in FINDINGS if kind in BOUNDED}
         counts["empty-directories"] = len(old)
         reasons = [f"the root {root.decode()} is not there" for root in listed.absent_roots]
+        reasons += [f"the root {root.decode()} could not be listed" for root in listed.failed_roots]
         reasons += unbelievable(total, len(found.unseen), limits)
         crossed = breaches(counts, total, listed.directories, self._history.done_this_week(site, began), limits)
         state: RunState = "failed" if reasons else "held" if crossed else "done"

@@ -58,6 +58,8 @@ class Summary:
     doors: dict[str, int] = field(default_factory=dict)
     #: Roots that are not there.
     absent_roots: list[bytes] = field(default_factory=list)
+    #: Roots that could not be listed.
+    failed_roots: list[bytes] = field(default_factory=list)
 
 
 @dataclass
@@ -224,6 +226,8 @@ class Walk:
         summary.partial += seen.state == "partial"
         if seen.state == "gone" and seen.path in self._roots:
             summary.absent_roots.append(seen.path)
+        if seen.state == "failed" and seen.path in self._roots:
+            summary.failed_roots.append(seen.path)
 
 
 def _seen(directory: _Waiting, answer: Answer, why: str, asked_at: float, door: str) -> Seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,6 +25,7 @@ from consistency.verdict import confirmed
 from reploc.client.index import RliClient
 from reploc.client.lrc import LrcClient
 from reploc.errors import RunNotHeld
+from reploc.security import credentials
 from reploc.sites import Site
 from reploc.storage import shelf
 from reploc.storage.mover import Mover
@@ -85,7 +87,7 @@ async def opening(settings: ConsistencySettings, name: str) -> AsyncIterator[Ope
         history = History(settings.database)
         stack.callback(history.close)
         client = await stack.enter_async_context(LrcClient(site.lrc))
-        movers = shelf.made()
+        movers = shelf.made(credentials.own(time.monotonic, os.environ))
         stack.push_async_callback(shelf.closed, movers)
         carriers = await stack.enter_async_context(Carriers(settings.fileops)) if settings.fileops else None
         copies = None

@@ -1,11 +1,17 @@
 """What the checker asks of others: operations under way and files of open blocks are not judged."""
 
+import asyncio
+import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from planted import Planted, planted
 
 from consistency import running
@@ -116,6 +122,42 @@ async def test_what_others_are_working_on_is_not_judged(url: str, tmp_path: Path
         assert report.state == "done", report.reasons
         assert report.tally.kinds["busy"].files == 3
         assert site.found(report.run) == site.expected
+
+
+async def test_doors_and_catalog_are_shown_the_token_of_who_checks(tmp_path: Path):
+    shown: list[str | None] = []
+
+    async def listed(request: web.Request) -> web.Response:
+        shown.append(request.headers.get("Authorization"))
+        return web.Response(status=403)
+
+    app = web.Application()
+    app.router.add_route("PROPFIND", "/{path:.*}", listed)
+    (tmp_path / "token").write_text("of-the-checker", encoding="utf-8")
+    async with TestServer(app) as storage, planted(tmp_path) as site:
+        await site.hold({"/a/f": b"1"})
+        config = tmp_path / "settings.toml"
+        config.write_text(
+            f"""
+state = "{site.settings.state}"
+database = "{site.settings.database}"
+[[sites]]
+name = "site"
+lrc = "{site.site.lrc}"
+[[sites.doors]]
+protocol = "webdav"
+url = "dav://127.0.0.1:{storage.port}"
+""",
+            encoding="utf-8",
+        )
+        command = [sys.executable, "-m", "reploc", "consistency", "check", "site", "--config", str(config)]
+        environ = {**os.environ, "BEARER_TOKEN_FILE": str(tmp_path / "token")}
+        ended = await asyncio.to_thread(
+            subprocess.run, command, env=environ, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 3, ended.stderr  # nothing could be listed
+    assert shown
+    assert set(shown) == {"Bearer of-the-checker"}
 
 
 async def made(site: Planted) -> None:

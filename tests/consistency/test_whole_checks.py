@@ -192,6 +192,14 @@ async def test_too_much_that_could_not_be_seen_makes_a_run_that_does_not_count(s
     assert "found no file" in second.report.reasons[0]
 
 
+async def test_a_root_that_cannot_be_listed_fails_the_run_even_where_the_catalog_holds_nothing_there(site: Planted):
+    async def fails() -> Failed:
+        return Failed("forbidden", retryable=False)
+
+    outcome = await site.check(listers=[Meddling(site.root, b"/", fails)])
+    assert (outcome.report.state, outcome.report.reasons) == ("failed", ["the root / could not be listed"])
+
+
 async def test_a_root_that_is_not_there_fails_the_run(site: Planted):
     await site.hold({"/a/f": b"1"})
     outcome = await site.check(roots=["/a", "/z"])

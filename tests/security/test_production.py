@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from consistency.report import STATUS
+from consistency.settings import ConsistencySettings
 from fileops.settings import FileopsSettings
 from lrc.settings import LrcSettings
 from placement.settings import PlacementSettings
@@ -75,6 +77,18 @@ def test_a_unit_has_no_privileges_and_sees_little(name: str) -> None:
     kept = [str(getattr(state, key)) for key in ("store", "database", "journal") if hasattr(state, key)]
     assert all(f"/var/lib/reploc/{name}" in path for path in kept)
     assert bool(kept) == (f"StateDirectory=reploc/{name}" in unit)
+
+
+def test_the_checker_runs_once_a_day_with_no_more_than_a_daemon_may() -> None:
+    unit, timer = ((FOLDER / f"reploc-consistency@.{kind}").read_text().splitlines() for kind in ("service", "timer"))
+    settings = ConsistencySettings()
+    assert "ExecStart=/opt/reploc/bin/reploc consistency check %i --config /etc/reploc/consistency.toml" in unit
+    assert {"Type=oneshot", f"SuccessExitStatus={STATUS['held']}", "StateDirectory=reploc"} <= set(unit)
+    assert settings.state.startswith("/var/lib/reploc/")
+    guards = (FOLDER / "reploc-fileops.service").read_text().partition("NoNewPrivileges")[2].partition("[Install]")[0]
+    assert guards in "\n".join(unit) + "\n\n"
+    hours = next(int(line.removesuffix("h").rpartition("=")[2]) for line in timer if line.startswith("OnUnitActive"))
+    assert hours * 3600 > settings.confirmation.min_run_spacing_s
 
 
 def numbers(version: str) -> list[int]:
