@@ -95,11 +95,6 @@ class Plan:
     decisions: pl.DataFrame
     blocks: pl.DataFrame
 
-    @property
-    def accepted(self) -> pl.DataFrame:
-        """The decisions to do something."""
-        return self.decisions.filter(pl.col("decision") != "reject")
-
     def encoded(self) -> bytes:
         """The file's bytes."""
         return plan_files.packed(self.header, {"decisions": self.decisions, "blocks": self.blocks})
