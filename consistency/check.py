@@ -312,7 +312,7 @@ class Check:
             breaches=crossed,
             reasons=reasons or [str(each) for each in crossed],
         )
-        self._history.end(report, verdicts, counts=state == "done")
+        self._history.end(report, verdicts, counts=state == "done", held=old if state == "held" else ())
         return Outcome(report, sure if state == "done" else sure.clear(), old if state == "done" else [])
 
     def _is_old(self, directory: EmptyDirectory, now: float) -> bool:

@@ -2,6 +2,7 @@
 
 runs       one row a run: its site, state, when it began, and its report as JSON
 findings   what each run found, by raw bytes of the path
+empty      the empty directories that a held run would have removed, for when it is released
 verdicts   what is known of a site after its last run that counted, by raw bytes of the path
 done       what was acted on, for the weekly limits
 lost       files that no site has any more; they stay until a person acknowledges them
@@ -37,6 +38,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from consistency.gather import EmptyDirectory
 from consistency.holder import is_gone
 from consistency.limits import BOUNDED, WEEK_S, Bounded
 from consistency.report import Report
@@ -76,6 +78,14 @@ findings = Table(
     metadata,
     Column("run", _Id, primary_key=True, autoincrement=False),
     *_verdict_columns(),
+)
+empty = Table(
+    "consistency_empty",
+    metadata,
+    Column("run", _Id, primary_key=True, autoincrement=False),
+    Column("path", LargeBinary, primary_key=True),
+    Column("place", Integer, nullable=False),
+    Column("mtime", BigInteger),
 )
 verdicts = Table(
     "consistency_verdicts",
@@ -118,7 +128,8 @@ deep = Table(
     Column("behind", Text, nullable=False),
 )
 
-MIGRATIONS: tuple[sql.Migration, ...] = (metadata.create_all,)
+#: The second step makes what a database of the first lacks: `empty`.
+MIGRATIONS: tuple[sql.Migration, ...] = (metadata.create_all, metadata.create_all)
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -157,11 +168,16 @@ class History:
             )
             return int(made.scalar_one())
 
-    def end(self, report: Report, found: pl.DataFrame, *, counts: bool) -> None:
-        """Keeps a run's report and verdicts; where it counts, they are what is known of the site from now on."""
+    def end(self, report: Report, found: pl.DataFrame, *, counts: bool, held: Sequence[EmptyDirectory] = ()) -> None:
+        """Keeps a run's report and verdicts; where it counts, they are what is known of the site from now on. `held`
+        are empty directories that wait for the run's release."""
         with self._begin() as connection:
             self._write_report(connection, report)
             _insert(connection, findings, found, run=report.run)
+            for at in range(0, len(held), INSERT_ROWS):
+                rows = enumerate(held[at : at + INSERT_ROWS], at)
+                told = [{"run": report.run, "path": each.path, "place": n, "mtime": each.mtime} for n, each in rows]
+                connection.execute(insert(empty), told)
             if counts:
                 _know(connection, report.site, found)
 
@@ -201,6 +217,12 @@ class History:
         with self._begin() as connection:
             asked = select(*(findings.c[name] for name in VERDICTS.names())).where(findings.c.run == run)
             return _frame(connection.execute(asked.order_by(findings.c.path)).all())
+
+    def held_directories(self, run: int) -> list[EmptyDirectory]:
+        """The empty directories that wait for a run's release, the deepest first."""
+        asked = select(empty.c.path, empty.c.mtime).where(empty.c.run == run).order_by(empty.c.place)
+        with self._begin() as connection:
+            return [EmptyDirectory(*row) for row in connection.execute(asked).all()]
 
     # ---- what is known of a site ------------------------------------------------------------------------------------
 

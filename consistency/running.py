@@ -142,7 +142,8 @@ async def released(opening: Opening, run: int, who: str) -> Report:
     report = replace(report, state="done", released_by=who)
     opening.history.release(report)
     found: pl.DataFrame = opening.history.findings(run)
-    return await _acted(opening, Outcome(report, confirmed(found, opening.settings.confirmation), []))
+    empty = opening.history.held_directories(run)
+    return await _acted(opening, Outcome(report, confirmed(found, opening.settings.confirmation), empty))
 
 
 async def acknowledged(opening: Opening, lfn: str, who: str) -> ActionReport:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -138,3 +139,19 @@ async def test_a_deep_check_reads_on_where_it_stopped_and_finds_what_no_listing_
     assert (second["files"], second["damaged"]) == (2, ["/b/1"])
     anew = json.loads((await said(site, "deep", "site", "--json")).output)
     assert (anew["files"], anew["behind"]) == (0, "")
+
+
+async def test_empty_directories_of_a_held_run_are_removed_when_it_is_released(site: Planted):
+    config = Path(site.settings.state).parent / "settings.toml"
+    limits = "[limits.empty_directories]\nfiles = 1\nfraction = 1.0\n[actions]\nempty_directories = true\n"
+    config.write_text(config.read_text().replace("[[sites]]", limits + "[[sites]]"))
+    void = site.root / "void"
+    for folder in (void / "deep", void):
+        folder.mkdir(parents=True, exist_ok=True)
+    for folder in (void / "deep", void):
+        os.utime(folder, (1_000_000, 1_000_000))
+    assert (await said(site, "check", "site")).exit_code == 1
+    assert void.exists()
+    released = await said(site, "release", 1)
+    assert (released.exit_code, "2 directories removed" in released.output) == (0, True)
+    assert not void.exists()
