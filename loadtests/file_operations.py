@@ -245,8 +245,8 @@ async def _copied(mover: Mover, transfer: Transfer) -> float:
 def _peer(command: list[str], size: int) -> float:
     """Megabytes a second of a program that copies, of the first run that succeeds.
 
-    XRootD's grant of a third-party copy is over after `ttl` seconds (`loadtests/xrootd.py`); on a busy machine one copy
-    in some dozens comes too late and fails with status 54.
+    XRootD's grant of a third-party copy is over after `ttl` seconds (`loadtests/xrootd.py`). On a busy machine one copy
+    failed with status 54, maybe because it came later than that.
     """
     assert shutil.which(command[0]), command[0]
     for _ in range(COPY_TRIES):
