@@ -17,7 +17,7 @@ from reploc.wire import MappingsBody, Members
             Members,
             '{"node": "a", "slots": 1, "redundancy": 1, "error_rate": 0.1, "ring": "", "listed": [], "members": '
             '[{"kind": "x"}]}',
-            "'x'; expected 'lrc' or 'rli' - at `$.members[0].kind`",
+            "'x'; expected 'child' or 'lrc' or 'rli' - at `$.members[0].kind`",
         ),
         (MappingsBody, '{"mode": 1}', "Expected `str`, got `int` - at `$.mode`"),
         (MappingsBody, "{", "truncated"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from reploc.demo.story import Act, Story, until
 
 SITE = SITES[1]
 PLANTED = "planted-by-hand.txt"
+PLANTED_AGE_S = 3_600.0
 #: A real site is looked at over days before anything is done; a story is told in seconds.
 _SETTINGS = """
 grace_age_s = 0.0
@@ -58,6 +60,8 @@ class Consistency:
         lost.path(storage).unlink()
         planted = storage / PLANTED
         planted.write_bytes(b"Nobody registered this.\n")
+        # A file of the second in which a check begins is too young to be judged, whatever the grace.
+        os.utime(planted, (time.time() - PLANTED_AGE_S,) * 2)
         say(f"   at {SITE}, {lost.lfn} is gone and {PLANTED} was planted; the catalog knows nothing of either")
         began = time.monotonic()
         report = await self._checked()
