@@ -15,6 +15,7 @@ from io import FileIO
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -23,7 +24,7 @@ PART_ROWS = 1 << 15
 #: Parts of one list, at most: each holds a file open while the list is written.
 PARTS_MAX = 512
 #: Records that wait for the disk.
-WAITING_ROWS = 1 << 15
+WAITING_ROWS = 1 << 16
 
 _COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
 
@@ -86,22 +87,26 @@ class Parts:
         return frame.sort("path", maintain_order=True)
 
     def _write(self) -> None:
+        """Deals what waits: one batch in the order of the parts, of which each part gets its run."""
         if not self._waiting_rows:
             return
         frame = pl.concat(self._waiting, rechunk=True).select(self.schema.names())
         self._waiting, self._waiting_rows = [], 0
-        dealt = frame.with_columns(part=pl.col("path").hash(seed=0) % self._parts)
-        for (number,), rows in dealt.partition_by("part", as_dict=True, include_key=False).items():
-            self._append(int(number), rows)
+        part = (frame["path"].hash(seed=0) % self._parts).to_numpy()
+        order = np.argsort(part, kind="stable")
+        bounds = np.searchsorted(part[order], np.arange(self._parts + 1))
+        table = frame[order].to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
+        (batch,) = table.to_batches()
+        for number in np.flatnonzero(np.diff(bounds)).tolist():
+            self._append(number, batch.slice(bounds[number], bounds[number + 1] - bounds[number]))
 
-    def _append(self, number: int, rows: pl.DataFrame) -> None:
+    def _append(self, number: int, rows: pa.RecordBatch) -> None:
         """Writes a stream of one batch behind those that are there: a writer that stays open keeps buffers for each."""
         if (file := self._files.get(number)) is None:
             file = self._files[number] = self._opened.enter_context(self._path(number).open("wb", buffering=0))
-        table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
         with pa.BufferOutputStream() as buffer:
-            with pa.ipc.new_stream(buffer, table.schema, options=_COMPRESSED) as stream:
-                stream.write_table(table)
+            with pa.ipc.new_stream(buffer, rows.schema, options=_COMPRESSED) as stream:
+                stream.write_batch(rows)
             file.write(buffer.getvalue())
 
     def _path(self, number: int) -> Path:
