@@ -8,19 +8,17 @@ it is on record.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from placement import database, history, orders, requests
+from placement import database, history, recording
 from placement.history import CycleRecord
 from placement.inventory import Inventory
 from placement.keeper import Keeper
 from placement.messages import Written
-from placement.orders import Handover, Wish
-from placement.requests import Ruling
+from placement.recording import Decided
 from reploc import telemetry
 from reploc.commands.terminal import shown_age
 from reploc.errors import InventoryMoved, NewsMissing, ReplocError
@@ -29,18 +27,6 @@ from reploc.errors import InventoryMoved, NewsMissing, ReplocError
 NAMED_MAX = 10
 #: How often a cycle decides anew because somebody else has decided something meanwhile, before it gives up.
 ATTEMPTS_MAX = 3
-
-
-@dataclass(frozen=True)
-class Decided:
-    """What a decider decided: wishes and changes of owners, what becomes of requests, and what history keeps of it."""
-
-    wishes: tuple[Wish, ...] = ()
-    handovers: tuple[Handover, ...] = ()
-    totals: Mapping[str, Any] = field(default_factory=dict)
-    decisions: bytes = b""
-    seed: int | None = None
-    rulings: tuple[Ruling, ...] = ()
 
 
 class Decider(Protocol):
@@ -133,10 +119,7 @@ class _Attempt:
             if database.decisions(connection) != decisions:
                 raise InventoryMoved(f"somebody else has decided since inventory {inventory.version} was made")
             now = self._keeper.clock()
-            number = history.keep(connection, self._record(decided))
-            by = f"cycle {number}"
-            written = orders.write(connection, decided.wishes, decided.handovers, asked_by=by, now=now, cycle=number)
-            requests.rule(connection, decided.rulings, by, now)
+            number, written = recording.put(connection, self._record(decided), decided, now)
             history.amend(connection, number, _totals(decided, written, absent))
         return Outcome(number, decided, written, tuple(sorted(absent)))
 

@@ -177,6 +177,7 @@ PLACEMENT_SQL = {
         "requests",
         "growth",
         "history",
+        "recording",
         "injection",
         "keeper",
         "server",

@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 
-from placement import cycle, history, orders, plan_files, requests
-from placement.cycle import Decided
+from placement import cycle, plan_files, recording
 from placement.dealer import application, planning
 from placement.dealer.plan import Plan
 from placement.dealer.plugin import Plugin, Scene
@@ -17,6 +16,7 @@ from placement.history import CycleRecord
 from placement.inventory import Inventory
 from placement.keeper import Keeper
 from placement.plan_files import Ordered
+from placement.recording import Decided
 from reploc.errors import InventoryMoved
 
 
@@ -34,16 +34,10 @@ def order(keeper: Keeper, plan: Plan, max_news_age_s: float, *, holding: bool = 
         if len(failed) and not holding:
             raise InventoryMoved(plan_files.moved(failed))
         blocks = checked.held()
-        number = history.keep(connection, _record(plan, inventory.version, now))
-        written = orders.write(
-            connection,
-            list(application.wishes(blocks)),
-            list(application.handovers(blocks)),
-            asked_by=f"cycle {number}",
-            now=now,
-            cycle=number,
+        decided = Decided(
+            tuple(application.wishes(blocks)), tuple(application.handovers(blocks)), rulings=plan.header.rulings
         )
-        requests.rule(connection, plan.header.rulings, f"cycle {number}", now)
+        number, written = recording.put(connection, _record(plan, inventory.version, now), decided, now)
     return Ordered(number, written, failed)
 
 

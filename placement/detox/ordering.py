@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from placement import history, orders, plan_files
-from placement.cycle import Decided
+from placement import plan_files, recording
 from placement.detox import application, planning
 from placement.detox.plan import Plan
 from placement.detox.planning import Run
@@ -14,6 +13,7 @@ from placement.history import CycleRecord
 from placement.inventory import Inventory
 from placement.keeper import Keeper
 from placement.plan_files import Ordered
+from placement.recording import Decided
 from reploc.errors import InventoryMoved
 
 
@@ -34,15 +34,8 @@ def order(
         if len(failed) and not holding:
             raise InventoryMoved(plan_files.moved(failed))
         blocks = checked.held()
-        number = history.keep(connection, _record(plan, inventory.version, now))
-        written = orders.write(
-            connection,
-            list(application.wishes(blocks)),
-            list(application.handovers(blocks)),
-            asked_by=f"cycle {number}",
-            now=now,
-            cycle=number,
-        )
+        decided = Decided(tuple(application.wishes(blocks)), tuple(application.handovers(blocks)))
+        number, written = recording.put(connection, _record(plan, inventory.version, now), decided, now)
     return Ordered(number, written, failed)
 
 

@@ -11,7 +11,6 @@ import pytest
 from stores import BYTES, FILES, Told, telling, wish
 
 from placement import cycle, history, locks, orders, wishes
-from placement.cycle import Decided
 from placement.inventory import Inventory
 from placement.messages import (
     BlockItem,
@@ -27,6 +26,7 @@ from placement.messages import (
     WishItem,
 )
 from placement.orders import Handover
+from placement.recording import Decided
 from reploc.errors import DefinitionUnknown, InventoryInvalid, InventoryMoved, NewsMissing
 from reploc.orders import OrderReport
 from reploc.sites import Site

@@ -14,11 +14,11 @@ from grid import Grid, Service, grid, until
 import placement.server
 from placement import cycle
 from placement.client import PlacementClient
-from placement.cycle import Decided
 from placement.database import Database
 from placement.inventory import Inventory
 from placement.keeper import Keeper
 from placement.messages import GroupItem, InjectBody, OwnerItem, PartitionItem, QuotaItem, SiteItem, WishItem
+from placement.recording import Decided
 from placement.request_messages import DataRequest, RequestItem
 from placement.settings import PlacementSettings
 from reploc.client.lrc import LrcClient

@@ -9,11 +9,11 @@ from sqlalchemy import create_engine, inspect, text
 from stores import BYTES, FILES, Told, telling, wish
 
 from placement import cycle, fulfilment, locks, orders, requests, tables
-from placement.cycle import Decided
 from placement.database import Database
 from placement.inventory import Inventory
 from placement.messages import GroupItem, InjectBody, LockItem
 from placement.orders import Wish
+from placement.recording import Decided
 from placement.request_messages import DataRequest, DataRequests, Requested, RequestItem, RequestsQuery
 from placement.requests import Ruling
 from reploc.errors import DefinitionUnknown, InventoryInvalid, ReplocError

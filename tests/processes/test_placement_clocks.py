@@ -11,11 +11,11 @@ from grid import index_settings, until
 from lrc.settings import LrcSettings
 from placement import cycle
 from placement.client import PlacementClient
-from placement.cycle import Decided
 from placement.database import Database
 from placement.inventory import Inventory
 from placement.keeper import Keeper
 from placement.messages import InjectBody, SiteItem, WishItem
+from placement.recording import Decided
 from placement.settings import PlacementSettings
 from reploc.client import LrcClient
 from reploc.demo.processes import Process, free_port
