@@ -46,7 +46,7 @@ _CLAIMED = tuple(
     _c[name]
     for name in (
         *("id", "site", "lfn", "size", "checksum", "collection"),
-        *("attempts", "fence", "cancel", "step", "pfns", "failures"),
+        *("attempts", "fence", "cancel", "step", "pfns", "failures", "reason"),
     )
 )
 _HELD: tuple[Column[Any], ...] = _c.id, _c.fence, _c.lane, _c.cancel, _c.step, _c.pfns
@@ -156,6 +156,7 @@ def _made(row: Row[tuple[object, ...]], wanted: Claim, fence: int) -> Claimed:
         failures={} if row.failures == "{}" else json.loads(row.failures),
         source=wanted.source,
         before=row.fence,
+        reason=row.reason,
     )
 
 

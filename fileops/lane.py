@@ -51,7 +51,8 @@ class Wish:
 class Claimed:
     """An operation that is this runner's, as long as its lease lasts and nobody claims it with a higher fence.
 
-    `before` is the fencing number of the claim before this one, 0 where there was none.
+    `before` is the fencing number of the claim before this one, 0 where there was none; `reason` is why the attempt
+    before this one failed.
     """
 
     id: int
@@ -68,6 +69,7 @@ class Claimed:
     failures: dict[str, str]
     source: str
     before: int = 0
+    reason: str = ""
 
 
 class Standing(Enum):

@@ -56,6 +56,8 @@ def failed(
         return Ended(operation, Event.HELD, fault.said, seconds=spent.seconds)
     if operation.attempts >= settings.attempts_max:
         words = f"failed {operation.attempts} times, the last time: {fault.said}"
+        if fault.blame == "transient" and operation.reason not in ("", fault.said):
+            words += f"; the time before: {operation.reason}"  # a connection that breaks may hide a disk that is full
         return Ended(operation, Event.HELD, words, seconds=spent.seconds)
     due = now + pause_s(settings, operation.attempts, chance)
     return Ended(operation, Event.DELAYED, fault.said, due_s=due, seconds=spent.seconds, moved=spent.moved)

@@ -39,6 +39,8 @@ BATCH_NAMES = 200
 #: Names that are read at once for lists, and for the filter, which hashes them.
 PAGE_NAMES = 1_000
 FILTER_PAGE_NAMES = 10_000
+#: How often the filter is built for one update: a catalog that is being filled outgrows one while it is built.
+BUILDS_MAX = 3
 #: Seconds between two notes in the store of how far the servers are; what was told since is told again after a crash.
 SAVE_S = 10.0
 #: Answers after which no update of this kind will be taken: not allowed, the wrong kind of server, unsupported.
@@ -359,7 +361,11 @@ class RlsFeed:
                     await self._catch_up(self._filter)
                     if not self._is_old(self._filter):
                         return self._filter
-            self._filter = await self._built()
+            for _ in range(BUILDS_MAX):
+                self._filter = await self._built()
+                if not self._filter.is_full(self._catalog.state().lfns):
+                    break
+            assert self._filter is not None
             return self._filter
 
     def _is_old(self, made: GrownFilter) -> bool:

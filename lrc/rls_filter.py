@@ -50,12 +50,16 @@ class GrownFilter:
             self._gone += went
             self._gone_since = min(self._gone_since, now)
 
+    def is_full(self, names: int) -> bool:
+        """Whether it is too small for so many names, and a larger one would not be."""
+        return names > GROWTH_MAX * self._names and self.bits < BITS_MAX
+
     def is_old(self, names: int, functions: int, bits_per_name: int, after_s: float, now: float) -> bool:
         """Whether it is to be built anew for a catalog of so many names, with these settings: some names went
         `after_s` seconds ago or before, or what `GROWTH_MAX` and `GONE_PART_MAX` say."""
         return (
             (functions, bits_per_name) != (self.functions, self.bits_per_name)
-            or (names > GROWTH_MAX * self._names and self.bits < BITS_MAX)
+            or self.is_full(names)
             or self._gone >= max(1.0, GONE_PART_MAX * self._names)
             or self._gone_since <= now - after_s
         )

@@ -32,11 +32,11 @@ PERMANENT = frozenset({400, 405, 411, 414, 415, 501})
 
 
 class Web:
-    """A session, opened at its first request. `credentials` None: nothing is shown, and no authority is named."""
+    """Connections, opened when they are needed. `credentials` None: nothing is shown, and no authority is named."""
 
     def __init__(self, credentials: Credentials | None = None) -> None:
         self._credentials = credentials
-        self._session: aiohttp.ClientSession | None = None
+        self._pooled, self._fresh = _Session(pooled=True), _Session(pooled=False)
 
     @asynccontextmanager
     async def asked(
@@ -46,8 +46,8 @@ class Web:
         shown = self._credentials.headers(url) if self._credentials else {}
         context = self._credentials.context(url) if self._credentials else None
 
-        async def sent() -> aiohttp.ClientResponse:
-            return await self._started().request(
+        async def sent(session: aiohttp.ClientSession) -> aiohttp.ClientResponse:
+            return await session.request(
                 method,
                 URL(url, encoded=True),
                 headers={**shown, **(headers or {})},
@@ -59,13 +59,14 @@ class Web:
 
         try:
             try:
-                response = await sent()
-            except aiohttp.ServerDisconnectedError:
-                # A pooled connection that the server closes just then: nothing was answered, and one without a body
-                # can be sent again, since all that movers ask for comes to the same when it is done twice.
-                if data is not None:
+                response = await sent(self._pooled.opened())
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as wrong:
+                # A pooled connection that the server closes or resets just then, and others with it: nothing was
+                # answered, and a request without a body can be sent again, over a connection that was never used, since
+                # all that movers ask for comes to the same when it is done twice.
+                if data is not None or isinstance(wrong, aiohttp.ClientConnectorError):
                     raise
-                response = await sent()
+                response = await sent(self._fresh.opened())
             async with response:
                 yield response
         except (aiohttp.ClientError, OSError) as wrong:
@@ -90,19 +91,35 @@ class Web:
 
     async def close(self) -> None:
         """Closes all connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._pooled.close()
+        await self._fresh.close()
 
-    def _started(self) -> aiohttp.ClientSession:
+
+class _Session:
+    """One session, opened when it is first asked for."""
+
+    def __init__(self, *, pooled: bool) -> None:
+        self._pooled = pooled
+        self._session: aiohttp.ClientSession | None = None
+
+    def opened(self) -> aiohttp.ClientSession:
+        """The session, whose connections are kept for the next request or opened for each."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS, limit_per_host=CONNECTIONS_PER_HOST),
+                connector=aiohttp.TCPConnector(
+                    limit=CONNECTIONS, limit_per_host=CONNECTIONS_PER_HOST, force_close=not self._pooled
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": f"reploc/{__version__}"},
                 auto_decompress=False,
             )
         return self._session
+
+    async def close(self) -> None:
+        """Closes its connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
 
 
 async def refusal(method: str, url: str, response: aiohttp.ClientResponse) -> StorageFault:

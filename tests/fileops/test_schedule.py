@@ -187,6 +187,15 @@ def test_what_may_pass_is_tried_again_and_then_held(blame: str) -> None:
     assert (held.event, held.words) == (Event.HELD, "failed 3 times, the last time: full")
 
 
+def test_what_breaks_at_the_last_attempt_does_not_hide_why_the_one_before_failed() -> None:
+    broke, full = StorageFault("transient", "reset"), StorageFault("destination", "full")
+    held = failed(claimed(3, reason="full"), broke, SETTINGS, 100.0, 0.0, Spent())
+    assert held.words == "failed 3 times, the last time: reset; the time before: full"
+    for reason, fault in (("full", full), ("reset", full), ("reset", broke)):
+        words = failed(claimed(3, reason=reason), fault, SETTINGS, 100.0, 0.0, Spent()).words
+        assert words == f"failed 3 times, the last time: {fault.said}"
+
+
 def test_what_cannot_pass_is_held_at_once() -> None:
     held = failed(claimed(), StorageFault("permanent", "no"), SETTINGS, 0.0, 0.0, Spent())
     assert (held.event, held.words) == (Event.HELD, "no")
