@@ -52,6 +52,8 @@ Exit status:
   4  there is no fresh news of a site, a producer failed, or the database cannot be used
 """
 
+_LOCKED = VARIABLES["blockreplica.is_locked"]
+
 
 # ---- options ---------------------------------------------------------------------------------------------------------
 
@@ -87,8 +89,7 @@ class _Prepared:
 
     def attributes(self, inventory: Inventory, now_s: float) -> Mapping[str, Column]:
         """What producers give; whether a block is locked is always asked, since what is locked never goes."""
-        needed = self.policy.variables() | {VARIABLES["blockreplica.is_locked"]}
-        return collected(needed, self._producers, Asked(inventory, now_s))
+        return collected(self.policy.variables() | {_LOCKED}, self._producers, Asked(inventory, now_s))
 
     def run(self, inventory: Inventory) -> Run:
         """The run on an inventory, at the clock. Raises NewsMissing."""
@@ -179,9 +180,17 @@ def apply_command(
 ) -> None:
     """Writes the orders of a plan, if everything is still as the plan has it."""
     settings = config.load(PlacementSettings, path, database=url)
+    producers = configured(settings.attributes, str(path or "the settings"))
     made = plans.read(file)
     with workbench.keeper(settings) as keeper:
-        done = ordering.order(keeper, made, settings.max_observation_age, holding=holding, yes_really=yes_really)
+        done = ordering.order(
+            keeper,
+            made,
+            settings.max_observation_age,
+            attributes_of=lambda inventory, now_s: collected({_LOCKED}, producers, Asked(inventory, now_s)),
+            holding=holding,
+            yes_really=yes_really,
+        )
     workbench.say_ordered(done, as_json=as_json)
 
 

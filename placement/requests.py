@@ -78,11 +78,10 @@ def cancel(connection: Connection, ids: Sequence[int], reason: str, now: float) 
 
     Raises DefinitionUnknown for a number that is none's.
     """
-    table = tables.requests
-    states = dict(connection.execute(select(table.c.id, table.c.state).where(table.c.id.in_(ids))).all())
-    if unknown := [number for number in ids if number not in states]:
+    table, known = tables.requests, states(connection, ids)
+    if unknown := [number for number in ids if number not in known]:
         raise DefinitionUnknown(f"request {unknown[0]} is not defined")
-    gone = [number for number in dict.fromkeys(ids) if states[number] in OPEN]
+    gone = [number for number in dict.fromkeys(ids) if known[number] in OPEN]
     if gone:
         values = {"state": "cancelled", "reason": reason, "updated_s": now}
         connection.execute(update(table).where(table.c.id.in_(gone)).values(values))
@@ -203,6 +202,15 @@ def opened(connection: Connection) -> list[DataRequest]:
     """Every open request, the oldest first."""
     wanted = select(tables.requests).where(tables.requests.c.state.in_(OPEN)).order_by(tables.requests.c.id)
     return _requests(connection, connection.execute(wanted).mappings().all())
+
+
+def states(connection: Connection, ids: Sequence[int]) -> dict[int, RequestState]:
+    """The state of each of some requests; what is none is left out."""
+    table, found = tables.requests, {}
+    for begin in range(0, len(ids), orders.NUMBERS_AT_ONCE):
+        mine = table.c.id.in_(ids[begin : begin + orders.NUMBERS_AT_ONCE])
+        found.update(dict(connection.execute(select(table.c.id, table.c.state).where(mine)).all()))
+    return found
 
 
 def page(connection: Connection, asked: RequestsQuery) -> DataRequests:

@@ -1,24 +1,29 @@
 """Whether a plan still holds, and the orders that it comes to.
 
 Between planning and doing the world moves: what is to be copied must be lacking still and have a source, what is to be
-handed over must be there, and the sites must have the room, by the inventory that the orders are written on.
+handed over must be there, the sites must have the room, and who asked must want it still, by the inventory that the
+orders are written on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
+from placement import requests
 from placement.columns import partition_rows
+from placement.dealer.deciding import DEAD
 from placement.dealer.plan import Plan
 from placement.dealer.room import Reason, Room
 from placement.dealer.stock import Stock
 from placement.detox.runs import Bits, Keys
 from placement.inventory import AHEAD_MAX_S, UNKNOWN, Inventory
 from placement.orders import Handover, Wish
+from placement.request_messages import RequestState
+from placement.requests import Ruling
 from placement.schemas import NO_GROUP
 from reploc.errors import PlanOutdated
 from reploc.orders import BlockOrder
@@ -26,6 +31,8 @@ from reploc.orders import BlockOrder
 #: What must be so of a block, and what is said where it is not; the first that fails is told.
 _CONDITIONS = (
     ("known", "site, block or group is not defined any more"),
+    ("alive", "the dataset has a status now of which nothing is copied"),
+    ("asked", "the request that it is for has ended"),
     ("same", "the block has other files or bytes now"),
     ("open", "the site takes no copies now"),
     ("lacking", "it is there now, or on its way"),
@@ -52,8 +59,11 @@ class Holding:
         return self.blocks.join(self.failed().select(key).unique(), on=key, how="anti", maintain_order="left")
 
 
-def checked(plan: Plan, inventory: Inventory, left_out: frozenset[str], now_s: float) -> Holding:
-    """Compares a plan with what is there; READY sites without fresh news are `left_out`.
+def checked(
+    plan: Plan, inventory: Inventory, left_out: frozenset[str], now_s: float, states: Mapping[int, RequestState]
+) -> Holding:
+    """Compares a plan with what is there; READY sites without fresh news are `left_out`, `states` are those of requests
+    now.
 
     Raises PlanOutdated: the plan is older than it may be, or from the future.
     """
@@ -62,11 +72,14 @@ def checked(plan: Plan, inventory: Inventory, left_out: frozenset[str], now_s: f
         raise PlanOutdated(f"the plan is from {-age:.0f} s in the future: a clock is wrong, or it was made with --at")
     if age > most:
         raise PlanOutdated(f"the plan is {age:.0f} s old; at most {most:.0f} s are allowed (max_plan_age_s)")
-    return compared(plan, inventory, Stock(inventory, left_out), left_out)
+    ended = [number for number in plan.requests() if states.get(number) not in requests.OPEN]
+    return compared(plan, inventory, Stock(inventory, left_out), left_out, ended)
 
 
-def compared(plan: Plan, inventory: Inventory, stock: Stock, left_out: frozenset[str]) -> Holding:
-    """The same whatever the plan's age, over the stock of the inventory."""
+def compared(
+    plan: Plan, inventory: Inventory, stock: Stock, left_out: frozenset[str], ended: Sequence[int] = ()
+) -> Holding:
+    """The same whatever the plan's age, over the stock of the inventory; `ended` are requests that have."""
     blocks = plan.blocks
     site = inventory.site_keys(blocks["site"].to_list())
     block = inventory.block_keys(blocks["block"].to_list())
@@ -80,8 +93,11 @@ def compared(plan: Plan, inventory: Inventory, stock: Stock, left_out: frozenset
     present[row != UNKNOWN] = stock.held[row[row != UNKNOWN]]
     sources = _sources(inventory, stock, at_block, blocks["rescue"].to_numpy())
     told = inventory.blocks.select("files", "size")[at_block] if inventory.blocks.height else blocks
+    dead = inventory.datasets.filter(pl.col("status").is_in(DEAD))["name"]
     holds: dict[str, Bits] = {
         "known": known,
+        "alive": ~blocks["dataset"].is_in(dead.implode()).to_numpy(),
+        "asked": ~blocks["request"].is_in(ended).fill_null(False).to_numpy(),
         "same": np.asarray((told["files"].cast(pl.Int64) == blocks["files"]) & (told["size"] == blocks["size"])),
         "open": room.standing[at_site] == Reason.OPEN,
         "lacking": ~copy | ~present,
@@ -136,3 +152,17 @@ def handovers(blocks: pl.DataFrame) -> Iterator[Handover]:
     given = blocks.filter(pl.col("decision") == "hand over")
     for (site, dataset, group), part in given.group_by(["site", "dataset", "group"], maintain_order=True):
         yield Handover(str(dataset), str(site), str(group), tuple(part["block"]))
+
+
+def rulings(plan: Plan, holding: Holding, states: Mapping[int, RequestState]) -> Iterator[Ruling]:
+    """What becomes of requests when only what holds is done; a request stays as it is where nothing is done of what the
+    plan has for it, or where others have activated it since."""
+    served = holding.blocks.filter(pl.col("request").is_not_null())
+    lost = set(served.join(holding.failed(), on=["site", "item"], how="semi")["request", "site"].iter_rows())
+    missed, done = {number for number, _ in lost}, set(holding.held()["request"].drop_nulls())
+    for ruling in plan.header.rulings:
+        sites = tuple(site for site in ruling.sites if (ruling.id, site) not in lost)
+        moot = ruling.state != "activated" and states.get(ruling.id) == "activated"
+        idle = ruling.id in missed and ruling.id not in done and not sites
+        if not moot and not idle:
+            yield replace(ruling, sites=sites)

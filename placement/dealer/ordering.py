@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from placement import cycle, plan_files, recording
+from placement import cycle, plan_files, recording, requests
 from placement.dealer import application, planning
 from placement.dealer.plan import Plan
 from placement.dealer.plugin import Plugin, Scene
@@ -29,13 +29,16 @@ def order(keeper: Keeper, plan: Plan, max_news_age_s: float, *, holding: bool = 
         now = keeper.clock()
         inventory = keeper.inventory()
         silent = frozenset(cycle.news_missing(inventory, now, max_news_age_s))
-        checked = application.checked(plan, inventory, silent, now)
+        states = requests.states(connection, plan.requests())
+        checked = application.checked(plan, inventory, silent, now, states)
         failed = checked.failed()
         if len(failed) and not holding:
             raise InventoryMoved(plan_files.moved(failed))
         blocks = checked.held()
         decided = Decided(
-            tuple(application.wishes(blocks)), tuple(application.handovers(blocks)), rulings=plan.header.rulings
+            tuple(application.wishes(blocks)),
+            tuple(application.handovers(blocks)),
+            rulings=tuple(application.rulings(plan, checked, states)),
         )
         number, written = recording.put(connection, _record(plan, inventory.version, now), decided, now)
     return Ordered(number, written, failed)

@@ -31,7 +31,7 @@ DECISIONS: Schema = {
     "bytes": pl.Int64(),
 }
 #: One row a block that is to be copied, or handed over, by site, dataset and block. `item` is what was proposed;
-#: `rescue`: it may be read from a site that is not ready.
+#: `rescue`: it may be read from a site that is not ready; `request` is the one that asked for it, where one did.
 BLOCKS: Schema = {
     "site": pl.String(),
     "dataset": pl.String(),
@@ -40,6 +40,7 @@ BLOCKS: Schema = {
     "decision": pl.Enum(["copy", "hand over"]),
     "group": pl.String(),
     "rescue": pl.Boolean(),
+    "request": pl.Int64(),
     "files": pl.Int64(),
     "size": pl.Int64(),
 }
@@ -94,6 +95,11 @@ class Plan:
     header: PlanHeader
     decisions: pl.DataFrame
     blocks: pl.DataFrame
+
+    def requests(self) -> list[int]:
+        """The requests that something is done for or that are ruled on, rising."""
+        served = self.blocks["request"].drop_nulls().to_list()
+        return sorted({*served, *(ruling.id for ruling in self.header.rulings)})
 
     def encoded(self) -> bytes:
         """The file's bytes."""

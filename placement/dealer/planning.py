@@ -98,8 +98,9 @@ def _blocks(inventory: Inventory, decisions: Sequence[Decision]) -> pl.DataFrame
             "decision": [one.verdict.answer.value for one in made],
             "group": [inventory.groups["name"][one.group] for one in made],
             "rescue": [one.turn.proposal.rescue for one in made],
+            "request": [one.turn.proposal.request for one in made],
         },
-        schema={name: BLOCKS[name] for name in ("site", "item", "decision", "group", "rescue")},
+        schema={name: BLOCKS[name] for name in ("site", "item", "decision", "group", "rescue", "request")},
     )[each]
     whole = per.with_columns(
         inventory.datasets["name"].gather(blocks["dataset"]).alias("dataset"),

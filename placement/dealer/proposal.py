@@ -28,6 +28,8 @@ class Proposal:
     rescue: bool = False
     #: Why, for people; it stands in the plan.
     why: str = ""
+    #: The number of the request that it is for, so that nothing is copied once that has ended; None: of no request.
+    request: int | None = None
 
     @property
     def at_one(self) -> bool:

@@ -20,7 +20,7 @@ from placement.dealer.proposal import Answer, Proposal, Verdict
 from placement.dealer.room import Reason
 from placement.dealer.settings import PluginSettings
 from placement.fulfilment import Standing
-from placement.request_messages import DataRequest, RequestState
+from placement.request_messages import RequestState
 from placement.requests import Ruling
 from reploc import names
 from reploc.commands.terminal import shown_bytes
@@ -63,9 +63,9 @@ class Request:
     def ruled(self, scene: Scene, verdicts: Sequence[Verdict]) -> Sequence[Ruling]:
         """What becomes of each request: activated where something is ordered for it or on its way, rejected where
         nothing ever will be, and waiting otherwise."""
-        by_request: dict[str, list[Verdict]] = {}
+        by_request: dict[int | None, list[Verdict]] = {}
         for verdict in verdicts:
-            by_request.setdefault(verdict.proposal.why, []).append(verdict)
+            by_request.setdefault(verdict.proposal.request, []).append(verdict)
         standing = _standing(scene)
         rulings = []
         for number, request in enumerate(standing.requests):
@@ -73,7 +73,7 @@ class Request:
                 most = shown_bytes(self._settings.max_size)
                 rulings.append(Ruling(request.id, "rejected", f"it has {shown_bytes(size)}; at most {most} are taken"))
             else:
-                rulings.append(_ruling(standing, number, by_request.get(_why(request), [])))
+                rulings.append(_ruling(standing, number, by_request.get(request.id, [])))
         return rulings
 
     def _too_large(self, standing: Standing, number: int) -> int:
@@ -87,10 +87,6 @@ def _standing(scene: Scene) -> Standing:
     return Standing.of_requests(scene.inventory, asked)
 
 
-def _why(request: DataRequest) -> str:
-    return f"request {request.id}"
-
-
 def _lacking(standing: Standing, number: int) -> Iterator[Proposal]:
     """First the copies of others that one may have, each at its site, then those that are not there."""
     request, pairs, held = standing.requests[number], standing.of(number), standing.held
@@ -100,15 +96,13 @@ def _lacking(standing: Standing, number: int) -> Iterator[Proposal]:
     single = names.split_block(request.item)[1] is not None
     blocks = tuple(standing.items.blocks(number).tolist()) if single else None
     left = standing.wanted(number) - int((there & owned).sum())
-    for site in sites[there & ~owned][: max(left, 0)].tolist():
-        left -= 1
-        yield Proposal(dataset, blocks, (site,), request.group, why=_why(request))
+    foreign = sites[there & ~owned][: max(left, 0)].tolist()
     if request.copies is None:
-        for site in sites[~there].tolist():
-            yield Proposal(dataset, blocks, (site,), request.group, why=_why(request))
+        lacking = [(site,) for site in sites[~there].tolist()]
     else:
-        for _ in range(left):
-            yield Proposal(dataset, blocks, tuple(sites.tolist()), request.group, why=_why(request))
+        lacking = [tuple(sites.tolist())] * (left - len(foreign))
+    for wanted in [*((site,) for site in foreign), *lacking]:
+        yield Proposal(dataset, blocks, wanted, request.group, why=f"request {request.id}", request=request.id)
 
 
 def _ruling(standing: Standing, number: int, verdicts: Sequence[Verdict]) -> Ruling:

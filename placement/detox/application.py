@@ -1,21 +1,24 @@
 """Whether a plan still holds, and the orders that it comes to.
 
 Between planning and doing the world moves. Each deletion says what must be so still: that what goes is there as it was,
-that nothing protects it now, and that its witness is a survivor now, by the inventory that the orders are written on.
+that nothing protects it now, and that what survives it does so now, by the inventory that the orders are written on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from placement.columns import InventoryColumns
 from placement.detox.plan import Plan
 from placement.detox.runs import Array, Bits
 from placement.inventory import AHEAD_MAX_S, Inventory
 from placement.orders import Handover, Wish
+from placement.policy.bits import Column
+from placement.policy.variables import VARIABLES
 from reploc.errors import PlanExcessive, PlanOutdated
 from reploc.orders import BlockOrder
 
@@ -28,6 +31,7 @@ _CONDITIONS = (
     ("unread", "an open copy reads it now"),
     ("survives", "its witness is no survivor any more"),
     ("exempt", "it is the last copy, and the dataset's status does not allow that any more"),
+    ("outdone", "its block has no survivor, and no other copy has as much of it any more"),
 )
 
 
@@ -48,8 +52,20 @@ class Holding:
         return self.plan.blocks.join(self.failed().select(key).unique(), on=key, how="anti", maintain_order="left")
 
 
-def checked(plan: Plan, inventory: Inventory, now_s: float, max_news_age_s: float) -> Holding:
-    """Compares a plan with what is there; witnesses are believed only where news is so young.
+def locked_of(plan: Plan, inventory: Inventory, attributes: Mapping[str, Column]) -> Bits:
+    """Which of a plan's blocks are locked by an inventory and what producers give, shape (blocks,)."""
+    locked = np.asarray(InventoryColumns(inventory, attributes).column(VARIABLES["blockreplica.is_locked"]))
+    row = _rows(inventory, *_keys(plan, inventory))
+    found = np.zeros(len(row), dtype=np.bool_)
+    found[row >= 0] = locked[row[row >= 0]]
+    return found
+
+
+def checked(
+    plan: Plan, inventory: Inventory, now_s: float, max_news_age_s: float, locked: Bits | None = None
+) -> Holding:
+    """Compares a plan with what is there; witnesses are believed only where news is so young, and `locked` are the
+    blocks of the plan that are locked by others than the inventory.
 
     Raises PlanOutdated: the plan is older than it may be, or from the future.
     """
@@ -59,7 +75,8 @@ def checked(plan: Plan, inventory: Inventory, now_s: float, max_news_age_s: floa
     if age > plan.header.settings.max_plan_age_s:
         most = plan.header.settings.max_plan_age_s
         raise PlanOutdated(f"the plan is {age:.0f} s old; at most {most:.0f} s are allowed (max_plan_age_s)")
-    reasons = _reasons(plan, inventory, inventory.fresh_sites(now_s, max_news_age_s))
+    elsewhere = np.zeros(plan.blocks.height, dtype=np.bool_) if locked is None else locked
+    reasons = _reasons(plan, inventory, inventory.fresh_sites(now_s, max_news_age_s), elsewhere)
     return Holding(plan, pl.Series(reasons, dtype=pl.String))
 
 
@@ -72,10 +89,9 @@ def require_meant(plan: Plan, *, yes_really: bool) -> None:
         )
 
 
-def _reasons(plan: Plan, inventory: Inventory, fresh: Bits) -> list[str]:
+def _reasons(plan: Plan, inventory: Inventory, fresh: Bits, locked: Bits) -> list[str]:
     blocks = plan.blocks
-    site = inventory.site_keys(blocks["site"].to_list())
-    block = inventory.block_keys(blocks["block"].to_list())
+    block, site = _keys(plan, inventory)
     row = _rows(inventory, block, site)
     there = row >= 0
     at = np.where(there, row, 0)
@@ -86,18 +102,20 @@ def _reasons(plan: Plan, inventory: Inventory, fresh: Bits) -> list[str]:
 
     goes = (blocks["heir"] == "").to_numpy()
     complete = now("complete").astype(np.bool_)
-    status = inventory.datasets["status"].gather(np.maximum(inventory.dataset_keys(blocks["dataset"].to_list()), 0))
-    exempt = status.cast(pl.String).is_in(plan.header.settings.allow_last_copy).to_numpy()
+    allowed = pl.col("status").cast(pl.String).is_in(plan.header.settings.allow_last_copy)
+    exempt = blocks["dataset"].is_in(inventory.datasets.filter(allowed)["name"].implode()).to_numpy()
     witnessed = (blocks["witness"] != "").to_numpy()
     survives = _survives(plan, inventory, block, fresh & inventory.ready_sites)
+    outdone = _outdone(inventory, row, goes, fresh | ~inventory.ready_sites)
     holds = {
         "known": (site >= 0) & (block >= 0),
         "there": there & (now("files") > 0) & ~now("deleting").astype(np.bool_),
         "same": (now("files") == blocks["files"].to_numpy()) & (now("bytes") == blocks["bytes"].to_numpy()),
-        "unlocked": ~goes | ~now("locked").astype(np.bool_),
+        "unlocked": ~goes | ~(locked | now("locked").astype(np.bool_)),
         "unread": ~goes | ~now("source").astype(np.bool_),
         "survives": ~goes | ~witnessed | survives,
         "exempt": ~goes | witnessed | ~complete | exempt,
+        "outdone": ~goes | witnessed | complete | exempt | outdone,
     }
     said = np.full(blocks.height, "", dtype=object)
     for name, reason in reversed(_CONDITIONS):
@@ -114,6 +132,26 @@ def _survives(plan: Plan, inventory: Inventory, block: Array, trusted: Bits) -> 
     known = row >= 0
     found[known] = good[row[known]] & trusted[site[known]]
     return found
+
+
+def _outdone(inventory: Inventory, row: Array, goes: Bits, known: Bits) -> Bits:
+    """Whether somebody of whom there is news has at least as much of each block, and stays when the plan is done."""
+    frame = inventory.block_replicas
+    stays = ~frame["deleting"].to_numpy() & known[frame["site"].to_numpy()]
+    stays[row[goes & (row >= 0)]] = False
+    held = ["block", "files", "bytes"]
+    asked = pl.DataFrame({"row": row}).with_row_index("place").filter(pl.col("row") >= 0)
+    asked = asked.with_columns(frame.select(held)[asked["row"]])
+    others = frame.lazy().filter(pl.Series(stays)).select(held).join(asked.lazy(), on="block", suffix="_asked")
+    as_much = (pl.col("files") >= pl.col("files_asked")) & (pl.col("bytes") >= pl.col("bytes_asked"))
+    found = np.zeros(len(row), dtype=np.bool_)
+    found[others.filter(as_much).select("place").collect()["place"].to_numpy()] = True
+    return found
+
+
+def _keys(plan: Plan, inventory: Inventory) -> tuple[Array, Array]:
+    """The keys of the blocks and of the sites of a plan."""
+    return inventory.block_keys(plan.blocks["block"].to_list()), inventory.site_keys(plan.blocks["site"].to_list())
 
 
 def _rows(inventory: Inventory, block: Array, site: Array) -> Array:

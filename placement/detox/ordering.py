@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from placement import plan_files, recording
@@ -13,23 +13,34 @@ from placement.history import CycleRecord
 from placement.inventory import Inventory
 from placement.keeper import Keeper
 from placement.plan_files import Ordered
+from placement.policy.bits import Column
 from placement.recording import Decided
 from reploc.errors import InventoryMoved
 
 
 def order(
-    keeper: Keeper, plan: Plan, max_news_age_s: float, *, holding: bool = False, yes_really: bool = False
+    keeper: Keeper,
+    plan: Plan,
+    max_news_age_s: float,
+    *,
+    attributes_of: Callable[[Inventory, float], Mapping[str, Column]] | None = None,
+    holding: bool = False,
+    yes_really: bool = False,
 ) -> Ordered:
     """Writes the orders of a plan; `holding`: what does not hold any more is left and the rest is done.
 
+    `attributes_of` gives what producers know of locks, and is asked before anybody has to wait for this write.
     Raises PlanOutdated: the plan is too old; InventoryMoved: a block of it is not as it was; PlanExcessive: it was cut
     short by `max_fraction_of_site`. Then nothing is written.
     """
     application.require_meant(plan, yes_really=yes_really)
+    seen = keeper.inventory()
+    attributes = {} if attributes_of is None else attributes_of(seen, keeper.clock())
+    locked = application.locked_of(plan, seen, attributes)
     with keeper.writing() as connection:
         now = keeper.clock()
         inventory = keeper.inventory()
-        checked = application.checked(plan, inventory, now, max_news_age_s)
+        checked = application.checked(plan, inventory, now, max_news_age_s, locked)
         failed = checked.failed()
         if len(failed) and not holding:
             raise InventoryMoved(plan_files.moved(failed))

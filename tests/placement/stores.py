@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import polars as pl
 
@@ -47,12 +48,15 @@ class Told:
         with self.keeper.writing() as connection:
             return injection.inject(connection, body, int(self.clock()))
 
-    def define(self) -> None:
-        """Three sites, two groups, and the dataset /a of two blocks."""
+    def define(self, **statuses: Any) -> None:
+        """Three sites, READY unless something else is said of one, two groups, and the dataset /a of two blocks."""
         blocks = [BlockItem(name=name, size=BYTES, num_files=FILES) for name in ("1", "2")]
         self.inject(
             InjectBody(
-                sites=[SiteItem(site=Site(name=name, lrc=f"http://{name}:39280")) for name in SITES],
+                sites=[
+                    SiteItem(site=Site(name=name, lrc=f"http://{name}:39280", status=statuses.get(name, "ready")))
+                    for name in SITES
+                ],
                 groups=[GroupItem(name="physics"), GroupItem(name="ops", level="dataset")],
                 datasets=[DatasetItem(name="/a", status="valid", blocks=blocks)],
             )

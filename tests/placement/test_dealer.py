@@ -46,7 +46,7 @@ def test_a_copy_goes_to_the_one_site_that_lacks_it() -> None:
     assert outcomes(plan) == [("/a", "B")]
     assert plan.blocks.row(0, named=True) | {"files": 0} == {
         "site": "B", "dataset": "/a", "block": "/a", "item": "/a", "decision": "copy", "group": "None",
-        "rescue": False, "files": 0, "size": BYTES,
+        "rescue": False, "request": None, "files": 0, "size": BYTES,
     }  # fmt: skip
 
 
@@ -337,10 +337,10 @@ def test_a_plugin_that_is_not_there_or_told_nonsense_is_an_error() -> None:
 def test_a_plan_holds_only_while_it_is_young_and_everything_is_as_it_says() -> None:
     held = two()
     plan = planned(held, ANY)
-    assert application.checked(plan, held, frozenset(), NOW + 3_600).failed().is_empty()
+    assert application.checked(plan, held, frozenset(), NOW + 3_600, {}).failed().is_empty()
     for when, said in ((NOW + 3_601, "3601 s old; at most 3600 s"), (NOW - 61, "from 61 s in the future")):
         with pytest.raises(PlanOutdated, match=said):
-            application.checked(plan, held, frozenset(), when)
+            application.checked(plan, held, frozenset(), when, {})
 
 
 @pytest.mark.parametrize(
@@ -360,10 +360,16 @@ def test_a_plan_holds_only_while_it_is_young_and_everything_is_as_it_says() -> N
         (world(["A", "B"], ["/a"], []), set(), "no READY site with fresh news has all of it to copy from"),
         (world(["A", "B"], ["/a"], [HERE, HERE | {"site": "B"}]), set(), "it is there now, or on its way"),
         (two(quota=1_000), set(), "the site has no room for what the plan brings there"),
+        (
+            world(["A", "B"], [{"name": "/a", "status": "invalid"}], [HERE]),
+            set(),
+            "the dataset has a status now of which nothing is copied",
+        ),
+        (world(["A", "B"], [], []), set(), "site, block or group is not defined any more"),
     ],
 )
 def test_what_does_not_hold_any_more_is_named(now: Inventory, left_out: set[str], reason: str) -> None:
-    checked = application.checked(planned(two(), ANY), now, frozenset(left_out), NOW)
+    checked = application.checked(planned(two(), ANY), now, frozenset(left_out), NOW, {})
     assert checked.failed()["reason"].to_list() == [reason]
     assert checked.held().is_empty()
 
@@ -371,7 +377,7 @@ def test_what_does_not_hold_any_more_is_named(now: Inventory, left_out: set[str]
 def test_a_handover_of_what_is_gone_does_not_hold() -> None:
     held = owned(HERE, {"block": "/a", "site": "B", "group": "ops"})
     plan = planned(held, Proposal(0, None, (1,), "physics"))
-    assert application.checked(plan, owned(HERE), frozenset(), NOW).failed()["reason"].to_list() == [
+    assert application.checked(plan, owned(HERE), frozenset(), NOW, {}).failed()["reason"].to_list() == [
         "it is not there any more"
     ]
 

@@ -13,6 +13,7 @@ from stores import FILES, SITES, Told
 
 from placement import cycle, fulfilment, requests
 from placement.cycle import Outcome
+from placement.dealer import ordering, planning
 from placement.dealer.archive import DatabaseArchive
 from placement.dealer.ordering import Dealer
 from placement.dealer.plan import Plan
@@ -21,8 +22,9 @@ from placement.dealer.request import Request, RequestSettings
 from placement.dealer.settings import DealerSettings
 from placement.inventory import Inventory
 from placement.messages import InjectBody, PartitionItem, QuotaItem
-from placement.request_messages import DataRequest, RequestItem, RequestsQuery
+from placement.request_messages import DataRequest, RequestItem, RequestsQuery, RequestState
 from placement.requests import Ruling
+from reploc.errors import InventoryMoved
 from reploc.orders import OrderReport
 
 FOUR = ["A", "B", "C", "D"]
@@ -149,6 +151,65 @@ def ready(told: Told) -> Told:
     for site in SITES:
         told.hear(site, 1, **({"b1": whole, "b2": whole} if site == "T1" else {}))
     return told
+
+
+def ask(told: Told, *sites: str, item: str = "/a") -> int:
+    with told.keeper.writing() as connection:
+        return requests.ask(connection, [RequestItem("copy", item, list(sites))], "jane", told.clock()).ids[0]
+
+
+def plan_of(told: Told) -> Plan:
+    """A plan of the one plugin, to be applied later."""
+    settings = DealerSettings(partition="P", max_site_pending_fraction=1.0)
+    archive = DatabaseArchive(lambda: nullcontext(told.keeper))
+    scene = Scene(told.keeper.inventory(), told.clock(), settings, frozenset(), {}, archive)
+    return planning.make(scene, configured({"request": {}}, "a test"), 1)
+
+
+def kept(told: Told) -> dict[int, tuple[str, str, list[str]]]:
+    """State, reason and the sites of orders of each request."""
+    with told.keeper.database.reading() as connection:
+        found = requests.page(connection, RequestsQuery()).requests
+    return {each.id: (each.state, each.reason, [order.site for order in each.orders]) for each in found}
+
+
+ENDS: list[RequestState] = ["cancelled", "rejected", "completed"]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_nothing_is_copied_for_a_request_that_has_ended_since_the_plan_was_made(ready: Told, end: RequestState) -> None:
+    gone, held = ask(ready, "T2", item="/a#1"), ask(ready, "T3", item="/a#2")
+    plan = plan_of(ready)
+    with ready.keeper.writing() as connection:
+        requests.rule(connection, [Ruling(gone, end, "so it is")], "a test", ready.clock())
+    with pytest.raises(InventoryMoved, match="/a#1 at T2: the request that it is for has ended"):
+        ordering.order(ready.keeper, plan, 60.0)
+    assert kept(ready) == {gone: (end, "so it is", []), held: ("new", "", [])}
+    done = ordering.order(ready.keeper, plan, 60.0, holding=True)
+    assert [(row["block"], row["reason"]) for row in done.left.iter_rows(named=True)] == [
+        ("/a#1", "the request that it is for has ended")
+    ]
+    assert kept(ready) == {gone: (end, "so it is", []), held: ("activated", "", ["T3"])}
+
+
+def test_a_request_whose_copies_do_not_hold_any_more_stays_as_it_is(ready: Told) -> None:
+    lost, some = ask(ready, "T2", item="/a#1"), ask(ready, "T2", "T3", item="/a#2")
+    plan = plan_of(ready)
+    ready.define(T2="waitroom")
+    done = ordering.order(ready.keeper, plan, 60.0, holding=True)
+    assert done.left["block"].to_list() == ["/a#1", "/a#2"]
+    assert kept(ready) == {lost: ("new", "", []), some: ("activated", "", ["T3"])}
+
+
+def test_a_request_that_was_activated_since_is_not_new_again_by_an_older_plan(ready: Told) -> None:
+    number = ask(ready, "T2")
+    ready.define(T2="waitroom")
+    waiting = plan_of(ready)
+    assert [ruling.state for ruling in waiting.header.rulings] == ["new"]
+    ready.define()
+    ordering.order(ready.keeper, plan_of(ready), 60.0)
+    ordering.order(ready.keeper, waiting, 60.0)
+    assert kept(ready)[number] == ("activated", "", ["T2"])
 
 
 def test_a_request_lives_from_asking_to_its_copies(ready: Told) -> None:

@@ -391,6 +391,41 @@ def test_a_last_copy_that_went_by_its_datasets_status_must_still_have_it() -> No
     assert "last copy" in application.checked(plan, now, NOW, NEWS_AGE_S).failed().item(0, "reason")
 
 
+def test_what_had_less_than_another_must_not_have_become_the_most_that_there_is() -> None:
+    def some(a: int, b: int, **of_b: Any) -> Inventory:
+        rows = two({"files": a, "bytes": a}, {"files": b, "bytes": b} | of_b)
+        return held(["A", {"name": "B"}], ["/a"], rows)
+
+    def told(now: Inventory, news_age_s: float = NEWS_AGE_S, at: float = NOW) -> list[str]:
+        return application.checked(plan, now, at, news_age_s).failed()["reason"].to_list()
+
+    plan = planned(some(4, 6), "Delete")
+    assert gone(plan) == {("/a", "A")}
+    assert told(some(4, 6)) == []
+    said = ["its block has no survivor, and no other copy has as much of it any more"]
+    assert told(some(4, 3)) == said
+    assert told(some(4, 6, deleting=True)) == said
+    assert told(some(4, 6), news_age_s=1.0, at=NOW + 2) == said
+    assert told(held(["A", "B"], ["/a"], [{"block": "/a", "site": "A", "files": 4, "bytes": 4}])) == said
+
+
+def test_what_goes_with_a_plan_is_no_reason_why_something_smaller_may_go() -> None:
+    def three(*files: int) -> Inventory:
+        rows = [{"block": "/a", "site": site, "files": n, "bytes": n} for site, n in zip("ABC", files, strict=True)]
+        return held(["A", "B", "C"], ["/a"], [row for row in rows if row["files"]])
+
+    plan = planned(three(4, 6, 8), "Delete")
+    assert gone(plan) == {("/a", "A"), ("/a", "B")}
+    assert application.checked(plan, three(4, 6, 8), NOW, NEWS_AGE_S).failed().is_empty()
+    assert application.checked(plan, three(4, 6, 0), NOW, NEWS_AGE_S).failed()["site"].to_list() == ["A", "B"]
+
+
+def test_a_plan_does_not_hold_in_an_inventory_that_was_emptied() -> None:
+    plan = planned(moved({}, {}), "Delete site.name == A\nProtect")
+    failed = application.checked(plan, held(["A", "B"], [], []), NOW, NEWS_AGE_S).failed()
+    assert set(failed["reason"]) == {"site or block is not defined any more"}
+
+
 def test_a_plan_that_is_old_or_from_the_future_is_refused() -> None:
     plan = planned(moved({}, {}), "Delete", max_plan_age_s=10.0)
     with pytest.raises(PlanOutdated, match="11 s old; at most 10 s"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,22 @@ from click.testing import CliRunner, Result
 from stores import FILES, SITES, START_S, Told
 from test_detox import FRAME, many
 
-from placement import orders, parquet
+from placement import orders, parquet, wishes
+from placement.attributes import producer
 from placement.detox import plan as plans
 from placement.detox import planning
 from placement.detox.ordering import order
 from placement.detox.planning import Run
 from placement.detox.settings import DetoxSettings
-from placement.messages import InjectBody, PartitionItem, QuotaItem
+from placement.inventory import Inventory
+from placement.locks import place, release
+from placement.messages import InjectBody, LockItem, PartitionItem, QuotaItem, WishItem
+from placement.policy.bits import Column
 from placement.policy.parser import parse
+from placement.policy.variables import VARIABLES
 from reploc.cli import cli
 from reploc.errors import InventoryMoved, PlanExcessive, PlanOutdated
+from reploc.orders import OrderReport
 
 AT = "2018-03-02 14:13:20"
 WATERMARKS = "Partition P\nOn always\nWhen site.occupancy > 90 %\nUntil site.occupancy <= 80 %\nDismiss\n"
@@ -146,9 +153,9 @@ def filled(told: Told) -> None:
         told.hear(site, 1, **({} if site == "T3" else {"b1": (FILES, 20), "b2": (FILES, 20)}))
 
 
-def planned(told: Told, **settings: Any) -> plans.Plan:
+def planned(told: Told, text: str = POLICY, **settings: Any) -> plans.Plan:
     held = DetoxSettings(**{"max_fraction_of_site": 1.0} | settings)
-    made = Run(parse(POLICY).checked(), POLICY, "policy", held, told.clock(), {})
+    made = Run(parse(text).checked(), text, "policy", held, told.clock(), {})
     return planning.make(told.keeper.inventory(), made)
 
 
@@ -179,6 +186,47 @@ def test_a_plan_of_an_inventory_that_moved_writes_nothing_unless_told_to_do_the_
     # What goes whole or not at all is one decision: nothing of it is left to do.
     done = order(told.keeper, plan, 900.0, holding=True)
     assert (done.written.written, done.left["block"].to_list()) == ([], ["/a#1"])
+
+
+def test_what_was_locked_since_a_plan_was_made_is_not_deleted_by_it(told: Told, tmp_path: Path) -> None:
+    filled(told)
+    plan = planned(told)
+    (tmp_path / "locks.csv").write_text(f"item,site,until\n/a#2,T1,{int(START_S) + 60}\n")
+    producers = producer.configured({"locks": {"files": [str(tmp_path / "locks.csv")]}}, "a test")
+
+    def locks(inventory: Inventory, now_s: float) -> Mapping[str, Column]:
+        return producer.collected({VARIABLES["blockreplica.is_locked"]}, producers, producer.Asked(inventory, now_s))
+
+    with pytest.raises(InventoryMoved, match="/a#2 at T1: it is locked now"):
+        order(told.keeper, plan, 900.0, attributes_of=locks)
+    with told.keeper.writing() as connection:
+        (number,) = place(connection, [LockItem("/a")], "jane", told.clock())
+    with pytest.raises(InventoryMoved, match="2 blocks are not as the plan has them: /a#1 at T1: it is locked now"):
+        order(told.keeper, plan, 900.0)
+    with told.keeper.writing() as connection:
+        release(connection, [number], "jane", told.clock())
+    told.clock.now += 60
+    assert order(told.keeper, plan, 900.0, attributes_of=locks).left.is_empty()
+
+
+def test_what_an_order_reads_since_a_plan_was_made_is_not_deleted_by_it(told: Told) -> None:
+    filled(told)
+    plan = planned(told)
+    with told.keeper.writing() as connection:
+        copies = wishes.wished(told.keeper.inventory(), [WishItem("copy", "/a#1", "T3")], told.clock(), 900.0)
+        (number,) = orders.write(connection, copies, asked_by="jane", now=told.clock()).written
+    with pytest.raises(InventoryMoved, match="/a#1 at T1: an open copy reads it now"):
+        order(told.keeper, plan, 900.0)
+    told.report(OrderReport(number, "failed"))
+    assert order(told.keeper, plan, 900.0).left.is_empty()
+
+
+def test_what_has_become_the_last_copy_by_another_plan_is_not_deleted_by_this_one(told: Told) -> None:
+    filled(told)
+    plan, other = planned(told), planned(told, POLICY.replace("T1", "T2"))
+    order(told.keeper, other, 900.0)
+    with pytest.raises(InventoryMoved, match="/a#1 at T1: it is locked now"):
+        order(told.keeper, plan, 900.0)
 
 
 def test_a_plan_that_was_cut_short_is_ordered_only_when_it_is_meant(told: Told) -> None:

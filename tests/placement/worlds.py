@@ -49,12 +49,13 @@ def inventory(
         row = {"files": rows[key]["files"], "bytes": rows[key]["size"], "group": schemas.NO_GROUP} | dict(replica)
         told.append(row | {"block": key, "site": site_key[row["site"]], "group": group_key[row["group"]]})
     columns = {"block": pl.Int64, "site": pl.Int64, "group": pl.Int64, "files": pl.Int64, "bytes": pl.Int64}
+    of_blocks = {"dataset": pl.Int64, "name": pl.String, "size": pl.Int64, "files": pl.Int64}
     return Inventory.of(
         "test",
         sites=pl.DataFrame(site_rows),
         groups=pl.DataFrame(group_rows),
-        datasets=pl.DataFrame(held),
-        blocks=pl.DataFrame(rows, schema_overrides={"name": pl.String}),
+        datasets=pl.DataFrame(held) if held else pl.DataFrame(schema={"name": pl.String}),
+        blocks=pl.DataFrame(rows, schema_overrides={"name": pl.String}) if rows else pl.DataFrame(schema=of_blocks),
         block_replicas=pl.DataFrame(told) if told else pl.DataFrame(schema=columns),
         **frames,
     )
