@@ -53,15 +53,22 @@ class StorageFault(Exception):
     """Something that a storage said no to, and whose fault it is."""
 
     def __init__(self, blame: Blame, said: str) -> None:
-        super().__init__(said)
         self.blame: Blame = blame
-        self.said = " ".join(said.split())[:SAID_CHARS_MAX]
+        self.said = _told(said)[:SAID_CHARS_MAX]
+        super().__init__(self.said)
 
     def at(self, side: Side) -> StorageFault:
         """The same fault, met at one end of a copy: what is absent or refused there is that end's fault."""
         if self.blame == "source" and side == "destination":
             return type(self)("destination", self.said)
         return self
+
+
+def _told(said: str) -> str:
+    """One line of text that every database and terminal takes: programs end what they say with a zero byte, and names
+    hold bytes that are no text."""
+    text = said.encode(errors="backslashreplace").decode()
+    return " ".join("".join(each for each in text if each.isprintable() or each.isspace()).split())
 
 
 class Absent(StorageFault):

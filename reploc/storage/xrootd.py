@@ -3,7 +3,12 @@
 A copy between two servers is the servers' (`--tpc only`): their client looks for its end every 2.5 s, so that small
 files go faster through `webdav`. Paths are not percent-encoded, so that one with a question mark cannot be said: its
 clients take what follows for parameters, and would speak of another file. What the server answers has the number of an
-error (`XProtocol.hh`, 3000 and above), which is classified here.
+error (`XProtocol.hh`, 3000 and above), which is classified here; the status of a program says only what kind of failure
+it was (54: a server refused).
+
+The servers of a third-party copy meet by a key: the destination shows it at the source, which waits until the client
+has vouched for it (`XrdOfsTPCAuth.cc`). Under load one in some hundred of them is never told, and ends when the
+source's patience is over (`ofs.tpc ttl`, a minute at most). Nothing was copied then, and the copy is begun anew.
 """
 
 from __future__ import annotations
@@ -37,6 +42,9 @@ ENVIRON = {
 }
 #: Checksums that servers compute themselves.
 AT_SERVER = frozenset({"adler32", "crc32", "crc32c", "md5"})
+#: What a source says when its patience is over, and tries of a copy whose servers did not meet.
+UNMET = "tpc authorization expired"
+MEETINGS_MAX = 3
 #: Seconds between two looks whether a file was brought online: tape takes minutes.
 STAGE_LOOK_S = 10.0
 #: What stands before the last thing that a program says: its log of the way there tells an operator less.
@@ -58,7 +66,10 @@ class XrootdMover:
 
     async def copy(self, transfer: Transfer, progress: Progress) -> None:
         ends = _said(transfer.source), _said(transfer.target)
-        ended = await programs.run(["xrdcp", "--nopbar", "--silent", "--force", "--tpc", "only", *ends], ENVIRON)
+        for _ in range(MEETINGS_MAX):
+            ended = await programs.run(["xrdcp", "--nopbar", "--silent", "--force", "--tpc", "only", *ends], ENVIRON)
+            if UNMET not in ended.said:
+                break
         if ended.status:
             await self._blame_copy(transfer, ended)
         if transfer.size is not None:
@@ -185,6 +196,8 @@ def _fault(what: str, ended: Ended) -> StorageFault:
         return NotEmpty("destination", said)
     if "no space" in lowered or "disk full" in lowered:
         return StorageFault("destination", said)
+    if UNMET in lowered:
+        return StorageFault("transient", f"{said}: the two servers did not meet in time")
     return StorageFault(BY_NUMBER.get(number, "source") if number else "transient", said)
 
 

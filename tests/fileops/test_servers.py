@@ -1,6 +1,7 @@
 """The movers of real servers: an XRootD server that speaks root:// and HTTP with third-party copies."""
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
@@ -65,6 +66,50 @@ class TestXrootd(MoverSuite):
             with pytest.raises(StorageFault, match="holds '\\?'"):
                 await ask(f"{storage}/d/f?x")
         assert (await mover.stat(f"{storage}/d/f")).size == 1
+
+
+#: What xrdcp 5.5.3 says, word for word, with status 54.
+UNMET = """[2026-11-26 03:29:02.1 +0000][Error  ][Utility           ] Third party copy from root://h//f to root://h//g \
+failed: [ERROR] Server responded with an error: [3005] \
+[ERROR] Server responded with an error: [3010] tpc authorization expired
+
+Run: [ERROR] Server responded with an error: [3005] [ERROR] Server responded with an error: [3010] tpc authorization \
+expired\0"""
+
+
+def test_what_a_fault_says_is_text_on_one_line_whatever_a_program_said() -> None:
+    fault = StorageFault("transient", "a\0 \x1b[1mname\n of\tbytes \udcff is ü\0")
+    assert fault.said == str(fault) == "a [1mname of bytes \\udcff is ü"
+
+
+@pytest.mark.parametrize("unmet", [2, 3])
+async def test_a_copy_whose_servers_did_not_meet_is_begun_anew_a_few_times(
+    server: XrootdServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unmet: int
+) -> None:
+    """By an xrdcp that fails as the real one does now and then under load, so often, and then is the real one."""
+    (tmp_path / "said").write_text(UNMET)
+    program = tmp_path / "xrdcp"
+    program.write_text(
+        f"""#!/bin/sh
+echo >> {tmp_path}/tries
+if [ $(wc -l < {tmp_path}/tries) -le {unmet} ]; then cat {tmp_path}/said >&2; exit 54; fi
+exec {shutil.which("xrdcp")} "$@"
+"""
+    )
+    program.chmod(0o755)
+    mover, base = XrootdMover(), f"{server.root}/unmet-{unmet}"
+    await mover.make_directory(base)
+    await mover.write(f"{base}/f", pieces(DATA), len(DATA))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    copied = mover.copy(Transfer(f"{base}/f", f"{base}/g", len(DATA)), lambda _: None)
+    if unmet == 2:
+        await copied
+        assert await mover.checksum(f"{base}/g", "adler32") == checksum(DATA)
+        return
+    with pytest.raises(StorageFault, match="expired: the two servers did not meet in time") as caught:
+        await copied
+    assert caught.value.blame == "transient"
+    assert (tmp_path / "tries").read_text().count("\n") == 3
 
 
 @pytest.mark.parametrize("door", ["root", "http"])
