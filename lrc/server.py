@@ -23,7 +23,7 @@ from lrc.updater import Updater
 from lrc.writer import Listener, Writer
 from reploc import __version__, service, telemetry
 from reploc.actions import Action
-from reploc.errors import ConfigInvalid, StoreForeign, Unreachable
+from reploc.errors import ConfigInvalid, StoreForeign
 from reploc.membership import Membership, described
 from reploc.reload import Reloadable
 from reploc.rls_port import RlsPort
@@ -188,10 +188,7 @@ async def _membership(catalog: Catalog, settings: LrcSettings, metrics: Metrics)
     """Who the index nodes are, as far as that is known: a catalog serves its site without them too."""
     me = described("lrc", catalog.site, settings.url, settings.index.parameters)
     membership = Membership(settings.membership, settings.index, me, metrics)
-    try:
-        await membership.first()
-    except Unreachable as wrong:
-        telemetry.event("membership.lost", detail=wrong.detail)
+    await membership.first_if_heard()
     return membership
 
 

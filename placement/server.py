@@ -47,7 +47,7 @@ from placement.settings import PlacementSettings
 from reploc import __version__, names, service, telemetry
 from reploc.actions import Action, everything
 from reploc.client.transport import HttpTransport
-from reploc.errors import CollectionUnknown, Unreachable
+from reploc.errors import CollectionUnknown
 from reploc.membership import Membership, described
 from reploc.orders import BlockFiles, BlockFilesQuery, OrderReports, Orders, OrdersQuery
 from reploc.routes import Call, NoQuery, Route, get, post
@@ -315,10 +315,7 @@ async def _membership(settings: PlacementSettings, metrics: Metrics) -> Membersh
     membership = Membership(
         settings.membership, settings.index, described("placement", settings.name, settings.url, {}), metrics
     )
-    try:
-        await membership.first()
-    except Unreachable as wrong:
-        telemetry.event("membership.lost", detail=wrong.detail)
+    await membership.first_if_heard()
     return membership
 
 

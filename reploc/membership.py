@@ -44,6 +44,8 @@ RETRY_S = 1.0
 COME_BACK_S = 3 * RETRY_S
 #: Seconds between two looks for the first of them.
 LOOK_S = 0.1
+#: What an index node is in the index above it.
+CHILD = "child"
 
 _decode = msgspec.json.Decoder(Service).decode
 
@@ -98,9 +100,18 @@ def described(kind: str, name: str, url: str, parameters: dict[str, str | int | 
 
 
 class Membership:
-    """The members as one daemon knows them. `on_change` is called, in the loop, when the index has other nodes."""
+    """The members of one index as one daemon knows them. `on_change` is called, in the loop, when the index has other
+    nodes, or other index nodes below it."""
 
-    def __init__(self, settings: MembershipSettings, index: IndexSettings, me: Service, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: MembershipSettings,
+        index: IndexSettings,
+        me: Service,
+        metrics: Metrics,
+        measured: str = "reploc_membership",
+    ) -> None:
+        """`measured` is what the names of its metrics begin with, where a daemon is a member of two indexes."""
         self._settings = settings
         self._me = me
         self._slots = index.slots
@@ -113,13 +124,14 @@ class Membership:
         )
         self._own = own
         self._services: list[Service] = []
+        self._below: dict[str, str] = {}
         self._heard_at: float | None = None
         self._endpoint = 0
         self._shown = settings.shown
         self.on_change: Callable[[], object] = lambda: None
         if settings.kind == "etcd":
-            metrics.watch("reploc_membership_nodes", "Index nodes that are believed", lambda: len(self._roster.nodes))
-            metrics.watch("reploc_membership_age_seconds", "Age of the last word of the registry", self._age_s)
+            metrics.watch(f"{measured}_nodes", "Index nodes that are believed", lambda: len(self._roster.nodes))
+            metrics.watch(f"{measured}_age_seconds", "Age of the last word of the registry", self._age_s)
 
     def duties(self) -> list[Duty]:
         """What keeps a daemon's membership alive."""
@@ -141,6 +153,17 @@ class Membership:
         """Every service that is known by its own description, this one first."""
         others = [one for one in self._services if (one.kind, one.name) != (self._me.kind, self._me.name)]
         return [self._me, *others]
+
+    def below(self) -> dict[str, str]:
+        """The index nodes below that have put themselves here, name → address."""
+        return self._below
+
+    async def first_if_heard(self) -> None:
+        """Learns who is there, if a registry says so, for a daemon that can begin without."""
+        try:
+            await self.first()
+        except Unreachable as wrong:
+            telemetry.event("membership.lost", detail=wrong.detail)
 
     async def first(self) -> None:
         """Learns who is there before this daemon begins. Raises Unreachable: no registry said so.
@@ -192,12 +215,14 @@ class Membership:
             if not await registry.keep():
                 await self._claim(registry)
                 telemetry.event("membership.joined", member=f"{self._me.kind}/{self._me.name}")
-            listed = await registry.listed()
+            listed, below = await registry.listed(), self._below
             now = service.now()
             self._heard_at = now
             self._roster.listed(self._nodes(listed), now)
             if self._roster.settle(now):
                 telemetry.event("membership.changed", nodes=", ".join(sorted(self._roster.nodes)))
+                self.on_change()
+            elif below != self._below:
                 self.on_change()
             wait_s = min(self._settings.lease_s / RENEWALS, self._roster.due_s(now))
             with suppress(TimeoutError):
@@ -217,11 +242,12 @@ class Membership:
         """The index nodes among what is listed, which are this one and those of the same slots."""
         found = [one for key, value in listed.items() if (one := _described(key, value)) is not None]
         self._services = found
-        return {**{one.name: one.url for one in self._of_this_index(found)}, **self._own}
+        self._below = self._of_this_index(CHILD, found)
+        return {**self._of_this_index("rli", found), **self._own}
 
-    def _of_this_index(self, found: Iterable[Service]) -> list[Service]:
-        nodes = [one for one in found if one.kind == "rli" and one.parameters.get("slots") == self._slots]
-        return sorted(nodes, key=lambda one: one.name)[: NODES_MAX - 1]
+    def _of_this_index(self, kind: str, found: Iterable[Service]) -> dict[str, str]:
+        told = [one for one in found if one.kind == kind and one.parameters.get("slots") == self._slots]
+        return {one.name: one.url for one in sorted(told, key=lambda one: one.name)[: NODES_MAX - 1]}
 
     def _age_s(self) -> float:
         return -1.0 if self._heard_at is None else service.now() - self._heard_at

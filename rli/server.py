@@ -62,7 +62,7 @@ from rli.rls import RliMethods
 from rli.scratch import ScratchTexts
 from rli.settings import RliSettings
 from rli.shared import Shared
-from rli.upward import Upward
+from rli.upward import Upward, parents_of
 
 #: Seconds between two looks for senders without news: expiry is promised to the second or so.
 EXPIRE_S = 0.5
@@ -80,6 +80,7 @@ RELOADABLE = frozenset(
         "log_level",
         "log_format",
         "children",
+        "registered_children",
         "parents.nodes",
         "parents.redundancy",
     }
@@ -97,7 +98,13 @@ class RliServer:
     """The handlers of an index node's routes, and its duties."""
 
     def __init__(
-        self, index: Index, settings: RliSettings, membership: Membership, transport: Transport, metrics: Metrics
+        self,
+        index: Index,
+        settings: RliSettings,
+        membership: Membership,
+        above: Membership,
+        transport: Transport,
+        metrics: Metrics,
     ) -> None:
         self._index = index
         self._membership = membership
@@ -113,8 +120,9 @@ class RliServer:
         self.rls = RlsPort(methods, settings.rls, metrics)
         self._refresh = Refresh(index, transport)
         self._children = Children(settings.node, settings.children)
-        index.registry.expect(self._children.expected, service.now())
-        self._upward = Upward(index, settings, self.not_ready, transport, metrics) if settings.parents.nodes else None
+        self._hear_below(settings)
+        told = settings.has_parents
+        self._upward = Upward(index, settings, above, self.not_ready, transport, metrics) if told else None
         self._collections = CollectionRoutes(index, self._forward, settings.node)
         self._nearness = Nearness(settings.distance)
         self._started = service.now()
@@ -184,8 +192,7 @@ class RliServer:
 
     def duties(self) -> list[Duty]:
         """What a node does unasked."""
-        up = self._upward
-        told = [] if up is None else [Duty("parents", up.run_once), Duty("look-below", up.look)]
+        told = [] if self._upward is None else self._upward.duties()
         return [Duty("expire", self.expire), Duty("learn", self.learn), *told, *self._membership.duties()]
 
     async def close(self) -> None:
@@ -339,16 +346,20 @@ class RliServer:
             self._index.change_ring(settings.index, settings.node, now)
             self._forward.change_ring(settings.index, now)
         self._nearness = Nearness(settings.distance, self._nearness.trips)
-        self._children = Children(settings.node, settings.children)
-        self._index.registry.expect(self._children.expected, now)
+        self._hear_below(settings)
         if self._upward is not None:
-            self._upward.change_ring(settings.parents)
+            self._upward.take(settings.parents)
         self._settings = settings
+
+    def _hear_below(self, settings: RliSettings) -> None:
+        """The index nodes below are those of the settings, and those of the registry where these may be."""
+        self._children.take(settings.children, self._membership.below() if settings.registered_children else {})
+        self._index.registry.expect(self._children.expected, service.now())
 
     # ---- about the node ------------------------------------------------------------------------------------------
 
     async def members(self, _: Call[NoQuery]) -> Members:
-        index = self._settings.index
+        index, up = self._settings.index, self._upward
         nodes = [Member("rli", node.name, names.require_url(node.url), "listed") for node in index.nodes]
         return Members(
             node=self._settings.node,
@@ -362,7 +373,7 @@ class RliServer:
             former=_former(self._forward.former(service.now())),
             services=self._membership.services(),
             partition=None if index.partition == Partition(index.slots) else index.partition,
-            parents=[Member("rli", name, url, "listed") for name, url in self._settings.parents.urls.items()],
+            parents=[] if up is None else [Member("rli", name, url, "listed") for name, url in up.parents.items()],
         )
 
     async def status(self, _: Call[NoQuery]) -> RliStatus:
@@ -439,11 +450,13 @@ async def compose(settings: RliSettings) -> AsyncIterator[Daemon]:
     membership = Membership(settings.membership, settings.index, me, metrics)
     await membership.first()
     over = membership.over(settings.index)
+    above = parents_of(settings, metrics)
+    await above.first_if_heard()
     several = settings.workers > 1
     shared = Shared.create(settings.index.slots, settings.matrix_bytes_max) if several else None
     texts = ScratchTexts(settings.lists_scratch) if settings.lists_scratch else None
     index = Index(over, settings.node, settings.matrix_bytes_max, service.now(), shared, texts)
-    server = RliServer(index, settings, membership, transport, metrics)
+    server = RliServer(index, settings, membership, above, transport, metrics)
     try:
         yield Daemon(
             name=f"rli {settings.node}",

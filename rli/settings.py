@@ -54,7 +54,12 @@ class RliSettings(SharedDaemonSettings, frozen=True):
         list[Child],
         Meta(description="The index nodes that may tell this one their news, a table each.", max_length=CHILDREN_MAX),
     ] = []
+    registered_children: Annotated[
+        bool,
+        Meta(description="With a registry: index nodes that put themselves there as children may tell their news too."),
+    ] = False
     parents: ParentsSettings = field(default_factory=ParentsSettings)
+    parents_membership: MembershipSettings = field(default_factory=MembershipSettings)
     rls: RliRlsSettings = field(default_factory=RliRlsSettings)
     membership: MembershipSettings = field(default_factory=MembershipSettings)
 
@@ -82,13 +87,40 @@ class RliSettings(SharedDaemonSettings, frozen=True):
         ruled = "pattern" in (self.index.lfn_partition, self.index.site_partition)
         if self.membership.kind == "etcd" and ruled:
             raise ValueError("rules name nodes, which a registry lets come and go; expected membership.kind static")
-        if nonsense := _unfit_children(self) or _unfit_parents(self):
+        if nonsense := _unfit_registries(self) or _unfit_children(self) or _unfit_parents(self):
             raise ValueError(nonsense)
 
     @property
     def own_url(self) -> str:
         """The address that others reach this node at."""
         return require_url(self.url) if self.url else self.index.urls[self.node]
+
+    @property
+    def has_parents(self) -> bool:
+        """Whether there are index nodes above, now or as soon as a registry names some."""
+        return bool(self.parents.nodes) or self.parents_membership.kind == "etcd"
+
+
+def _unfit_registries(told: RliSettings) -> str:
+    """Why the registries of this index and of the one above cannot be what they are said to be, or empty text."""
+    here, above = told.membership, told.parents_membership
+    if told.registered_children and here.kind == "static":
+        return (
+            'registered_children is true, but membership.kind is "static": there is no registry to find them in; '
+            'expected membership.kind "etcd", or the children by name'
+        )
+    if above.kind == "static":
+        return ""
+    if here.kind == "etcd" and here.prefix == above.prefix and set(here.endpoints) & set(above.endpoints):
+        return (
+            f"membership and parents_membership are both {above.prefix!r} of one etcd, which makes node {told.node!r} "
+            "its own parent; expected a prefix for each index"
+        )
+    if told.parents.lfn_partition == "pattern":
+        return (
+            "parents.lfn_rules name nodes, which a registry lets come and go; expected parents_membership.kind static"
+        )
+    return ""
 
 
 def _unfit_children(told: RliSettings) -> str:
@@ -103,7 +135,7 @@ def _unfit_children(told: RliSettings) -> str:
             return f"child {name!r} is one of index.nodes; expected a node of an index below"
         if name in told.parents.urls:
             return f"{name!r} is a child and a parent of node {told.node!r}, which would hear its own news"
-    if names and told.index.tells_collections:
+    if (names or told.registered_children) and told.index.tells_collections:
         return (
             "children tell no totals of collections, which do not add up over sites; expected index.collections false "
             "and LFNs told where there are children"
@@ -114,7 +146,7 @@ def _unfit_children(told: RliSettings) -> str:
 def _unfit_parents(told: RliSettings) -> str:
     """Why the nodes above cannot be told what this one holds, or empty text."""
     parents, here = told.parents, told.index.compression
-    if not parents.nodes:
+    if not told.has_parents:
         return ""
     own = require_url(told.url) if told.url else told.index.urls.get(told.node)
     for name, url in parents.urls.items():

@@ -21,12 +21,14 @@ from reploc import service
 from reploc.client.transport import Transport
 from reploc.hierarchy import BENEATH_NODES_MAX, LEVELS_MAX, MISSING_MAX, Beneath
 from reploc.members import IndexSettings
+from reploc.membership import CHILD, Membership, described
 from reploc.sender.form import Build, Form
 from reploc.sender.placing import Placing
 from reploc.sender.sender import Identity, Sender
 from reploc.sender.slot_filters import SlotFilters, build_slot
 from reploc.sender.slot_keys import SlotFingerprints, SlotLists
 from reploc.sender.stream import Meters, Outside, Stream, paced
+from reploc.service import Duty
 from reploc.telemetry import Metrics
 from reploc.wire import Kind, NodeProgress
 from rli.index import Index
@@ -46,15 +48,19 @@ class Upward:
         self,
         index: Index,
         settings: RliSettings,
+        above: Membership,
         not_ready: Callable[[], str],
         transport: Transport,
         metrics: Metrics,
     ) -> None:
-        """`not_ready` says why the node does not hold yet what it is to hold after its start."""
+        """`above` says who the parents are; `not_ready`, why the node does not hold yet what it is to hold after its
+        start."""
         self._index = index
         self._node = settings.node
+        self._above = above
+        self._told: IndexSettings = settings.parents
         self._not_ready = not_ready
-        parents = paced(settings.parents)
+        parents = paced(above.over(settings.parents))
         placing = Placing(parents.partition)
         self._error_rate = parents.error_rate
         self._form = _form(parents, settings.index, placing)
@@ -77,6 +83,7 @@ class Upward:
         index.take_only(kind)
         held = index.lfns.distinct(kind)
         self._union = Union(held, placing, position, self._stream.note)
+        above.on_change = self._follow
         metrics.watch_each(
             "reploc_softstate_lag_seconds",
             "Age of the oldest change that a parent may not know yet",
@@ -84,9 +91,9 @@ class Upward:
             lambda: self._sender.lags_s(service.now()),
         )
 
-    async def run_once(self) -> float:
-        """Builds and sends what is due, then waits until something is due again or happens."""
-        return await self._stream.run_once()
+    def duties(self) -> list[Duty]:
+        """What tells the parents, and finds them."""
+        return [Duty("parents", self._stream.run_once), Duty("look-below", self.look), *self._above.duties()]
 
     async def look(self) -> float:
         """Sees whether what is below has changed, so that the parents hear of it soon."""
@@ -99,9 +106,18 @@ class Upward:
     def _tell(self) -> None:
         self._sender.tell(self._beneath(), self._index.registry.oldest_news(service.now()))
 
-    def change_ring(self, parents: IndexSettings) -> None:
+    def take(self, parents: IndexSettings) -> None:
         """Other parents, or another redundancy among them."""
-        self._stream.change_ring(paced(parents))
+        self._told = parents
+        self._follow()
+
+    def _follow(self) -> None:
+        self._stream.change_ring(paced(self._above.over(self._told)))
+
+    @property
+    def parents(self) -> dict[str, str]:
+        """The index nodes that are told, name → address."""
+        return self._above.over(self._told).urls
 
     def progress(self) -> list[NodeProgress]:
         """How far each parent has taken this node's news."""
@@ -161,3 +177,9 @@ def _identity(settings: RliSettings) -> Identity:
 async def _next_epoch(above: int) -> int:
     """Nothing is kept: the epoch behind the one that a parent knows is as good as any."""
     return above + 1
+
+
+def parents_of(settings: RliSettings, metrics: Metrics) -> Membership:
+    """Who the parents are; in their registry, if there is one, this node is a child."""
+    me = described(CHILD, settings.node, settings.own_url, settings.parents.parameters)
+    return Membership(settings.parents_membership, settings.parents, me, metrics, "reploc_parents")

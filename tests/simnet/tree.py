@@ -33,7 +33,7 @@ from rli.children import Children
 from rli.index import Index
 from rli.settings import RliSettings
 from rli.union import Told
-from rli.upward import Upward
+from rli.upward import Upward, parents_of
 from simnet.network import CALM, Faults
 
 T = TypeVar("T")
@@ -113,8 +113,10 @@ class TreeNode:
         self.index.registry.expect(self._children.expected, service.now())
         duties: list[Callable[[], Awaitable[float]]] = [self._expire]
         if settings.parents.nodes:
-            self._upward = Upward(self.index, settings, self._not_ready, self._air, Metrics())
-            duties += [self._upward.run_once, self._upward.look]
+            metrics = Metrics()
+            above = parents_of(settings, metrics)
+            self._upward = Upward(self.index, settings, above, self._not_ready, self._air, metrics)
+            duties += [duty.run_once for duty in self._upward.duties()]
         self._tasks = [asyncio.create_task(_forever(duty)) for duty in duties]
 
     async def stop(self) -> None:
