@@ -32,8 +32,8 @@ BULK_SPREAD = Figure("LRC, durable bulk of 1,000 spread over all names", "mappin
 
 BATCH = 1_000
 CLIENTS = 64
-#: Clients of bulk requests: one's is decoded while another's is written.
-BULK_CLIENTS = 4
+#: Clients of bulk requests: some are decoded while others are written, and a commit's pages are shared by several.
+BULK_CLIENTS = 8
 SINGLES, QUICK_SINGLES, TOY_SINGLES = 30_000, 6_000, 300
 BATCHES, QUICK_BATCHES, TOY_BATCHES = 200, 60, 4
 #: Batches at a full catalog are fewer, as each is slower.
