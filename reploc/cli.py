@@ -21,6 +21,7 @@ from reploc.commands.lookup import locate, lookup
 from reploc.commands.options import CommandGroup
 from reploc.commands.register import register, unregister
 from reploc.commands.status import status
+from reploc.commands.tree import show_tree
 from reploc.commands.whoami import whoami
 from reploc.demo.command import demo
 from reploc.errors import ConfigInvalid
@@ -85,7 +86,7 @@ def cli(traceback: bool) -> None:
     credentials.use(lambda: discovery.shown(time.monotonic, os.environ))
 
 
-for command in (register, unregister, locate, lookup, status, demo, whoami, auth, ca):
+for command in (register, unregister, locate, lookup, status, show_tree, demo, whoami, auth, ca):
     cli.add_command(command)
 
 

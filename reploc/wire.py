@@ -440,8 +440,9 @@ class Member(Answer, frozen=True):
     """One service that a node knows: an index node of the static list, or a sender that it has heard from, which is a
     catalog or an index node below this one (`child`).
 
-    Of a live sender `claim` is a mark that tells it from others that claim its site, and `bound_s` says how long the
-    node has been bound to it.
+    Of a live sender `claim` is a mark that tells it from others that claim its site, `bound_s` says how long the node
+    has been bound to it, `news_age_s` how old the oldest of its news may be, and of a live `child` `complete` whether
+    what it has told lacks no sender below.
     """
 
     kind: Literal["rli", "lrc", "child"]
@@ -451,6 +452,8 @@ class Member(Answer, frozen=True):
     age_s: float | None = None
     claim: str = ""
     bound_s: float = 0.0
+    news_age_s: float | None = None
+    complete: bool | None = None
 
 
 class Service(Answer, frozen=True):

@@ -364,7 +364,11 @@ class Registry:
         kind: Literal["lrc", "child"] = "child" if site.beneath or site.name in self._expected else "lrc"
         if site.state is not State.LIVE:
             return Member(kind, site.name, site.url, site.state.value, age_s)
-        return Member(kind, site.name, site.url, site.state.value, age_s, site.claim, now - site.bound_at)
+        bound_s, news_age_s = now - site.bound_at, self.age(site.number, now)
+        complete = None if site.beneath is None else site.number not in self.lacking
+        return Member(
+            kind, site.name, site.url, site.state.value, age_s, site.claim, bound_s, round(news_age_s, 3), complete
+        )
 
     # ---- index nodes below ---------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from reploc.client.locations import Located, View
 from reploc.client.nearness import Nearness
 from reploc.client.node import HOP_HEADER
 from reploc.client.transport import HttpTransport, Transport
-from reploc.errors import HierarchyLoop, ReplocError
+from reploc.errors import ReplocError
 from reploc.membership import Membership, described
 from reploc.partition import Partition
 from reploc.questions import Demand, LocateBody, LocateQuery, ResolveBody, ResolveQuery
@@ -49,7 +49,7 @@ from reploc.wire import (
     SoftStateAnswer,
 )
 from reploc.workers import Workers
-from rli.children import Children
+from rli.below import Below
 from rli.collection_routes import CollectionRoutes
 from rli.completeness import runs
 from rli.foreign import ForeignCatalogs
@@ -119,8 +119,7 @@ class RliServer:
         methods = RliMethods(index, self._foreign, self.locate, self._listing.everywhere, settings.rls).methods()
         self.rls = RlsPort(methods, settings.rls, metrics)
         self._refresh = Refresh(index, transport)
-        self._children = Children(settings.node, settings.children)
-        self._hear_below(settings)
+        self._below = Below(index.registry, settings, membership, metrics)
         told = settings.has_parents
         self._upward = Upward(index, settings, above, self.not_ready, transport, metrics) if told else None
         self._collections = CollectionRoutes(index, self._forward, settings.node)
@@ -297,7 +296,7 @@ class RliServer:
 
     async def soft_state(self, call: Call[SoftState]) -> SoftStateAnswer:
         message = call.what
-        self._believe(message)
+        self._below.believe(message)
         answer = await self._index.receive(message, service.now())
         self._taken.labels(message.site).inc(len(message.summaries))
         refused = [slot for slot in answer.slots if slot.status == "resend"]
@@ -305,15 +304,6 @@ class RliServer:
             self._asked_again.inc(len(refused))
             telemetry.event("softstate.resend", site=message.site, slots=len(refused), reason=refused[0].reason)
         return answer
-
-    def _believe(self, message: SoftState) -> None:
-        """Raises what `Children.require` raises; a child that turns out to tell what came through this node is silent
-        at once."""
-        try:
-            self._children.require(message)
-        except HierarchyLoop:
-            self._index.registry.disown(message.site, service.now())
-            raise
 
     async def expire(self) -> float:
         """Drops senders that sent nothing for `expiry_s`."""
@@ -346,15 +336,10 @@ class RliServer:
             self._index.change_ring(settings.index, settings.node, now)
             self._forward.change_ring(settings.index, now)
         self._nearness = Nearness(settings.distance, self._nearness.trips)
-        self._hear_below(settings)
+        self._below.take(settings)
         if self._upward is not None:
             self._upward.take(settings.parents)
         self._settings = settings
-
-    def _hear_below(self, settings: RliSettings) -> None:
-        """The index nodes below are those of the settings, and those of the registry where these may be."""
-        self._children.take(settings.children, self._membership.below() if settings.registered_children else {})
-        self._index.registry.expect(self._children.expected, service.now())
 
     # ---- about the node ------------------------------------------------------------------------------------------
 
