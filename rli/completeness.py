@@ -109,6 +109,10 @@ class Completeness:
         """The list of senders is known for every slot that has been owned since this moment or longer."""
         self.know(self._owned_since <= moment)
 
+    def heard_nobody(self, unheard_s: float) -> None:
+        """So many seconds do not count as such in which all senders of the owned slots are heard."""
+        self._owned_since += unheard_s
+
     def knows_all(self) -> bool:
         """Whether the list of senders is known for every owned slot."""
         return bool(self.known[self._owned].all())

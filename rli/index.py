@@ -29,6 +29,10 @@ from rli.shared import Shared
 from rli.shown import ShownRegistry
 from rli.texts import Texts
 
+#: A node looks for what has expired so many times in `expiry_s`. Where it did not, it was stopped, or its machine was
+#: busy or asleep, and what senders told it meanwhile may lie unread.
+LOOKS = 3
+
 
 class Index(Answers):
     """What a node holds of all sites. One event loop uses it; moments are monotonic seconds."""
@@ -127,7 +131,11 @@ class Index(Answers):
         return await self.collections.receive(message, now)
 
     def expire(self, now: float) -> list[str]:
-        """Stops serving senders without news; their sites."""
+        """Stops serving senders without news; their sites. To be called at least `LOOKS` times in `expiry_s`."""
+        unheard_s = now - self._expired_at
+        if unheard_s > min(LATE_S, self.settings.expiry_s / LOOKS):
+            for registry in self.registries:
+                registry.heard_nobody(unheard_s)
         self._expired_at = now
         silent = [*self._fell_silent, *self._intake.expire(now)]
         self._fell_silent = []

@@ -124,9 +124,9 @@ class Registry:
     def wanted(self, decision: Decision, summary: Summary) -> bool:
         """Whether an accepted summary is still to be swapped in; no when other news came while it was written."""
         site = self._sites.get(decision.message.site)
-        if site is None or site.number != decision.number or site.state is not State.LIVE:
+        if site is None or site.number != decision.number or not site.counts(decision.message):
             return False
-        return site.is_of(decision.message) and _applies(summary, int(site.sequences[summary.slot]))
+        return _applies(summary, int(site.sequences[summary.slot]))
 
     def checksum(self, decision: Decision, slot: int) -> int:
         """The checksum of what is held of a slot of the decision's site, where an increment is wanted."""
@@ -158,7 +158,8 @@ class Registry:
         if not site.is_of(message):
             return Settled(SoftStateAnswer(epoch=site.epoch, current=False, applied=site.applied, outdated=True))
         current = site.state is State.LIVE and vector_hash(site.sequences) == message.vector
-        drop = self._settle(site, decision) if current and decision.renews else None
+        newest = decision.renews and site.message == message.message
+        drop = self._settle(site, decision) if current and newest else None
         answer = SoftStateAnswer(
             epoch=site.epoch,
             current=current,
@@ -203,7 +204,7 @@ class Registry:
         """A sign of life. Of a site that nothing is held of, all that comes is at least as fresh as this message."""
         if site.state is not State.LIVE:
             self._news_at[site.number] = now - message.news_age_s
-            site.state = State.LIVE
+            site.state, site.first = State.LIVE, message.message
         if message.beneath is not None:
             self._take_beneath(site, message.beneath)
         self._heard(site.number, now)
@@ -238,7 +239,7 @@ class Registry:
     @staticmethod
     def _acceptable(site: Site, message: SoftState, renews: bool) -> list[Summary]:
         """The summaries to apply. In news, a whole one with the held sequence is taken too: a full update repairs."""
-        if site.state is not State.LIVE:
+        if not site.counts(message):
             return []
         held = site.sequences
         return [
@@ -260,6 +261,11 @@ class Registry:
         return DropSlots(site.name, site.number, left)
 
     # ---- time ----------------------------------------------------------------------------------------------------
+
+    def heard_nobody(self, unheard_s: float) -> None:
+        """So many seconds passed in which the node read nothing that senders told it: within `expiry_s` it hears every
+        live one, but not within these."""
+        self._completeness.heard_nobody(unheard_s)
 
     def expire(self, now: float) -> list[DropSite | Forget]:
         """What to stop serving, and whom to forget. To be called at least every second."""

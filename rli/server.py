@@ -54,7 +54,7 @@ from rli.collection_routes import CollectionRoutes
 from rli.completeness import runs
 from rli.foreign import ForeignCatalogs
 from rli.forward import Forward
-from rli.index import Index
+from rli.index import LOOKS, Index
 from rli.listing import Listing
 from rli.reading import begin, suffices
 from rli.refresh import Refresh
@@ -311,7 +311,7 @@ class RliServer:
             telemetry.event("site.silent", site=site, expiry_s=self._settings.index.expiry_s)
         for url in self._foreign.expire(service.now()):
             telemetry.event("rls.silent", catalog=url, stale_s=self._settings.rls.stale_s)
-        return EXPIRE_S
+        return min(EXPIRE_S, self._settings.index.expiry_s / (2 * LOOKS))
 
     async def learn(self) -> float:
         """Asks the other owners whom they hear: soon while this node does not know all senders, later as a check."""

@@ -42,6 +42,9 @@ class Site:
     incarnation: int = 0
     #: The highest message number of this epoch.
     message: int = 0
+    #: The message with which it began to be live: what was sent before tells of an earlier time, and nothing that is
+    #: held would say so.
+    first: int = 0
     #: The position that is fully applied, 0 where nothing is.
     applied: int = 0
     #: Whether any is: an empty catalog's is 0.
@@ -72,7 +75,11 @@ class Site:
         self.sender = message.sender
         self.epoch = message.epoch
         self.incarnation = message.incarnation
-        self.message = 0
+        self.message = self.first = 0
+
+    def counts(self, message: SoftState) -> bool:
+        """Whether the summaries of a message may be taken."""
+        return self.state is State.LIVE and self.is_of(message) and message.message >= self.first
 
     def is_of(self, message: SoftState) -> bool:
         """Whether the message is of the sender, epoch and incarnation that count."""

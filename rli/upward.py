@@ -23,6 +23,7 @@ from reploc.hierarchy import BENEATH_NODES_MAX, LEVELS_MAX, MISSING_MAX, Beneath
 from reploc.members import IndexSettings
 from reploc.membership import CHILD, Membership, described
 from reploc.sender.form import Build, Form
+from reploc.sender.news import News
 from reploc.sender.placing import Placing
 from reploc.sender.sender import Identity, Sender
 from reploc.sender.slot_filters import SlotFilters, build_slot
@@ -82,7 +83,9 @@ class Upward:
         kind: Kind = "list" if settings.index.compression == "none" else "fingerprint"
         index.take_only(kind)
         held = index.lfns.distinct(kind)
-        self._union = Union(held, placing, position, self._stream.note)
+        self._union = Union(held, placing, position, self._changed)
+        #: Whether what was told last of what is below was that nothing is lacking.
+        self._told_complete = False
         above.on_change = self._follow
         metrics.watch_each(
             "reploc_softstate_lag_seconds",
@@ -103,8 +106,22 @@ class Upward:
             self._stream.wake()
         return LOOK_S
 
+    def _changed(self, news: News) -> None:
+        """The keys are others now. Whether any are lacking is told of these very keys: a summary of them may be built
+        and sent when what was lacking is there again."""
+        self._stream.note(news)
+        if self._told_complete != self._is_complete():
+            self._tell()
+
     def _tell(self) -> None:
-        self._sender.tell(self._beneath(), self._index.registry.oldest_news(service.now()))
+        beneath = self._beneath()
+        self._told_complete = beneath.complete
+        self._sender.tell(beneath, self._index.registry.oldest_news(service.now()))
+
+    def _is_complete(self) -> bool:
+        """Whether nothing is lacking below; it holds then what it is to hold after its start, too."""
+        registry = self._index.registry
+        return registry.knows_all() and bool(registry.complete(self._index.owned).all())
 
     def take(self, parents: IndexSettings) -> None:
         """Other parents, or another redundancy among them."""
@@ -129,7 +146,7 @@ class Upward:
     def _beneath(self) -> Beneath:
         """What is below, as it is now."""
         registry, owned = self._index.registry, self._index.owned
-        complete = not self._not_ready() and bool(registry.knows_all() and registry.complete(owned).all())
+        complete = self._is_complete()
         below = registry.beneath()
         nodes = dict.fromkeys([self._node, *(name for one in below for name in one.nodes)])
         return Beneath(

@@ -1,7 +1,9 @@
 """What an index node may say of the senders below it, by how much of their news its own summaries hold already.
 
 What is lacking is said at once. That nothing is lacking, and how old the oldest news is, holds for the keys that the
-node had at that moment; so it is said when the summaries have come to that position, and not before.
+node had at that moment; so it is said when the summaries have come to that position, and not before. Nor is it said of
+summaries that stopped on the way, at keys of which some were lacking: so a word is told with the very change of the
+keys from which on it holds.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from msgspec.structs import replace
 
 from reploc.hierarchy import MISSING_MAX, Beneath
 
-#: Words that may wait for the summaries; while so many do, the oldest is what counts.
+#: Words that may wait for the summaries; while so many do, of later ones only what is lacking counts, from the last on.
 WAITING_MAX = 256
 
 
@@ -41,6 +43,9 @@ class BeneathLog:
             self._waiting.pop()
         if len(self._waiting) < WAITING_MAX:
             self._waiting.append(word)
+        elif not word.beneath.complete:
+            last = self._waiting[-1]
+            self._waiting[-1] = Word(last.position, word.beneath, last.oldest_at)
 
     def at(self, position: int) -> tuple[Beneath, float]:
         """What to say with summaries of this position, and since which moment they may lack something."""

@@ -41,8 +41,14 @@ def increment(to_set: Sequence[int], to_clear: Sequence[int]) -> dict[str, objec
 def made(bytes_max: int = 1 << 30) -> Index:
     """An index that has been up for so long that it knows all senders it has heard."""
     index = Index(SETTINGS, "n", bytes_max, now=0.0)
-    index.expire(30.0)
+    look(index, 0.0, 30.0)
     return index
+
+
+def look(index: Index, since: float, until: float) -> None:
+    """The node looks at what has expired as often as it is to, so that it hears whoever speaks."""
+    for moment in np.linspace(since, until, 31).tolist():
+        index.expire(moment)
 
 
 def many(index: Index, lfns: list[str], now: float = 31.0) -> Locations:
@@ -101,13 +107,27 @@ async def test_no_lfns_are_no_answer_and_no_trouble() -> None:
 async def test_a_fresh_index_is_incomplete_until_it_has_been_up_for_expiry() -> None:
     index = Index(SETTINGS, "n", 1 << 30, now=0.0)
     await heard(index, SenderDouble(SETTINGS, names=["/a"]), now=1.0)
-    index.expire(29.0)
+    look(index, 0.0, 29.0)
     assert many(index, ["/a", "/b", "/a"], 29.0).incomplete == ["/a", "/b"]
     assert (index.location("/a", 29.0).complete, index.location("/b", 29.0).complete) == (False, False)
     assert many(index, ["/a", "/b"]).incomplete == ["/a", "/b"]
     index.expire(30.0)
     assert index.location("/a", 30.0).complete
     assert many(index, ["/a", "/b"]).incomplete == []
+
+
+@pytest.mark.parametrize("asked", [False, True])
+async def test_time_in_which_a_node_slept_is_no_time_in_which_it_heard_all_senders(asked: bool) -> None:
+    """What they sent lies unread when it goes on and looks for what has expired, by its duty or for a question."""
+    index = Index(SETTINGS, "n", 1 << 30, now=0.0)
+    look(index, 0.0, 10.0)
+    if not asked:
+        index.expire(1000.0)
+    assert many(index, ["/a"], 1000.0).incomplete == ["/a"]
+    look(index, 1000.0, 1019.0)
+    assert many(index, ["/a"], 1019.0).incomplete == ["/a"]
+    look(index, 1019.0, 1020.0)
+    assert many(index, ["/a"], 1020.0).incomplete == []
 
 
 async def test_a_silent_site_is_missing_and_gone_from_answers() -> None:

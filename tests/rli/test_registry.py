@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from reploc import errors
+from reploc.hierarchy import Beneath
 from reploc.members import IndexSettings
 from reploc.softstate import vector_hash
 from reploc.wire import SOFT_STATE_VERSION, Member, SlotAnswer, SoftState, SoftStateAnswer, Summary
@@ -184,9 +185,37 @@ def test_a_late_message_never_takes_a_slot_back() -> None:
 
 def test_a_late_message_may_still_bring_what_is_not_held() -> None:
     registry = fresh()
-    take(registry, message(2, carries="0"))
-    answer = take(registry, message(1, carries="1")).answer
+    take(registry, message(1))
+    take(registry, message(3, carries="0"))
+    answer = take(registry, message(2, carries="1")).answer
     assert answer.held == [(0, 1), (1, 1)]
+
+
+def test_a_message_from_before_a_site_was_silent_brings_nothing() -> None:
+    """What it tells is older than the age that is told of the site since it is heard again."""
+    registry = filled()
+    slow = registry.receive(message(6, sequences=(2, 1, 1, 1), carries="0"), START)
+    registry.expire(START + 90)
+    take(registry, message(8, sequences=(3, 1, 1, 1)), START + 95)
+    assert not registry.applied(slow, slow.accepted[0])
+    answer = take(registry, message(7, sequences=(2, 1, 1, 1), carries="0"), START + 96).answer
+    assert answer.held == []
+    assert take(registry, message(9, sequences=(3, 1, 1, 1), carries="0123"), START + 97).answer.current
+
+
+def test_a_message_that_a_newer_one_overtook_settles_nothing() -> None:
+    """The newer one says that something is lacking below, which the older one's word must not undo."""
+    registry = fresh()
+    registry.learn(np.ones(SLOTS, dtype=bool), [], START)
+    whole, lacking = (Beneath("ring", complete, [], ["cern"], 1) for complete in (True, False))
+    slow = registry.receive(message(1, carries="0123", beneath=whole), START)
+    for one in slow.accepted:
+        assert registry.applied(slow, one)
+    assert take(registry, message(2, beneath=lacking)).answer.current
+    registry.answer(slow, {})
+    assert not any(complete(registry))
+    take(registry, message(3, beneath=whole))
+    assert all(complete(registry))
 
 
 def test_a_summary_overtaken_while_it_was_written_is_not_swapped_in() -> None:

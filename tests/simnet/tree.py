@@ -7,6 +7,7 @@ drawn is drawn from the seed, but not in which order tasks come to their turn.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from random import Random
@@ -269,7 +270,8 @@ class FaultyTree:
             await asyncio.sleep(0.02)
 
     async def rough_times(self, steps: int, faults: Faults) -> None:
-        """Writes all the while, restarts now and then, and a network of that kind; at the end all is mended."""
+        """Writes all the while, restarts and silent sites now and then, moments in which the machine does something
+        else, and a network of that kind; at the end all is mended."""
         self.air.faults = faults
         for _ in range(steps):
             site = self.rng.choice(self.sites)
@@ -280,13 +282,21 @@ class FaultyTree:
                 await node.stop()
                 await self._go_on(0.1)
                 node.start()
+            if self.rng.random() < 0.05:
+                time.sleep(self.rng.uniform(0, 1.2 * EXPIRY_S))
             if self.rng.random() < 0.04:
+                await self._heard(site)
                 await site.silent()
                 await self._go_on(2 * EXPIRY_S)
                 site.speak()
                 await self._go_on(EXPIRY_S)
             await self._go_on(0.05)
         self.air.faults = CALM
+
+    async def _heard(self, site: TreeSite) -> None:
+        """Waits until the one node that a site tells knows of it: who starts while a site is silent cannot."""
+        while not any(node.index and node.index.registry.is_live(site.name) for node in self.nodes.values()):
+            await self._go_on(0.02)
 
     async def _go_on(self, most_s: float) -> None:
         """Checks for so long at most."""
