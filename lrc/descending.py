@@ -1,7 +1,7 @@
 """Pages of a snapshot in descending order of keys: the mappings whose LFN or PFN matches a pattern.
 
-The RLS port lists this way, as the original did (`lrc/rls.py`). A page begins below the name where the last one ended,
-whether or not that is still there, so that no listing holds a transaction open from page to page.
+The RLS port lists this way, as the original did (`lrc/rls/methods.py`). A page begins below the name where the last one
+ended, whether or not that is still there, so that no listing holds a transaction open from page to page.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ from lrc import named
 from lrc.attribute_routes import AttributeRoutes
 from lrc.catalog import Catalog
 from lrc.reading import Reading
-from lrc.rls import LrcMethods
-from lrc.rls_feed import RlsFeed
-from lrc.rls_routes import RlsRoutes
+from lrc.rls.feed import RlsFeed
+from lrc.rls.methods import LrcMethods
+from lrc.rls.routes import RlsRoutes
 from lrc.settings import LrcSettings
 from lrc.threads import Threads
 from lrc.updater import Updater
@@ -26,7 +26,7 @@ from reploc.actions import Action
 from reploc.errors import ConfigInvalid, StoreForeign
 from reploc.membership import Membership, described
 from reploc.reload import Reloadable
-from reploc.rls_port import RlsPort
+from reploc.rls.port import RlsPort
 from reploc.routes import Call, Done, NoQuery, Route, get, post
 from reploc.security.guard import Guard
 from reploc.sender.news import News

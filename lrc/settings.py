@@ -9,9 +9,9 @@ from msgspec import Meta, field
 from reploc.members import INTERVAL_S_MAX, INTERVAL_S_MIN, IndexSettings
 from reploc.membership import MembershipSettings
 from reploc.names import require_site, require_url
-from reploc.rls_feeding import Pace
-from reploc.rls_port import RlsSettings
-from reploc.rls_protocol import Refused, canonical
+from reploc.rls.feeding import Pace
+from reploc.rls.port import RlsSettings
+from reploc.rls.protocol import Refused, canonical
 from reploc.service import SharedDaemonSettings, is_everywhere
 
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from reploc.names import Pattern
-from reploc.rls_bloom import RlsFilter, hashes
-from reploc.rls_protocol import Code, Refused
+from reploc.rls.bloom import RlsFilter, hashes
+from reploc.rls.protocol import Code, Refused
 
 #: Catalogs of this kind that a node knows at most: a question asks the list and the filter of each.
 CATALOGS_MAX = 1_000

@@ -15,9 +15,9 @@ import numpy as np
 from reploc import __version__, service
 from reploc.client.listing import Listed
 from reploc.names import glob_of_like, like
-from reploc.rls_bloom import BITS_MAX, SHIFTS, RlsFilter
-from reploc.rls_port import Methods, RlsSettings, administer
-from reploc.rls_protocol import (
+from reploc.rls.bloom import BITS_MAX, SHIFTS, RlsFilter
+from reploc.rls.port import Methods, RlsSettings, administer
+from reploc.rls.protocol import (
     DONE,
     Code,
     ObjectType,

@@ -29,7 +29,7 @@ from reploc.membership import Membership, described
 from reploc.partition import Partition
 from reploc.questions import Demand, LocateBody, LocateQuery, ResolveBody, ResolveQuery
 from reploc.reload import Reloadable
-from reploc.rls_port import RlsPort
+from reploc.rls.port import RlsPort
 from reploc.routes import Also, Call, Done, NoQuery, Reply, Route, get, post
 from reploc.service import Daemon, Duty
 from reploc.status import RliStatus

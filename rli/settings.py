@@ -12,7 +12,7 @@ from reploc.members import Compression, IndexSettings, ParentsSettings
 from reploc.membership import MembershipSettings
 from reploc.names import require_site, require_url
 from reploc.partition import Partition
-from reploc.rls_port import RlsSettings
+from reploc.rls.port import RlsSettings
 from reploc.service import SharedDaemonSettings
 
 #: Index nodes below one node: each is a column as a site is, but is named in the settings.

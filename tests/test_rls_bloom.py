@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reploc.rls_bloom import SHIFTS, RlsFilter, build, hashes, positions
+from reploc.rls.bloom import SHIFTS, RlsFilter, build, hashes, positions
 
 VECTORS = [
     ("lfnA", 1000, [841, 753, 729]),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reploc.rls_protocol import (
+from reploc.rls.protocol import (
     FILTER_BYTES_MAX,
     ITEMS_MAX,
     METHODS,

@@ -14,7 +14,7 @@ from reploc.commands import terminal, writing
 from reploc.commands.options import CommandGroup, json_option, lrc_option
 from reploc.commands.terminal import EXIT_STATUSES
 from reploc.errors import BodyInvalid
-from reploc.rls_feeding import IndexProgress, PaceBody, RlsFeedStatus
+from reploc.rls.feeding import IndexProgress, PaceBody, RlsFeedStatus
 
 
 @click.group(cls=CommandGroup, epilog=EXIT_STATUSES)

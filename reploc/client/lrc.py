@@ -20,7 +20,7 @@ from reploc.client.calls import Calls
 from reploc.client.concurrency import side_by_side
 from reploc.client.transport import Request
 from reploc.errors import LfnUnknown
-from reploc.rls_feeding import AddIndexBody, PaceBody, RemoveIndexBody, RlsFeedStatus
+from reploc.rls.feeding import AddIndexBody, PaceBody, RemoveIndexBody, RlsFeedStatus
 from reploc.status import LrcStatus
 from reploc.wire import (
     PAGE_ITEMS,

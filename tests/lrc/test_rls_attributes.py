@@ -15,7 +15,7 @@ from lrc.check import check
 from lrc.settings import LrcRlsSettings, LrcSettings
 from reploc import service
 from reploc.members import IndexSettings
-from reploc.rls_protocol import METHODS, Code
+from reploc.rls.protocol import METHODS, Code
 
 LONGEST = "/" + "é" * 2047 + "a"
 DATE, FLOAT, INT, STRING = "0", "1", "2", "3"

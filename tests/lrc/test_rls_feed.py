@@ -15,8 +15,8 @@ from rls_index_double import RlsIndexDouble, rls_index
 
 import lrc.catalog
 from lrc import change_log, server
-from lrc.rls_feed import RlsFeed
-from lrc.rls_filter import GROWTH_MAX
+from lrc.rls.feed import RlsFeed
+from lrc.rls.filter import GROWTH_MAX
 from lrc.settings import LrcRlsSettings, LrcSettings
 from lrc.threads import Threads
 from reploc import service

@@ -8,11 +8,11 @@ from random import Random
 import pytest
 
 from lrc.layout import StoredIndex
-from lrc.rls_filter import GrownFilter
-from lrc.rls_owed import ATTEMPTS_MAX, Owed, Step
+from lrc.rls.filter import GrownFilter
+from lrc.rls.owed import ATTEMPTS_MAX, Owed, Step
 from lrc.settings import LrcRlsSettings
-from reploc.rls_bloom import RlsFilter, hashes
-from reploc.rls_feeding import Pace
+from reploc.rls.bloom import RlsFilter, hashes
+from reploc.rls.feeding import Pace
 
 LISTS = StoredIndex("rlsn://h:1", False)
 

@@ -12,7 +12,7 @@ from sender_double import SenderDouble
 
 from reploc import service
 from reploc.members import IndexSettings
-from reploc.rls_bloom import build
+from reploc.rls.bloom import build
 from rli import server
 from rli.settings import RliRlsSettings, RliSettings
 

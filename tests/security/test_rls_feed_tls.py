@@ -15,7 +15,7 @@ from lrc.layout import StoredIndex
 from lrc.settings import LrcRlsSettings, LrcSettings
 from reploc import service
 from reploc.members import IndexSettings
-from reploc.rls_client import RlsSaidNo, connected
+from reploc.rls.client import RlsSaidNo, connected
 from reploc.security.settings import AuthorizationSettings
 from reploc.wire import MappingItem, MappingsBody
 from rli.settings import RliRlsSettings, RliSettings

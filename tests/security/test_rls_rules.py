@@ -17,8 +17,8 @@ from rls_client import RlsClient
 from lrc.settings import LrcRlsSettings
 from reploc.actions import Action
 from reploc.errors import ConfigInvalid
-from reploc.rls_access import action_of
-from reploc.rls_protocol import METHODS
+from reploc.rls.access import action_of
+from reploc.rls.protocol import METHODS
 from reploc.security.settings import AuditSettings, AuthorizationSettings
 
 ALL_NAMES = """

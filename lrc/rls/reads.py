@@ -14,7 +14,7 @@ from lrc.catalog import Catalog
 from lrc.descending import Pair, PairsPage
 from lrc.threads import Threads
 from reploc.names import Pattern, like
-from reploc.rls_protocol import DONE, Code, ObjectType, Refused, Request, cut, listing, name, object_type, window
+from reploc.rls.protocol import DONE, Code, ObjectType, Refused, Request, cut, listing, name, object_type, window
 from reploc.wire import Names, Replica
 
 #: Mappings of one answer: about twenty megabytes. Who asks for more is told to page, or to narrow the pattern.

@@ -1,8 +1,8 @@
-"""Sends updates to index servers of the Globus RLS: a connection to each, and over it what `lrc/rls_owed.py` says.
+"""Sends updates to index servers of the Globus RLS: a connection to each, and over it what `lrc/rls/owed.py` says.
 
 What changed comes from the catalog's log of changes, so that nothing is kept for a server that is slow or dead, and a
 catalog that starts again goes on where it stopped. The one filter that all servers of filters get is made when one of
-them is owed it (`lrc/rls_filter.py`). The catalog never waits: a commit leaves a note in the event loop.
+them is owed it (`lrc/rls/filter.py`). The catalog never waits: a commit leaves a note in the event loop.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import asdict, replace
 
-from lrc import rls_indexes
 from lrc.catalog import Catalog
 from lrc.layout import StoredIndex
-from lrc.rls_filter import GrownFilter
-from lrc.rls_indexes import Indexes
-from lrc.rls_owed import Owed, Step
+from lrc.rls import indexes as rls_indexes
+from lrc.rls.filter import GrownFilter
+from lrc.rls.indexes import Indexes
+from lrc.rls.owed import Owed, Step
 from lrc.settings import LrcSettings
 from lrc.threads import Threads
-from reploc import rls_client, service, telemetry
+from reploc import service, telemetry
 from reploc.client.batches import cut
 from reploc.errors import ChangesForgotten, ReplocError, RlsPortClosed
-from reploc.rls_client import RlsConnection, RlsSaidNo
-from reploc.rls_feeding import IndexProgress, PaceBody, RlsFeedStatus
-from reploc.rls_port import RlsPort
-from reploc.rls_protocol import Code, host_and_port
+from reploc.rls import client as rls_client
+from reploc.rls.client import RlsConnection, RlsSaidNo
+from reploc.rls.feeding import IndexProgress, PaceBody, RlsFeedStatus
+from reploc.rls.port import RlsPort
+from reploc.rls.protocol import Code, host_and_port
 from reploc.sender.news import News
 from reploc.telemetry import Metrics
 

@@ -12,7 +12,7 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from reploc.rls_bloom import BITS_MAX, positions, set_bits
+from reploc.rls.bloom import BITS_MAX, positions, set_bits
 
 #: Bits of the smallest filter, as at the original server.
 BITS_MIN = 1_000

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from lrc.catalog import Catalog
-from lrc.rls_admin import Administration
-from lrc.rls_attributes import Attributes
-from lrc.rls_feed import RlsFeed
-from lrc.rls_reads import Reads
-from lrc.rls_writes import Writes
+from lrc.rls.admin import Administration
+from lrc.rls.attributes import Attributes
+from lrc.rls.feed import RlsFeed
+from lrc.rls.reads import Reads
+from lrc.rls.writes import Writes
 from lrc.settings import LrcSettings
 from lrc.threads import Threads
 from lrc.updater import Updater
 from lrc.writer import Writer
 from reploc import __version__, service
-from reploc.rls_port import Methods, administer, require_admin
-from reploc.rls_protocol import Request, StatsFlag, values
+from reploc.rls.port import Methods, administer, require_admin
+from reploc.rls.protocol import Request, StatsFlag, values
 
 
 class LrcMethods:

@@ -27,8 +27,8 @@ from reploc import telemetry
 from reploc.actions import EVERYTHING
 from reploc.config import Settings
 from reploc.errors import ConfigInvalid, ReplocError
-from reploc.rls_access import action_of
-from reploc.rls_protocol import CLOSE, DONE, GREETING, Admin, Code, Refused, Request, RequestReader, number, refusal
+from reploc.rls.access import action_of
+from reploc.rls.protocol import CLOSE, DONE, GREETING, Admin, Code, Refused, Request, RequestReader, number, refusal
 from reploc.security.audit import CHANGES, Audit
 from reploc.security.guard import Guard
 from reploc.security.identity import NOBODY

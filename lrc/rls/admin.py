@@ -12,13 +12,13 @@ from contextlib import contextmanager
 
 import msgspec
 
-from lrc.rls_feed import RlsFeed
+from lrc.rls.feed import RlsFeed
 from lrc.settings import LrcSettings
 from lrc.updater import Updater
 from reploc.errors import RlsIndexExists, RlsIndexUnknown
-from reploc.rls_feeding import PaceBody
-from reploc.rls_port import SlowAnswer, code_of, require_admin
-from reploc.rls_protocol import DONE, Code, Refused, Request, canonical, listing, name, number, values
+from reploc.rls.feeding import PaceBody
+from reploc.rls.port import SlowAnswer, code_of, require_admin
+from reploc.rls.protocol import DONE, Code, Refused, Request, canonical, listing, name, number, values
 
 #: An option of `set_configuration` → the field of the pace, and how its text is read.
 PACED: dict[str, tuple[str, Callable[[str], object]]] = {

@@ -1,6 +1,6 @@
 """A connection to an index server of the Globus RLS, as a catalog that sends it updates: lists of names, and filters.
 
-The protocol is in `reploc/rls_protocol.py`. Requests go one at a time: original servers throw away what arrives before
+The protocol is in `reploc/rls/protocol.py`. Requests go one at a time: original servers throw away what arrives before
 they have answered. A reply that says no is `RlsSaidNo`; anything else that goes wrong is Unreachable or AnswerInvalid,
 after which the connection is of no more use.
 """
@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from reploc.errors import AnswerInvalid, ReplocError, Unreachable
-from reploc.rls_protocol import CLOSE, TOKEN_BYTES_MAX, host_and_port
+from reploc.rls.protocol import CLOSE, TOKEN_BYTES_MAX, host_and_port
 from reploc.security.credentials import TlsContext
 
 #: Codes that say that the request was not looked at, or not to its end: an input/output error, and a timeout.

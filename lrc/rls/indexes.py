@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from lrc.layout import StoredIndex
 from reploc import names
 from reploc.errors import RlsIndexExists, RlsIndexUnfit, RlsIndexUnknown
-from reploc.rls_feeding import INDEXES_MAX, PATTERNS_MAX
+from reploc.rls.feeding import INDEXES_MAX, PATTERNS_MAX
 
 Indexes = tuple[StoredIndex, ...]
 

@@ -17,7 +17,7 @@ from enum import Enum
 from math import inf
 
 from lrc.layout import StoredIndex
-from reploc.rls_feeding import Pace
+from reploc.rls.feeding import Pace
 
 #: After a batch has been refused so often with the code that asks for it again, it is given up: the original server
 #: has taken what was right in it, and refuses, say, a name with an apostrophe for ever.

@@ -13,8 +13,8 @@ from lrc.catalog import Catalog
 from lrc.clearing import clear_mappings
 from lrc.threads import Threads
 from lrc.writer import Writer
-from reploc.rls_port import code_of
-from reploc.rls_protocol import DONE, Code, Refused, Request, listing, name
+from reploc.rls.port import code_of
+from reploc.rls.protocol import DONE, Code, Refused, Request, listing, name
 from reploc.wire import DeleteBody, DeleteItem, ItemError, MappingItem, MappingsBody, RenameBody, RenameItem
 
 Pairs: TypeAlias = Sequence[tuple[str, str]]

@@ -6,11 +6,11 @@ from typing import Any
 
 from msgspec import UNSET
 
-from lrc.rls_feed import RlsFeed
+from lrc.rls.feed import RlsFeed
 from reploc.actions import Action, everything
 from reploc.errors import BodyInvalid
-from reploc.rls_feeding import AddIndexBody, PaceBody, RemoveIndexBody, RlsFeedStatus
-from reploc.rls_protocol import Refused, canonical
+from reploc.rls.feeding import AddIndexBody, PaceBody, RemoveIndexBody, RlsFeedStatus
+from reploc.rls.protocol import Refused, canonical
 from reploc.routes import Call, NoQuery, Route, get, post
 
 

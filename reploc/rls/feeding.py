@@ -14,7 +14,7 @@ PATTERNS_MAX = 100
 #: Seconds between two full updates, a year at most.
 INTERVAL_S_MAX = 366 * 86_400
 
-#: Whose bounds `reploc/rls_protocol.py` checks; here readers are told of them.
+#: Whose bounds `reploc/rls/protocol.py` checks; here readers are told of them.
 Url: TypeAlias = Annotated[
     str,
     Meta(

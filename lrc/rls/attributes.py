@@ -13,7 +13,7 @@ from functools import partial
 
 from lrc.catalog import Catalog
 from lrc.clearing import clear_attribute
-from lrc.rls_reads import RESULTS_MAX
+from lrc.rls.reads import RESULTS_MAX
 from lrc.threads import Threads
 from lrc.writer import Writer
 from reploc.attributes import (
@@ -36,8 +36,8 @@ from reploc.attributes import (
     from_text,
 )
 from reploc.errors import ValueInvalid
-from reploc.rls_port import code_of
-from reploc.rls_protocol import (
+from reploc.rls.port import code_of
+from reploc.rls.protocol import (
     DONE,
     Code,
     ObjectType,
