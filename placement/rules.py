@@ -68,9 +68,10 @@ class Matching:
         everywhere = np.ones(inventory.sites.height, dtype=np.bool_)
         self._held = held
         self._where = where
-        self._there = (inventory.dataset_replicas["files"] > 0).to_numpy()
         self._world = World(Scene(inventory, InventoryColumns(inventory), held.partition, everywhere))
         self._world.aim(everywhere)
+        self._there = np.zeros(inventory.dataset_replicas.height, dtype=np.bool_)
+        self._there[self._world.row_replica[self._world.pool]] = True
         self._conditions = Conditions(self._world, now_s)
         self._everywhere = everywhere
 
@@ -84,8 +85,8 @@ class Matching:
         return self._sites(name, told) if told else self._everywhere
 
     def replicas(self, name: str, sites: Array) -> Array:
-        """The dataset replicas at some sites of which something is there and that a rule's conditions match: rows of
-        the inventory's, rising."""
+        """The dataset replicas at some sites of which something in the rules' partition is there, and stays, and that a
+        rule's conditions match: rows of the inventory's, rising."""
         there = np.flatnonzero(sites[self._world.replica_site] & self._there)
         condition = _any(self._held.rules[name].replicas, self._said(name), frozenset(Level))
         found: Array = there[self._conditions.of_replicas(condition, self._world.batch(there))]

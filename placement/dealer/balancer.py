@@ -127,21 +127,28 @@ class Balancer:
 
     def _last_copies(self, scene: Scene, told: DetoxPlan) -> dict[str, list[tuple[int, str, int]]]:
         """By site what is a last copy there still, the largest first, so that the smallest is taken from the end."""
-        most = self._lines(told)
-        protected = told.decisions.filter(pl.col("decision") == "protect")
-        whole = protected.filter(pl.col("line").is_in(sorted(most)))
-        datasets = scene.inventory.dataset_keys(whole["dataset"].to_list())
-        copies = scene.stock.whole_copies(scene.disks)
-        size = scene.inventory.datasets["size"].to_numpy()
-        there = self._there(scene)
-        sites = dict(zip(scene.inventory.sites["name"], range(scene.inventory.sites.height), strict=True))
-        found: dict[str, set[tuple[int, str, int]]] = {}
-        for site, dataset, line, key in zip(whole["site"], whole["dataset"], whole["line"], datasets, strict=True):
-            if key == UNKNOWN or (int(key), sites.get(site, UNKNOWN)) not in there:
-                continue
-            if copies[key] <= most[line] and size[key] <= self._settings.max_dataset_size:
-                found.setdefault(site, set()).add((int(size[key]), dataset, int(key)))
-        return {site: sorted(last, reverse=True) for site, last in found.items()}
+        most = pl.DataFrame(list(self._lines(told).items()), schema={"line": pl.UInt32, "most": pl.Int64}, orient="row")
+        copies, inventory = scene.stock.whole_copies(scene.disks), scene.inventory
+        datasets = inventory.datasets.lazy().select(pl.col("name").alias("dataset"), "size").with_row_index("key")
+        sites = inventory.sites.lazy().select(pl.col("name").alias("site")).with_row_index("site_key")
+        whole = inventory.dataset_replicas.lazy().filter(pl.Series(scene.stock.whole))
+        there = whole.select(pl.col("dataset").alias("key"), pl.col("site").cast(pl.UInt32).alias("site_key"))
+        last = (
+            told.decisions.lazy()
+            .filter(pl.col("decision") == "protect")
+            .join(most.lazy(), on="line")
+            .join(datasets.with_columns(pl.Series("copies", copies)), on="dataset")
+            .filter(pl.col("copies") <= pl.col("most"), pl.col("size") <= self._settings.max_dataset_size)
+            .join(sites, on="site")
+            .join(there, on=["key", "site_key"], how="semi")
+            .select("site", "size", "dataset", "key")
+            .unique()
+            .sort("site", "size", "dataset", descending=[False, True, True])
+        )
+        found: dict[str, list[tuple[int, str, int]]] = {}
+        for site, *copy in last.collect().iter_rows():
+            found.setdefault(site, []).append(tuple(copy))
+        return found
 
     def _lines(self, told: DetoxPlan) -> dict[int, int]:
         """The lines of the policy that are listed, by number, with the most copies that are last ones."""
@@ -152,12 +159,6 @@ class Balancer:
             if line.place is not None and text in self._most:
                 found[line.place.line] = self._most[text]
         return found
-
-    @staticmethod
-    def _there(scene: Scene) -> set[tuple[int, int]]:
-        """Dataset and site of what is whole and stays so."""
-        replicas = scene.inventory.dataset_replicas.filter(pl.Series(scene.stock.whole))
-        return set(zip(replicas["dataset"].to_list(), replicas["site"].to_list(), strict=True))
 
 
 def _named(scene: Scene, sites: list[_Site]) -> list[tuple[str, _Site]]:

@@ -53,11 +53,12 @@ class Request:
     def propose(self, scene: Scene) -> Sequence[Proposal]:
         """The copies that open requests lack, the oldest request first."""
         standing = _standing(scene)
+        asked = [names.split_block(request.item)[0] for request in standing.requests]
         return [
             proposal
-            for number in range(len(standing.requests))
+            for number, dataset in enumerate(scene.inventory.dataset_keys(asked).tolist())
             if not self._too_large(standing, number)
-            for proposal in _lacking(standing, number)
+            for proposal in _lacking(standing, number, dataset)
         ]
 
     def ruled(self, scene: Scene, verdicts: Sequence[Verdict]) -> Sequence[Ruling]:
@@ -87,12 +88,11 @@ def _standing(scene: Scene) -> Standing:
     return Standing.of_requests(scene.inventory, asked)
 
 
-def _lacking(standing: Standing, number: int) -> Iterator[Proposal]:
+def _lacking(standing: Standing, number: int, dataset: int) -> Iterator[Proposal]:
     """First the copies of others that one may have, each at its site, then those that are not there."""
     request, pairs, held = standing.requests[number], standing.of(number), standing.held
     sites = standing.site[pairs]
     there, owned = held.coming[pairs], held.owned[pairs]
-    dataset = int(standing.inventory.dataset_keys([names.split_block(request.item)[0]])[0])
     single = names.split_block(request.item)[1] is not None
     blocks = tuple(standing.items.blocks(number).tolist()) if single else None
     left = standing.wanted(number) - int((there & owned).sum())

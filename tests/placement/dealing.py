@@ -52,14 +52,20 @@ class Shelf:
 
 
 def world(
-    sites: Sequence[Any], datasets: Sequence[Any], replicas: Sequence[Mapping[str, Any]], **more: Any
+    sites: Sequence[Any],
+    datasets: Sequence[Any],
+    replicas: Sequence[Mapping[str, Any]],
+    partition: str = "always",
+    **more: Any,
 ) -> Inventory:
-    """Sites (each with a `quota` of 100,000 bytes unless it says otherwise; None is none), datasets, replicas."""
+    """Sites (each with a `quota` of 100,000 bytes unless it says otherwise; None is none), datasets, replicas, and the
+    condition of the partition P."""
     rows = [{"news_at": NOW, "quota": 100_000} | ({"name": each} if isinstance(each, str) else each) for each in sites]
     quotas = [(key, 0, row.pop("quota")) for key, row in enumerate(rows)]
     told = [quota for quota in quotas if quota[2] is not None]
     frame = pl.DataFrame(told, schema={"site": pl.Int64, "partition": pl.Int64, "quota": pl.Int64}, orient="row")
-    return inventory(rows, datasets, replicas, partitions=PARTITION, quotas=frame, **more)
+    partitions = PARTITION.with_columns(pl.lit(partition).alias("condition"))
+    return inventory(rows, datasets, replicas, partitions=partitions, quotas=frame, **more)
 
 
 def scene(held: Inventory, **more: Any) -> Scene:

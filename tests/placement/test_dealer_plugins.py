@@ -124,6 +124,14 @@ def test_the_enforcer_proposes_what_a_rule_lacks_at_its_destinations(tmp_path: P
     assert len(enforced(held, tmp_path, RULE.replace("2", "5", 1))) == 3
 
 
+def test_the_enforcer_is_about_what_is_in_the_partition_of_its_rules(tmp_path: Path) -> None:
+    datasets = [{"name": f"/{n}", "data_type": "raw"} for n in "abc"]
+    replicas = at("X", "/a", group="physics") + at("X", "/b", group="ops") + at("X", "/c", deleting=True)
+    held = world(["E1", "E2", "X"], datasets, replicas, "blockreplica.owner != ops", groups=["physics", "ops"])
+    # Nobody's copy of /b is looked at, and what goes at X is none to go by.
+    assert [dataset for dataset, _, _ in enforced(held, tmp_path, RULE)] == [0, 0]
+
+
 def test_the_enforcer_hands_over_before_it_copies(tmp_path: Path) -> None:
     held = world(
         ["E1", "E2", "E3"],
