@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 
 from placement import server
-from placement.dealer_commands import dealer
-from placement.definition_commands import datasets, groups, inject, owners, partitions, quotas, sites
-from placement.detox_commands import detox
-from placement.inventory_commands import inventory
-from placement.order_commands import decisions, history, locks, orders
-from placement.policy_commands import policy
-from placement.request_commands import request
 from placement.settings import PlacementSettings
+from placement.tools.dealer_commands import dealer
+from placement.tools.definition_commands import datasets, groups, inject, owners, partitions, quotas, sites
+from placement.tools.detox_commands import detox
+from placement.tools.inventory_commands import inventory
+from placement.tools.order_commands import decisions, history, locks, orders
+from placement.tools.policy_commands import policy
+from placement.tools.request_commands import request
 from reploc import config, service
 from reploc.commands.options import CommandGroup
 

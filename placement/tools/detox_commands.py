@@ -11,7 +11,7 @@ import click
 import polars as pl
 from msgspec import Struct
 
-from placement import cycle, workbench
+from placement import cycle
 from placement.attributes.producer import Asked, collected, configured
 from placement.detox import explanation, ordering, planning, plots, simulation
 from placement.detox import plan as plans
@@ -27,7 +27,8 @@ from placement.policy.bits import Column
 from placement.policy.values import ValueUnfit, value_of
 from placement.policy.variables import VARIABLES
 from placement.settings import PlacementSettings
-from placement.workbench import (
+from placement.tools import workbench
+from placement.tools.workbench import (
     FILE,
     at_option,
     database_option,

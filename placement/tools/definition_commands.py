@@ -12,7 +12,6 @@ import click
 from msgspec import Struct
 from msgspec.structs import replace
 
-from placement.asking import asked, decoded, moment, show, url_option
 from placement.client import PlacementClient
 from placement.messages import (
     DatasetItem,
@@ -26,6 +25,7 @@ from placement.messages import (
     SiteItem,
 )
 from placement.policy.partitions import parse_partitions
+from placement.tools.asking import asked, decoded, moment, show, url_option
 from reploc import config
 from reploc.commands import terminal
 from reploc.commands.options import json_option

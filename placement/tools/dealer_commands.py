@@ -13,7 +13,7 @@ import click
 import polars as pl
 from msgspec import Struct
 
-from placement import cycle, workbench
+from placement import cycle
 from placement.attributes.producer import Asked, collected
 from placement.attributes.producer import configured as configured_producers
 from placement.dealer import explanation, ordering, planning, plots
@@ -27,7 +27,8 @@ from placement.keeper import Keeper
 from placement.pictures import draw
 from placement.plan_files import Ordered
 from placement.settings import PlacementSettings
-from placement.workbench import (
+from placement.tools import workbench
+from placement.tools.workbench import (
     FILE,
     at_option,
     database_option,

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from placement import bulk, parquet, workbench
-from placement.asking import asked, show, url_option
+from placement import bulk, parquet
 from placement.client import PlacementClient
 from placement.settings import PlacementSettings
-from placement.workbench import database_option, settings_option
+from placement.tools import workbench
+from placement.tools.asking import asked, show, url_option
+from placement.tools.workbench import database_option, settings_option
 from reploc import config
 from reploc.commands import terminal
 from reploc.commands.options import json_option

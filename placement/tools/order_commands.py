@@ -8,9 +8,9 @@ from typing import BinaryIO
 
 import click
 
-from placement.asking import asked, moment, show, url_option
 from placement.client import PlacementClient
 from placement.messages import LockItem, Numbers, WishItem
+from placement.tools.asking import asked, moment, show, url_option
 from reploc.commands import terminal
 from reploc.commands.options import json_option
 from reploc.commands.terminal import EXIT_STATUSES, Exit, shown_bytes

@@ -7,9 +7,9 @@ from typing import BinaryIO
 
 import click
 
-from placement.asking import asked, decoded, moment, show, url_option
-from placement.order_commands import BY, say_numbers
 from placement.request_messages import DataRequest, RequestBody, Requested, RequestItem
+from placement.tools.asking import asked, decoded, moment, show, url_option
+from placement.tools.order_commands import BY, say_numbers
 from reploc.commands import terminal
 from reploc.commands.options import json_option
 from reploc.commands.terminal import EXIT_STATUSES, shown_bytes
