@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from placement import locks, schemas
+from placement import locks
 from placement.definitions import Definitions
 from placement.intents import Intents
-from placement.inventory import UNKNOWN, Array, Inventory
+from placement.inventory import UNKNOWN, Array, Inventory, row_order
 from placement.known import Known
 from placement.messages import Lock
 from placement.observations import Observation, split
@@ -69,22 +69,42 @@ def sites(definitions: Definitions, observations: Mapping[str, Observation]) -> 
 
 
 def _replicas(base: Inventory, observations: Mapping[str, Observation], ordered: _Ordered) -> pl.DataFrame:
-    """What is there, and what is ordered and of which nothing is there."""
-    parts: dict[str, list[Array]] = {name: [] for name in ("block", "site", "files", "bytes", "last_update")}
-    for key, name in enumerate(base.sites["name"]):
-        seen = observations.get(name, Observation())
-        here = np.unique(ordered.copied[0][ordered.copied[1] == key])
-        new = here[~np.isin(here, seen.blocks)].astype(np.uint32) if len(here) else here.astype(np.uint32)
-        nothing = np.zeros(len(new), dtype=np.uint32)
-        parts["block"] += [seen.blocks, new]
-        parts["files"] += [seen.files, nothing]
-        parts["bytes"] += [seen.bytes, nothing.astype(np.int64)]
-        parts["last_update"] += [seen.last_update, nothing]
-        parts["site"].append(np.full(len(seen.blocks) + len(new), key, dtype=np.uint16))
-    kinds = {name: schemas.BLOCK_REPLICAS[name] for name in parts}
-    if not base.sites.height:
-        return schemas.empty(kinds)
-    return pl.DataFrame({name: np.concatenate(columns) for name, columns in parts.items()}, schema=kinds)
+    """What is there, and what is ordered and of which nothing is there, in the order of an inventory."""
+    seen = [observations.get(name, Observation()) for name in base.sites["name"]]
+    new = [_awaited(each, key, ordered) for key, each in enumerate(seen)]
+    counts = [len(each.blocks) + len(more) for each, more in zip(seen, new, strict=True)]
+    site = np.repeat(np.arange(len(seen), dtype=np.uint16), counts)
+    block = _joined([part for each, more in zip(seen, new, strict=True) for part in (each.blocks, more)], np.uint32)
+    order = row_order(site, block, base.blocks)
+
+    def column(name: str, kind: type[np.generic]) -> pl.Series:
+        nothing = (np.zeros(len(more), dtype=kind) for more in new)
+        parts = [part for each, more in zip(seen, nothing, strict=True) for part in (getattr(each, name), more)]
+        return _in_order(_joined(parts, kind), order)
+
+    return pl.DataFrame(
+        {
+            "block": _in_order(block, order),
+            "site": _in_order(site, order),
+            "files": column("files", np.uint32),
+            "bytes": column("bytes", np.int64),
+            "last_update": column("last_update", np.uint32),
+        }
+    )
+
+
+def _awaited(seen: Observation, site: int, ordered: _Ordered) -> Array:
+    """Blocks that are copied to a site and of which nothing was seen there."""
+    here = np.unique(ordered.copied[0][ordered.copied[1] == site]).astype(np.uint32)
+    return here[~np.isin(here, seen.blocks)] if len(here) else here
+
+
+def _joined(parts: Sequence[Array], kind: type[np.generic]) -> Array:
+    return np.concatenate([np.zeros(0, dtype=kind), *parts])
+
+
+def _in_order(column: Array, order: pl.Series | None) -> pl.Series:
+    return pl.Series(column) if order is None else pl.Series(column).gather(order)
 
 
 def _ordered(orders: Sequence[Order], known: Known, sites: Mapping[str, int]) -> _Ordered:

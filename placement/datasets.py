@@ -7,9 +7,9 @@ that doing it twice writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import polars as pl
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -18,11 +18,12 @@ from placement import packs, tables
 from placement.database import DECISIONS, DEFINITIONS, advance, count
 from placement.files import Place
 from placement.known import Known
-from placement.schemas import Schema, empty
+from placement.schemas import Schema
+from reploc import sql
 from reploc.names import split_block
 
-#: Rows that are read or written at once: some thirty megabytes of packs.
-ROWS_AT_ONCE = 50_000
+#: Rows that are read at once: some five megabytes of packs, and several times as much while they are unpacked.
+ROWS_AT_ONCE = 10_000
 #: Names in one question: SQLite takes 32,766 parameters.
 NAMES_AT_ONCE = 10_000
 
@@ -46,6 +47,8 @@ BLOCKS_TOLD: Schema = {
     "last_update": pl.Int64(),
 }
 _DEFAULT = {"status": "unknown", "data_type": "unknown", "software_version": "", "is_open": False, "last_update": 0}
+#: Rows of the table by column.
+Rows: TypeAlias = dict[str, list[Any]]
 _COLUMNS = [column for column in tables.datasets.c if column.name != "change"]
 
 
@@ -55,11 +58,11 @@ def refreshed(connection: Connection, known: Known) -> Known:
     if change == known.change:
         return known
     later = select(*_COLUMNS).where(tables.datasets.c.change > known.change).order_by(tables.datasets.c.id)
-    rows = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(later)
-    told, blocks = [], []
-    for part in rows.partitions():
+    told, blocks, count_ = [], [], 0
+    for part in sql.columns(connection, later, ROWS_AT_ONCE):
         told.append(_attributes(part))
-        blocks.append(_unpacked(part).with_columns(pl.col("row") + sum(each.height for each in told[:-1])))
+        blocks.append(_unpacked(part).with_columns(pl.col("row") + count_))
+        count_ += told[-1].height
     if not told:
         return known.at(change)
     return known.merged(pl.concat(told), pl.concat(blocks), change)
@@ -73,17 +76,14 @@ def revise(connection: Connection, datasets: pl.DataFrame, blocks: pl.DataFrame,
     """
     named = blocks.select(pl.col("dataset").alias("name")).unique()
     told = datasets.join(named, on="name", how="full", coalesce=True).sort("name").with_row_index("row")
-    held = {row.name: row for row in _rows(connection, told["name"])}
-    there = [row for name in told["name"] if (row := held.get(name))]
-    places = told.filter(pl.col("name").is_in(list(held))).select("row").cast(pl.Int64)
-    before = _unpacked(there).with_columns(pl.col("row").replace_strict(range(len(there)), places["row"].to_list()))
-    given = blocks.join(told.select(pl.col("name").alias("dataset"), pl.col("row").cast(pl.Int64)), on="dataset")
-    after = _joined(before, given.drop("dataset"), declared=declared, now=now)
-    ids = pl.DataFrame(
-        {"name": list(held), "id": [row.id for row in held.values()]}, schema={"name": pl.String, "id": pl.Int64}
-    )
-    before_attributes = _attributes(there).drop("id")
-    revised = _revised(told.join(ids, on="name", how="left"), before_attributes, after, now)
+    held = _rows(connection, told["name"])
+    before = _attributes(held)
+    rows = told.select("name", pl.col("row").cast(pl.Int64))
+    place = before.select("name").join(rows, on="name", how="left", maintain_order="left")["row"]
+    unpacked = _unpacked(held)
+    given = blocks.join(rows.rename({"name": "dataset"}), on="dataset").drop("dataset")
+    after = _joined(unpacked.with_columns(place.gather(unpacked["row"])), given, declared=declared, now=now)
+    revised = _revised(told, before, after, now)
     changed = revised.filter("changed")
     if changed.height:
         _write(
@@ -96,22 +96,24 @@ def revise(connection: Connection, datasets: pl.DataFrame, blocks: pl.DataFrame,
     return changed.height
 
 
-def _rows(connection: Connection, names: pl.Series) -> Iterator[Any]:
+def _rows(connection: Connection, names: pl.Series) -> Rows:
+    """The rows of the datasets with these names that there are, by column."""
+    held: Rows = {column.name: [] for column in _COLUMNS}
     for begin in range(0, len(names), NAMES_AT_ONCE):
-        wanted = names.slice(begin, NAMES_AT_ONCE).to_list()
-        yield from connection.execute(select(*_COLUMNS).where(tables.datasets.c.name.in_(wanted)))
+        wanted = select(*_COLUMNS).where(tables.datasets.c.name.in_(names.slice(begin, NAMES_AT_ONCE).to_list()))
+        for part in sql.columns(connection, wanted, NAMES_AT_ONCE):
+            for name, values in part.items():
+                held[name] += values
+    return held
 
 
-def _attributes(rows: Sequence[Any]) -> pl.DataFrame:
+def _attributes(rows: Rows) -> pl.DataFrame:
     schema = {"id": pl.Int64(), **DATASETS_TOLD}
-    if not rows:
-        return empty(schema)
-    columns = dict(zip((column.name for column in _COLUMNS), zip(*rows, strict=True), strict=True))
-    return pl.DataFrame({name: columns[name] for name in schema}, schema=schema)
+    return pl.DataFrame({name: pl.Series(rows[name], dtype=kind) for name, kind in schema.items()})
 
 
-def _unpacked(rows: Sequence[Any]) -> pl.DataFrame:
-    return packs.unpack([row.numbers for row in rows], [row.names for row in rows])
+def _unpacked(rows: Rows) -> pl.DataFrame:
+    return packs.unpack(rows["numbers"], rows["names"])
 
 
 def _joined(before: pl.DataFrame, given: pl.DataFrame, *, declared: bool, now: int) -> pl.DataFrame:
@@ -181,36 +183,39 @@ def _write(connection: Connection, changed: pl.DataFrame, blocks: pl.DataFrame) 
 
 def ids(connection: Connection, names: Sequence[str]) -> dict[str, int]:
     """The durable id of each dataset that there is."""
-    return {row.name: row.id for row in _rows(connection, pl.Series(sorted(set(names)), dtype=pl.String))}
+    held = _rows(connection, pl.Series(sorted(set(names)), dtype=pl.String))
+    return dict(zip(held["name"], held["id"], strict=True))
 
 
 def places(connection: Connection, blocks: Sequence[str]) -> dict[str, Place]:
     """The durable place of each block that there is, by whole name (a dataset's is that of the dataset as a block)."""
     parts = {name: split_block(name) for name in blocks}
-    rows = list(_rows(connection, pl.Series(sorted({dataset for dataset, _ in parts.values()}), dtype=pl.String)))
-    held = {row.name: (row.id, _ordinals(row)) for row in rows}
+    held = {each.name: each for each in _named(connection, {dataset for dataset, _ in parts.values()})}
     return {
-        name: (held[dataset][0], held[dataset][1][block])
-        for name, (dataset, block) in parts.items()
-        if dataset in held and block in held[dataset][1]
+        name: (held[dataset].id, held[dataset].blocks[name])
+        for name, (dataset, _) in parts.items()
+        if dataset in held and name in held[dataset].blocks
     }
 
 
 @dataclass(frozen=True)
 class Ordinals:
-    """A dataset's durable id, and the ordinal of each of its blocks by whole name."""
+    """A dataset with its durable id, and the ordinal of each of its blocks by whole name."""
 
+    name: str
     id: int
     blocks: dict[str, int]
 
 
 def ordinals(connection: Connection, dataset: str) -> Ordinals | None:
     """A dataset's, or None where there is no such dataset."""
-    for row in _rows(connection, pl.Series([dataset])):
-        held = _ordinals(row)
-        return Ordinals(row.id, {dataset if name is None else f"{dataset}#{name}": at for name, at in held.items()})
-    return None
+    return next(_named(connection, {dataset}), None)
 
 
-def _ordinals(row: Any) -> dict[str | None, int]:
-    return dict(_unpacked([row]).select("name", "ordinal").iter_rows())
+def _named(connection: Connection, datasets: Collection[str]) -> Iterator[Ordinals]:
+    held = _rows(connection, pl.Series(sorted(datasets), dtype=pl.String))
+    found = [Ordinals(name, id_, {}) for name, id_ in zip(held["name"], held["id"], strict=True)]
+    for row, own, ordinal in _unpacked(held).select("row", "name", "ordinal").iter_rows():
+        name = found[row].name
+        found[row].blocks[name if own is None else f"{name}#{own}"] = ordinal
+    return iter(found)

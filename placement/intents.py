@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -19,7 +18,7 @@ from placement.database import INTENT, advance
 from placement.inventory import UNKNOWN, Array
 from placement.known import Known
 from placement.messages import OwnerItem
-from reploc import names
+from reploc import names, sql
 from reploc.errors import DefinitionUnknown
 
 #: Rows that are read at once.
@@ -52,14 +51,14 @@ def read(connection: Connection, known: Known, site_ids: dict[int, int], group_i
     whole = _columns(connection, tables.dataset_intents, ("dataset_id", "site_id", "group_id", "growing", "custodial"))
     parts = _columns(connection, tables.block_intents, ("dataset_id", "ordinal", "site_id", "group_id", "custodial"))
     sites, groups = _table(site_ids), _table(group_ids)
-    dataset = known.keys_of_ids(whole["dataset_id"].astype(np.int64))
-    block = known.keys_of_ordinals(parts["dataset_id"].astype(np.int64), parts["ordinal"].astype(np.int64))
+    dataset = known.keys_of_ids(whole["dataset_id"])
+    block = known.keys_of_ordinals(parts["dataset_id"], parts["ordinal"])
     return Intents(
         pl.DataFrame(
             {
                 "dataset": dataset.astype(np.uint32),
-                "site": sites[whole["site_id"].astype(np.int64)],
-                "group": groups[whole["group_id"].astype(np.int64)],
+                "site": sites[whole["site_id"]],
+                "group": groups[whole["group_id"]],
                 "growing": whole["growing"].astype(np.bool_),
                 "custodial": whole["custodial"].astype(np.bool_),
             },
@@ -68,8 +67,8 @@ def read(connection: Connection, known: Known, site_ids: dict[int, int], group_i
         pl.DataFrame(
             {
                 "block": block,
-                "site": sites[parts["site_id"].astype(np.int64)],
-                "group": groups[parts["group_id"].astype(np.int64)],
+                "site": sites[parts["site_id"]],
+                "group": groups[parts["group_id"]],
                 "custodial": parts["custodial"].astype(np.bool_),
             }
         ).filter(pl.col("block") != UNKNOWN),
@@ -77,14 +76,11 @@ def read(connection: Connection, known: Known, site_ids: dict[int, int], group_i
 
 
 def _columns(connection: Connection, table: Table, columns: Sequence[str]) -> dict[str, Array]:
-    rows = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(select(*(table.c[name] for name in columns)))
-    # Of a flat iteration over all values: an array of rows would look at each row's attributes first.
-    parts = [
-        np.fromiter(chain.from_iterable(part), np.int64, len(part) * len(columns)).reshape(-1, len(columns))
-        for part in rows.partitions()
-    ]
-    whole = np.concatenate(parts) if parts else np.zeros((0, len(columns)), dtype=np.int64)
-    return {name: whole[:, number] for number, name in enumerate(columns)}
+    held: dict[str, list[Array]] = {name: [np.zeros(0, dtype=np.int64)] for name in columns}
+    for part in sql.columns(connection, select(*(table.c[name] for name in columns)), ROWS_AT_ONCE):
+        for name, values in part.items():
+            held[name].append(np.array(values, dtype=np.int64))
+    return {name: np.concatenate(parts) for name, parts in held.items()}
 
 
 def _table(ids: dict[int, int]) -> Array:

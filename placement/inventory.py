@@ -293,12 +293,14 @@ def _require_unique(name: str, frame: pl.DataFrame) -> None:
 
 
 def _with_totals(datasets: pl.DataFrame, blocks: pl.DataFrame) -> pl.DataFrame:
-    totals = blocks.group_by("dataset").agg(
-        pl.col("size").sum(), pl.col("files").cast(pl.Int64).sum().alias("num_files"), pl.len().alias("num_blocks")
-    )
-    held = datasets.with_row_index("dataset").join(totals, on="dataset", how="left", maintain_order="left")
-    sums = [pl.col(name).fill_null(0).cast(schemas.DATASETS[name]) for name in ("size", "num_files", "num_blocks")]
-    return held.with_columns(sums).select(list(schemas.DATASETS))
+    """The datasets with the sums over their blocks."""
+    dataset = blocks["dataset"].to_numpy()
+    sums = {"num_blocks": np.bincount(dataset, minlength=datasets.height)}
+    for name, values in (("size", blocks["size"]), ("num_files", blocks["files"])):
+        sums[name] = np.zeros(datasets.height, dtype=np.int64)
+        np.add.at(sums[name], dataset, values.to_numpy())
+    columns = [pl.Series(name, values).cast(schemas.DATASETS[name]) for name, values in sums.items()]
+    return datasets.with_columns(columns).select(list(schemas.DATASETS))
 
 
 # ---- runs of rows: dataset replicas ----------------------------------------------------------------------------------
@@ -315,30 +317,61 @@ class _Runs:
 
 def _in_runs(given: pl.DataFrame, blocks: pl.DataFrame) -> tuple[pl.DataFrame, _Runs]:
     """The block replicas in the order of (dataset, site, block) with their derived columns, and the runs of rows."""
-    dataset = blocks["dataset"].to_numpy()[given["block"].to_numpy()]
-    order = _order(dataset, given["site"].to_numpy(), given["block"].to_numpy())
+    order = row_order(given["site"].to_numpy(), given["block"].to_numpy(), blocks)
     ordered = given if order is None else given[order]
-    dataset = dataset if order is None else dataset[order]
     site, block = ordered["site"].to_numpy(), ordered["block"].to_numpy()
+    dataset = blocks["dataset"].to_numpy()[block]
     starts = np.ones(ordered.height, dtype=np.bool_)
     same_run = (dataset[1:] == dataset[:-1]) & (site[1:] == site[:-1])
     starts[1:] = ~same_run
     if twice := np.flatnonzero(same_run & (block[1:] == block[:-1])).tolist():
         raise InventoryInvalid(f"block_replicas: block {block[twice[0]]} at site {site[twice[0]]} stands twice")
     first = np.flatnonzero(starts)
-    size, files = (blocks[name].to_numpy()[block] for name in ("size", "files"))
-    complete = (ordered["bytes"].to_numpy() == size) & (ordered["files"].to_numpy() == files)
+    runs = _Runs(first.astype(np.uint32), dataset[first], site[first])
     columns = {
         "dataset_replica": pl.Series(np.cumsum(starts, dtype=np.uint32) - np.uint32(1)),
-        "complete": pl.Series(complete & (files > 0)),
+        "complete": pl.Series(_complete(ordered, blocks)),
     }
     whole = [columns.get(name, ordered.get_column(name, default=None)) for name in schemas.BLOCK_REPLICAS]
     frame = pl.DataFrame([column.alias(name) for name, column in zip(schemas.BLOCK_REPLICAS, whole, strict=True)])
-    return frame, _Runs(first.astype(np.uint32), dataset[first], site[first])
+    return frame, runs
+
+
+def _complete(replicas: pl.DataFrame, blocks: pl.DataFrame) -> Array:
+    """Whether each block replica holds all of its block, which holds something."""
+    block = replicas["block"].to_numpy()
+    whole: Array = replicas["files"].to_numpy() > 0
+    for mine, all_of_it in (("bytes", "size"), ("files", "files")):
+        whole &= replicas[mine].to_numpy() == blocks[all_of_it].to_numpy()[block]
+    return whole
+
+
+def row_order(site: Array, block: Array, blocks: pl.DataFrame) -> pl.Series | None:
+    """The order in which block replicas stand by (dataset, site, block), None where they do already.
+
+    What sites hold comes in long ascending runs, of which there are a tenth as many as rows; it is they that are
+    sorted. Where runs of one dataset replica overlap, the rows are.
+    """
+    dataset = blocks["dataset"].to_numpy()[block]
+    breaks = (dataset[1:] != dataset[:-1]) | (site[1:] != site[:-1]) | (block[1:] < block[:-1])
+    first = np.append(np.zeros(min(len(block), 1), dtype=np.int64), np.flatnonzero(breaks) + 1)
+    runs = _order(dataset[first], site[first], block[first])
+    if runs is None:
+        runs = np.arange(len(first))
+    last = np.append(first[1:], len(block))[runs] - 1
+    first = first[runs]
+    overlap = (dataset[first[1:]] == dataset[first[:-1]]) & (site[first[1:]] == site[first[:-1]])
+    if bool((overlap & (block[first[1:]] < block[last[:-1]])).any()):
+        return pl.Series(_order(dataset, site, block))
+    count = last - first + 1
+    moved = (first - (np.cumsum(count) - count)).astype(np.uint32)  # modulo 2³², as is the sum
+    if not moved.any():
+        return None
+    return pl.Series(np.repeat(moved, count) + np.arange(len(block), dtype=np.uint32))
 
 
 def _order(dataset: Array, site: Array, block: Array) -> Array | None:
-    """The order of (dataset, site, block), None where the rows stand in it already.
+    """The order of (dataset, site, block), None where they stand in it already.
 
     One 64-bit key where the three fit into it, as they do up to a billion blocks or so: it sorts several times faster.
     """
@@ -360,12 +393,12 @@ def _dataset_replicas(replicas: pl.DataFrame, runs: _Runs, intents: pl.DataFrame
     """The frame of dataset replicas: sums over runs of block replicas, and what is intended for each as a whole."""
     first = runs.first.astype(np.int64)
     count = np.diff(np.append(first, replicas.height))
-    files, size = replicas["files"].to_numpy().astype(np.int64), replicas["bytes"].to_numpy()
+    files, size = replicas["files"].to_numpy(), replicas["bytes"].to_numpy()
     present = files > 0
     complete = replicas["complete"].to_numpy()
     created = replicas["last_update"].to_numpy()
-    present_blocks = _summed(present.astype(np.int64), first)
-    whole_blocks = _summed(complete.astype(np.int64), first)
+    present_blocks = _summed(present, first)
+    whole_blocks = _summed(complete, first)
     is_complete = (present_blocks == whole_blocks) & (whole_blocks > 0)
     is_full = is_complete & (whole_blocks == _blocks_with_files(blocks, runs.dataset))
     never = np.uint32(np.iinfo(np.uint32).max)
@@ -411,7 +444,8 @@ def projected_bytes(replicas: pl.DataFrame, blocks: pl.DataFrame) -> Array:
 
 
 def _summed(values: Array, first: Array) -> Array:
-    return _reduced(np.add, values, first)
+    """The sum of each run of values, as 64-bit integers."""
+    return np.add.reduceat(values, first, dtype=np.int64) if len(first) else np.zeros(0, dtype=np.int64)
 
 
 def _reduced(how: np.ufunc, values: Array, first: Array) -> Array:

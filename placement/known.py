@@ -1,8 +1,9 @@
 """The datasets and blocks that are known, in memory: their frames, and the way from names and durable ids to keys.
 
 Keys are handed out once and kept while the process lives: what is new goes behind what is there, and what changed is
-changed in a copy, so that inventories that were made before stay as they were. Names are found by 64-bit hashes, many
-at once, and then compared whole, so that a collision is never an answer.
+changed in a copy, so that inventories that were made before stay as they were. Datasets are found by 64-bit hashes of
+their names, many at once, and then compared whole, so that a collision is never an answer; blocks are looked for among
+those of their datasets alone, so that nothing as large as all blocks is kept to find one.
 """
 
 from __future__ import annotations
@@ -13,12 +14,8 @@ import numpy as np
 import polars as pl
 
 from placement import schemas
+from placement.detox.runs import expanded
 from placement.inventory import UNKNOWN, Array
-
-#: Names hashed at once: the whole texts of so many fit into some fifty megabytes.
-HASHED_AT_ONCE = 500_000
-#: An odd 64-bit constant (2⁶⁴ over the golden ratio): spreads a dataset's hash before the block's is added.
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -43,11 +40,51 @@ class HashIndex:
         """The first key of each hash, UNKNOWN where there is none; `hashes` in any order."""
         if not len(self.hashes):
             return np.full(len(hashes), UNKNOWN, dtype=np.int64)
+        at = np.minimum(self._places(hashes), len(self.hashes) - 1)
+        return np.where(self.hashes[at] == hashes, self.keys[at], UNKNOWN)
+
+    def _places(self, hashes: Array) -> Array:
+        if bool((hashes[1:] >= hashes[:-1]).all()):
+            return np.searchsorted(self.hashes, hashes)
         order = np.argsort(hashes)  # neighbours in the index are then asked for one after the other
         at = np.empty(len(hashes), dtype=np.int64)
         at[order] = np.searchsorted(self.hashes, hashes[order])
-        at = np.minimum(at, len(self.hashes) - 1)
-        return np.where(self.hashes[at] == hashes, self.keys[at], UNKNOWN)
+        return at
+
+
+@dataclass(frozen=True)
+class BlockRuns:
+    """The blocks of each dataset by ordinal: those of dataset `d` are `blocks[first[d] : first[d + 1]]`."""
+
+    first: Array
+    blocks: Array
+
+    @property
+    def counts(self) -> Array:
+        """How many blocks each dataset has, shape (datasets,)."""
+        return np.diff(self.first)
+
+    def of(self, datasets: Array) -> Array:
+        """The keys of all blocks of some datasets, one dataset after another."""
+        member, _ = expanded(self.first[datasets], self.counts[datasets])
+        return self.blocks[member]
+
+    def at(self, datasets: Array, ordinals: Array) -> Array:
+        """The key of each block by the key of its dataset, which may be UNKNOWN, and its ordinal."""
+        found = np.full(len(datasets), UNKNOWN, dtype=np.int64)
+        known = (datasets >= 0) & (datasets < len(self.counts))
+        known[known] = ordinals[known] < self.counts[datasets[known]]
+        found[known] = self.blocks[self.first[datasets[known]] + ordinals[known]]
+        return found
+
+    def having(self, new: Array, datasets: int) -> BlockRuns:
+        """With further blocks, whose keys follow on: `new` are their datasets, of which there are so many now, those of
+        one dataset in the order of their ordinals."""
+        order = np.argsort(new, kind="stable")
+        ends = np.append(self.first, np.full(datasets - len(self.counts), self.first[-1]))[1:]
+        keys = (len(self.blocks) + order).astype(np.uint32)
+        counts = np.diff(ends, prepend=0) + np.bincount(new, minlength=datasets)
+        return BlockRuns(np.append(0, np.cumsum(counts)), np.insert(self.blocks, ends[new[order]], keys))
 
 
 def hashed(names: pl.Series) -> Array:
@@ -67,8 +104,7 @@ class Known:
     declared: Array
     by_id: HashIndex
     by_dataset: HashIndex
-    by_block: HashIndex
-    by_ordinal: HashIndex
+    runs: BlockRuns
     change: int = 0
 
     # ---- from names and ids to keys ------------------------------------------------------------------------------
@@ -80,14 +116,12 @@ class Known:
 
     def block_keys(self, datasets: Array, names: pl.Series) -> Array:
         """The key of each block by its dataset's key and its own name, UNKNOWN where there is none."""
-        known = datasets >= 0
-        keys = np.full(len(datasets), UNKNOWN, dtype=np.int64)
-        asked, wanted = datasets[known], names.filter(pl.Series(known))
-        found = self.by_block.candidates(self._block_hashes(asked, wanted))
-        found = _confirmed(found, self.blocks["name"], wanted)
-        same = self.blocks["dataset"].to_numpy()[np.maximum(found, 0)] == asked if self.blocks.height else found >= 0
-        keys[known] = np.where(same, found, UNKNOWN)
-        return keys
+        key = ["dataset", "name"]
+        near = self.runs.of(np.unique(datasets[datasets >= 0]))
+        held = self.blocks.select(pl.col("dataset").cast(pl.Int64), "name")[near].with_columns(pl.Series("key", near))
+        asked = pl.DataFrame({"dataset": pl.Series(datasets), "name": names}, schema_overrides={"name": pl.String})
+        found = asked.join(held, on=key, how="left", nulls_equal=True, maintain_order="left")
+        return found["key"].cast(pl.Int64).fill_null(UNKNOWN).to_numpy()
 
     def keys_of_ids(self, ids: Array) -> Array:
         """The key of each dataset by its durable id."""
@@ -95,10 +129,7 @@ class Known:
 
     def keys_of_ordinals(self, ids: Array, ordinals: Array) -> Array:
         """The key of each block by its dataset's durable id and its ordinal."""
-        return self.by_ordinal.candidates(_place(ids, ordinals))
-
-    def _block_hashes(self, datasets: Array, names: pl.Series) -> Array:
-        return datasets.astype(np.uint64) * _SPREAD + hashed(names)
+        return self.runs.at(self.keys_of_ids(ids), ordinals)
 
     # ---- what changes --------------------------------------------------------------------------------------------
 
@@ -122,24 +153,18 @@ class Known:
             by_dataset=self.by_dataset.having(
                 HashIndex.of(hashed(rows["name"].filter(pl.Series(is_new))), self.datasets.height)
             ),
-            by_block=self.by_block,
-            by_ordinal=self.by_ordinal,
+            runs=self.runs,
             change=change,
         )
-        return grown._with_blocks(keys, ids, blocks)
+        return grown._with_blocks(keys, blocks)
 
-    def _with_blocks(self, keys: Array, ids: Array, given: pl.DataFrame) -> Known:
-        row = given["row"].to_numpy()
-        places = _place(ids[row], given["ordinal"].to_numpy())
-        block = self.by_ordinal.candidates(places)
+    def _with_blocks(self, keys: Array, given: pl.DataFrame) -> Known:
+        dataset = keys[given["row"].to_numpy()]
+        block = self.runs.at(dataset, given["ordinal"].to_numpy())
         is_new = block == UNKNOWN
-        first = self.blocks.height
-        block = np.where(is_new, first + np.cumsum(is_new) - 1, block)
-        dataset = keys[row]
+        block = np.where(is_new, self.blocks.height + np.cumsum(is_new) - 1, block)
         columns = given.with_columns(pl.Series("dataset", dataset.astype(np.uint32))).select(list(schemas.BLOCKS))
-        new = columns.filter(pl.Series(is_new))
-        hashes = self._block_hashes(dataset[is_new], new["name"])
-        declared = np.concatenate([self.declared, np.zeros(len(new), dtype=np.bool_)])
+        declared = np.append(self.declared, np.zeros(is_new.sum(), dtype=np.bool_))
         declared[block] = given["declared"].to_numpy()
         return Known(
             datasets=self.datasets,
@@ -149,19 +174,13 @@ class Known:
             declared=declared,
             by_id=self.by_id,
             by_dataset=self.by_dataset,
-            by_block=self.by_block.having(HashIndex.of(hashes, first)),
-            by_ordinal=self.by_ordinal.having(HashIndex.of(places[is_new], first)),
+            runs=self.runs.having(dataset[is_new], self.datasets.height),
             change=self.change,
         )
 
     def at(self, change: int) -> Known:
         """The same, known to be so up to a change."""
         return Known(**{name: getattr(self, name) for name in Known.__dataclass_fields__} | {"change": change})
-
-
-def _place(ids: Array, ordinals: Array) -> Array:
-    """A block's durable place as one number: no dataset has 2²⁴ blocks, and no database 2⁴⁰ datasets."""
-    return (ids.astype(np.uint64) << np.uint64(24)) | ordinals.astype(np.uint64)
 
 
 def _confirmed(keys: Array, names: pl.Series, wanted: pl.Series) -> Array:
@@ -176,15 +195,17 @@ def _confirmed(keys: Array, names: pl.Series, wanted: pl.Series) -> Array:
 
 def _revised(frame: pl.DataFrame, given: pl.DataFrame, keys: Array, is_new: Array) -> pl.DataFrame:
     """A frame with given rows in the place of those with their keys, and the new ones behind all."""
-    new, old = pl.Series(is_new), ~is_new
-    revised = frame
-    if old.any():
-        at, changed = keys[old], given.filter(~new)
-        revised = frame.with_columns([frame[name].clone().scatter(at, changed[name]) for name in frame.columns])
-    if not is_new.any():
-        return revised
-    behind = given.filter(new).cast(frame.schema)
-    return pl.concat([revised, behind]).rechunk() if frame.height else behind
+    if is_new.all() and frame.is_empty():
+        return given.cast(frame.schema)
+    new, at = pl.Series(is_new), keys[~is_new]
+    changed = given.filter(~new).cast(frame.schema)
+    columns = [_scattered(frame[name], at, changed[name]) for name in frame.columns]
+    return pl.concat([pl.DataFrame(columns), given.filter(new).cast(frame.schema)]).rechunk()
+
+
+def _scattered(column: pl.Series, at: Array, values: pl.Series) -> pl.Series:
+    """A column with other values at some places; itself where those are there already, as names always are."""
+    return column if column.gather(at).equals(values) else column.clone().scatter(at, values)
 
 
 def nothing() -> Known:
@@ -199,6 +220,5 @@ def nothing() -> Known:
         declared=np.zeros(0, dtype=np.bool_),
         by_id=none,
         by_dataset=none,
-        by_block=none,
-        by_ordinal=none,
+        runs=BlockRuns(np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.uint32)),
     )

@@ -41,17 +41,20 @@ def read(connection: Connection, known: Known, sites: Sequence[str]) -> dict[str
 def _observation(row: RowMapping, known: Known) -> Observation:
     frame = pl.read_ipc(BytesIO(row["replicas"]))
     columns = {name: frame[name].to_numpy() for name in frame.columns}
-    keys = known.keys_of_ordinals(columns["dataset"], columns["ordinal"])
-    there = np.flatnonzero(keys != UNKNOWN)
-    order = there[np.argsort(keys[there], kind="stable")]
+    keys = known.keys_of_ordinals(columns.pop("dataset"), columns.pop("ordinal"))
+    there = keys != UNKNOWN
+    if not there.all() or (keys[1:] < keys[:-1]).any():
+        places = np.flatnonzero(there)
+        order = places[np.argsort(keys[places], kind="stable")]
+        keys, columns = keys[order], {name: values[order] for name, values in columns.items()}
     told = {name: row[name] for name in ("position", "news_at", "complete")}
     return Observation().having(
         **told,
-        versions=_VERSIONS.decode(row["versions"]) if len(there) == len(keys) else (),
-        blocks=keys[order].astype(np.uint32),
+        versions=_VERSIONS.decode(row["versions"]) if there.all() else (),
+        blocks=keys.astype(np.uint32),
         saved=True,
         kept=True,
-        **{name: columns[name][order] for name in ("files", "bytes", "last_update")},
+        **columns,
     )
 
 

@@ -49,7 +49,7 @@ def packed(blocks: pl.DataFrame, rows: pl.Series) -> tuple[list[bytes], list[byt
 
 def unpack(numbers: Sequence[bytes], names: Sequence[bytes]) -> pl.DataFrame:
     """The blocks of many rows as columns: UNPACKED, in the order of rows and ordinals."""
-    counts = np.fromiter((len(each) for each in numbers), dtype=np.int64, count=len(numbers)) // NUMBERS.itemsize
+    counts = np.fromiter(map(len, numbers), dtype=np.int64, count=len(numbers)) // NUMBERS.itemsize
     held = np.frombuffer(b"".join(numbers), dtype=NUMBERS)
     row = np.repeat(np.arange(len(counts)), counts)
     flags = held["flags"]

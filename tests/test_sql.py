@@ -38,6 +38,23 @@ def test_a_database_gets_the_migrations_that_it_lacks(database: str) -> None:
     sql.opened(database, "a", [make, fill]).dispose()
 
 
+def test_a_query_is_read_by_column_so_many_rows_at_a_time(database: str) -> None:
+    engine = sql.opened(database, "a", [make])
+    count = 2 * sql.ROWS_IN_HAND + 7
+    with engine.begin() as connection:
+        wanted = select(rows.c.number, (-rows.c.number).label("negative")).order_by(rows.c.number)
+        assert list(sql.columns(connection, wanted, 10)) == []
+        connection.execute(insert(rows), [{"number": number} for number in range(count)])
+        parts = list(sql.columns(connection, wanted, sql.ROWS_IN_HAND))
+        assert [len(part["number"]) for part in parts] == [sql.ROWS_IN_HAND, sql.ROWS_IN_HAND, 7]
+        assert [number for part in parts for number in part["number"]] == list(range(count))
+        assert [number for part in parts for number in part["negative"]] == [-number for number in range(count)]
+        (whole,) = sql.columns(connection, wanted, 2 * count)
+        assert whole["number"] == list(range(count))
+        connection.execute(insert(rows).values(number=count))  # whatever is done on the connection afterwards
+    engine.dispose()
+
+
 def test_a_migration_that_fails_leaves_the_version_before_it(database: str) -> None:
     sql.opened(database, "a", [make]).dispose()
     with pytest.raises(StoreError, match=r"(?i)unique"):
