@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from reploc import service
 from reploc.client import locations
 from reploc.client.concurrency import side_by_side
-from reploc.client.listing import Listed, PageOf, gathered
+from reploc.client.index import RliClient
+from reploc.client.listing import Listed, PageOf, descended, gathered
 from reploc.client.locations import Part, View
 from reploc.client.node import HOP_HEADER, RliNodeClient
 from reploc.client.shares import ask_shares
@@ -119,7 +120,10 @@ class Forward:
         return await ask_shares(needs, lfns, ask, lambda node: node == self._node)
 
     async def listed(self, pattern: str, limit: int, ours: PageOf) -> Listed:
-        """Up to `limit` LFNs that match a glob pattern, of all shares of the index; `ours` reads this node's own."""
+        """Up to `limit` LFNs that match a glob pattern, of all shares of the index and all below it.
+
+        `ours` reads this node's own lists. Raises NotIndexed: those below are told no whole names.
+        """
 
         async def page(node: str, most: int, after: str | None) -> ListedLfns | None:
             if node == self._node:
@@ -128,7 +132,11 @@ class Forward:
                 return await self._client(self._view.urls[node], FORWARD_S).matching(pattern, most, after)
             return None
 
-        return await gathered(self._view.ring.needs[-1], page, limit, lambda node: node != self._node)
+        async def below(urls: list[str]) -> Listed:
+            return await RliClient(urls, transport=self._transport).matching(pattern, limit, FORWARD_S)
+
+        found = await gathered(self._view.ring.needs[-1], page, limit, lambda node: node != self._node)
+        return await descended(found, limit, below)
 
     async def collection(self, name: str) -> list[CollectionSites]:
         """What the other owners of a collection's slot say, those that answer within three seconds."""

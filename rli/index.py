@@ -174,26 +174,36 @@ class Index(Answers):
         )
 
     def matching(self, pattern: Pattern, limit: int, after: int, now: float) -> ListedLfns:
-        """Up to `limit` LFNs of lists that match, behind the number `after`, -1 at first; `next` is a number too."""
+        """Up to `limit` LFNs of lists that match, behind the number `after`, -1 at first; `next` is a number too.
+
+        What index nodes below hold they are to be asked for.
+        """
         self._prepare(now)
         page = self.lfns.lists.matching(pattern, limit, after)
         sites, names = self._sites(page.found, now)
         lacking = self.owned[~self._complete(self.owned)]
-        missing = {*self._missing(lacking), *self._unlisted(now)}
+        children = self.registry.children(now)
+        missing = {*self._missing(lacking), *(self._unlisted(now) - children.keys())}
+        locations = by_lfn(page.names, page.found, names)
+        if children:
+            here = {lfn: [site for site in of if site not in children] for lfn, of in locations.items()}
+            locations = {lfn: of for lfn, of in here.items() if of}
+            sites = {site: news for site, news in sites.items() if site not in children}
         return ListedLfns(
-            locations=by_lfn(page.names, page.found, names),
+            locations=locations,
             next=None if page.next < 0 else str(page.next),
             complete=not len(lacking) and not missing,
             missing=sorted(missing),
             shares="all" if self._owns_all else "some",
             sites=sites,
+            below={name: SiteNews(url, round(age_s, 3), index) for name, (url, age_s, index) in children.items()},
         )
 
-    def _unlisted(self, now: float) -> list[str]:
+    def _unlisted(self, now: float) -> set[str]:
         """The sites that tell LFNs, but not as lists."""
         numbers = [self.registry.number(member.name) for member in self.registry.members(now)]
         found = self.lfns.unlisted(number for number in numbers if number is not None)
-        return [self.registry.name(number) for number in found]
+        return {self.registry.name(number) for number in found}
 
     def helpless(self, slots: Slots) -> Flags:
         """For which LFNs of these slots another node must be asked, shape (n,)."""

@@ -1,7 +1,7 @@
 """LFNs by a glob pattern, as an index node lists them: where it is told whole names, which alone can be read.
 
-Over HTTP a page is of this node alone: what other nodes hold of the index the client asks them for, and the answer says
-when that is needed. Clients of the RLS port know one node, which asks the others itself.
+Over HTTP a page is of this node alone: what other nodes of the index hold, and index nodes below, the client asks them
+for, and the answer says when that is needed. Clients of the RLS port know one node, which asks the others itself.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Listing:
         return page if page.next is None else replace(page, next=f"{self._life}-{page.next}")
 
     async def everywhere(self, pattern: str, limit: int) -> Listed:
-        """Up to `limit` LFNs that match, of the whole index. Raises NotIndexed and NameInvalid."""
+        """Up to `limit` LFNs that match, of the whole index and all below. Raises NotIndexed and NameInvalid."""
         self._require_names()
         compiled = names.pattern(pattern)
 
@@ -67,7 +67,7 @@ class Listing:
 
     def _require_names(self) -> None:
         compression = self._index.settings.compression
-        if compression != "none":
+        if compression != "none" and not self._index.registry.has_children:
             raise NotIndexed(
                 f"this index is not told whole names: index.compression is {compression}; a pattern wants none"
             )

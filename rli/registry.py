@@ -382,6 +382,16 @@ class Registry:
         """What each live index node below says of itself."""
         return [site.beneath for site in self._sites.values() if site.beneath and site.state is State.LIVE]
 
+    @property
+    def has_children(self) -> bool:
+        """Whether index nodes below are heard, or are to be."""
+        return bool(self._expected) or bool(self.beneath())
+
+    def children(self, now: float) -> dict[str, tuple[str, float, str]]:
+        """The live index nodes below by name: where each answers, the age of its news, and its index."""
+        live = [site for site in self._sites.values() if site.beneath and site.state is State.LIVE]
+        return {site.name: (site.url, self.age(site.number, now), site.place[2]) for site in live}
+
     def index_of(self, name: str) -> str:
         """The index that a known sender is a node of: empty text of a catalog."""
         return self._sites[name].place[2]

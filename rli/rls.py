@@ -14,6 +14,7 @@ import numpy as np
 
 from reploc import __version__, service
 from reploc.client.listing import Listed
+from reploc.errors import NotIndexed
 from reploc.names import glob_of_like, like
 from reploc.rls.bloom import BITS_MAX, SHIFTS, RlsFilter
 from reploc.rls.port import Methods, RlsSettings, administer
@@ -125,7 +126,10 @@ class RliMethods:
         text = name(request.parameters[0], "pattern")
         if self._foreign.filtered or not self._lists_alone:
             raise Refused(Code.UNSUPPORTED, "Wildcard searches with Bloom filters enabled")
-        listed = await self._everywhere(glob_of_like(text), RESULTS_MAX + 1) if self._tells_names else Listed()
+        try:
+            listed = await self._everywhere(glob_of_like(text), RESULTS_MAX + 1) if self._tells_names else Listed()
+        except NotIndexed as wrong:
+            raise Refused(Code.UNSUPPORTED, f"below this node: {wrong.detail}") from wrong
         found = self._foreign.matching(like(text), RESULTS_MAX + 1)
         found += [(lfn, listed.sites[site].lrc) for lfn, sites in listed.locations.items() for site in sites]
         if len(found) > RESULTS_MAX:
@@ -139,8 +143,8 @@ class RliMethods:
 
     @property
     def _tells_names(self) -> bool:
-        """Whether our own catalogs tell whole names."""
-        return self._index.settings.compression == "none"
+        """Whether our own catalogs tell whole names, or index nodes below may have heard them."""
+        return self._index.settings.compression == "none" or self._index.registry.has_children
 
     @property
     def _lists_alone(self) -> bool:

@@ -28,7 +28,8 @@ from reploc.client.resolve import Lookup
 from reploc.client.retry import Retrying
 from reploc.client.shares import ask_shares
 from reploc.client.transport import Carried, HttpTransport, Transport
-from reploc.errors import AnswerInvalid, DeadlineExceeded, ReplocError, Unreachable
+from reploc.errors import AnswerInvalid, DeadlineExceeded, HierarchyLoop, ReplocError, Unreachable
+from reploc.hierarchy import LEVELS_MAX
 from reploc.listed import ListedLfns
 from reploc.questions import Demand
 from reploc.wire import DEADLINE_S, Existence, Locations
@@ -148,10 +149,14 @@ class RliClient(Carried):
     async def matching(self, pattern: str, limit: int = LFNS_LISTED, deadline_s: float = DEADLINE_S) -> Listed:
         """All LFNs that match a glob pattern, with their sites, or the first `limit`; each request takes `deadline_s`.
 
-        Raises NotIndexed: the index is not told whole names; NameInvalid; where no node could be asked Unreachable or
-        DeadlineExceeded. What is lacking is named in the answer.
+        Index nodes below are asked for what they hold, and so on down to the lists of the sites' names. Raises
+        NotIndexed: the index is not told whole names, nor is any below; NameInvalid; where no node could be asked
+        Unreachable or DeadlineExceeded. What is lacking is named in the answer.
         """
-        names.pattern(pattern)
+        return await self._matching(names.pattern(pattern).text, limit, deadline_s, LEVELS_MAX)
+
+    async def _matching(self, pattern: str, limit: int, deadline_s: float, levels: int) -> Listed:
+        """The same over so many levels of index nodes: with none left, what is below is lacking."""
         view = await self.view(deadline_s)
         failed: dict[str, ReplocError] = {}
 
@@ -169,7 +174,14 @@ class RliClient(Carried):
         found = await listing.gathered(view.ring.needs[-1], page, limit, lambda node: self._ailing(view.urls[node]))
         if not found.answered:
             raise _nothing_said("no owner of the slots answered", failed)
-        return replace(found, nodes={node: _words(wrong) for node, wrong in failed.items()})
+
+        async def below(urls: list[str]) -> Listed:
+            if levels == 1:
+                raise HierarchyLoop(f"there are more than {LEVELS_MAX} levels of index nodes")
+            return await RliClient(urls, transport=self._transport)._matching(pattern, limit, deadline_s, levels - 1)
+
+        found = replace(found, nodes={node: _words(wrong) for node, wrong in failed.items()})
+        return await listing.descended(found, limit, below)
 
     # ---- the index
 
