@@ -1,5 +1,5 @@
 """`python -m reploc`: the `reploc` command of this very interpreter."""
 
-from reploc.cli import main
+from reploc.entry import main
 
 main()

@@ -25,7 +25,7 @@ import uvloop
 from aiohttp import web
 from msgspec import Meta
 
-from reploc import errors, openapi, telemetry
+from reploc import errors, openapi, supervisor, telemetry
 from reploc.actions import Action
 from reploc.client.transport import HttpTransport
 from reploc.config import Settings
@@ -214,13 +214,16 @@ async def _until_signalled(
         loop.add_signal_handler(number, stop.set)
     told_early = asyncio.Event()
     loop.add_signal_handler(signal.SIGHUP, told_early.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # it may have been held back since the entry point
     with _bound(settings) as ports:
         async with compose(settings) as daemon, listening(daemon, settings, ports):
             loop.add_signal_handler(signal.SIGHUP, daemon.reload, load)
             if told_early.is_set():
                 daemon.reload(load)
             settle_collector()
+            supervisor.tell(supervisor.READY)
             await stop.wait()
+            supervisor.tell(supervisor.STOPPING)
             telemetry.event("daemon.stopping", daemon=daemon.name)
 
 

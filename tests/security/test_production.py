@@ -69,7 +69,8 @@ def test_a_unit_has_no_privileges_and_sees_little(name: str) -> None:
     unit = (FOLDER / f"reploc-{name}.service").read_text().splitlines()
     for line in (
         "User=reploc", "NoNewPrivileges=yes", "CapabilityBoundingSet=", "ProtectSystem=strict", "ProtectHome=yes",
-        "PrivateDevices=yes", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX", "SystemCallFilter=@system-service",
+        "PrivateDevices=yes", "Type=notify", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
+        "SystemCallFilter=@system-service",
         f"ExecStart=/opt/reploc/bin/reploc {name} serve --config /etc/reploc/{name}.toml",
     ):  # fmt: skip
         assert line in unit
