@@ -29,7 +29,7 @@ from placement.messages import (
     WishItem,
     Written,
 )
-from placement.request_messages import DataRequests, RequestBody, RequestCancelBody, Requested, RequestItem
+from placement.request_messages import DataRequests, RequestBody, Requested, RequestItem
 from reploc import names
 from reploc.client.transport import Carried, HttpTransport, Request, Transport
 from reploc.orders import BlockFiles, Orders
@@ -111,7 +111,7 @@ class PlacementClient(Carried):
 
     async def cancel_requests(self, ids: Sequence[int], reason: str = "") -> list[int]:
         """Cancels requests; those that were open."""
-        return (await self._post("/v1/data/requests/cancel", RequestCancelBody(list(ids), reason), Numbers)).ids
+        return (await self._post("/v1/data/requests/cancel", CancelBody(list(ids), reason), Numbers)).ids
 
     async def block_files(self, name: str, *, limit: int = PAGE_ITEMS, after: str | None = None) -> BlockFiles:
         """A page of a block's files. Raises CollectionUnknown."""

@@ -317,7 +317,7 @@ class WishBody(Body, frozen=True):
 
 
 class CancelBody(Body, frozen=True):
-    """Orders to cancel, by their numbers."""
+    """Orders or requests to cancel, by their numbers; with requests go the orders that were written for them alone."""
 
     ids: Annotated[list[Count], Meta(min_length=1, max_length=REPORTS_MAX)]
     reason: Said = ""

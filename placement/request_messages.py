@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
-from placement.messages import Moment, Said, Word
+from placement.messages import Moment, Word
 from reploc.orders import REPORTS_MAX, OrderKind
 from reploc.wire import PAGE_ITEMS, Answer, Body, Count, Limit, Name
 
@@ -41,13 +41,6 @@ class Requested(Answer, frozen=True):
 
     ids: list[int]
     joined: list[int]
-
-
-class RequestCancelBody(Body, frozen=True):
-    """Requests to cancel, by their numbers; the orders that were written for them alone are cancelled too."""
-
-    ids: Annotated[list[Count], Meta(min_length=1, max_length=REPORTS_MAX)]
-    reason: Said = ""
 
 
 class RequestsQuery(Body, frozen=True):

@@ -42,7 +42,7 @@ from placement.messages import (
     Written,
 )
 from placement.pull import Pull
-from placement.request_messages import DataRequests, RequestBody, RequestCancelBody, Requested, RequestsQuery
+from placement.request_messages import DataRequests, RequestBody, Requested, RequestsQuery
 from placement.settings import PlacementSettings
 from reploc import __version__, names, service, telemetry
 from reploc.actions import Action, everything
@@ -135,7 +135,7 @@ class PlacementServer:
         return [
             get("/v1/data/requests", self.requests, RequestsQuery, "Newest first", action=read, acts_on=every),
             post("/v1/data/requests", self.ask, RequestBody, "Ask for copies", action=place, acts_on=_items_asked),
-            post("/v1/data/requests/cancel", self.call_off, RequestCancelBody, "Cancel", action=place, acts_on=every),
+            post("/v1/data/requests/cancel", self.call_off, CancelBody, "Cancel", action=place, acts_on=every),
         ]
 
     def duties(self) -> list[Duty]:
@@ -254,7 +254,7 @@ class PlacementServer:
         told, by = call.what.requests, _on_the_word_of(call.who, call.what.asked_by)
         return await self._write(lambda connection, now: requests.ask(connection, told, by, now))
 
-    async def call_off(self, call: Call[RequestCancelBody]) -> Numbers:
+    async def call_off(self, call: Call[CancelBody]) -> Numbers:
         told = call.what
         return Numbers(
             await self._write(lambda connection, now: requests.cancel(connection, told.ids, told.reason, now))

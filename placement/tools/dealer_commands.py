@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import polars as pl
 from msgspec import Struct
 
 from placement import cycle
@@ -24,17 +23,16 @@ from placement.dealer.plan import Plan, PlanHeader
 from placement.dealer.plugin import Archive, Scene, configured, needed
 from placement.inventory import Inventory
 from placement.keeper import Keeper
-from placement.pictures import draw
-from placement.plan_files import Ordered
 from placement.settings import PlacementSettings
 from placement.tools import workbench
 from placement.tools.workbench import (
     FILE,
-    at_option,
     database_option,
+    holding_option,
     inventory_option,
-    partial_option,
+    out_option,
     plot_option,
+    run_options,
     settings_option,
 )
 from reploc import config
@@ -57,17 +55,8 @@ SEEDS = 10**9
 
 
 def _run_options(function: F) -> F:
-    for option in (
-        settings_option,
-        database_option,
-        at_option,
-        partial_option,
-        click.option(
-            "--seed", type=click.IntRange(0), metavar="N", help="What chance begins with, to repeat a plan; else drawn."
-        ),
-    ):
-        function = option(function)
-    return function
+    seed = "What chance begins with, to repeat a plan; else drawn."
+    return click.option("--seed", type=click.IntRange(0), metavar="N", help=seed)(run_options(function))
 
 
 class _Prepared:
@@ -119,7 +108,7 @@ def dealer() -> None:
 @dealer.command("plan", epilog=STATUSES)
 @_run_options
 @inventory_option
-@click.option("-o", "out", type=FILE, metavar="PLAN", help="Write the plan to a file, for apply and diff.")
+@out_option
 @plot_option
 @json_option
 def plan_command(
@@ -141,7 +130,7 @@ def plan_command(
 
 @dealer.command("run", epilog=STATUSES)
 @_run_options
-@click.option("-o", "out", type=FILE, metavar="PLAN", help="Write the plan to a file too.")
+@out_option
 @plot_option
 @json_option
 def run_command(
@@ -155,22 +144,21 @@ def run_command(
     as_json: bool,
 ) -> None:
     """Plans and orders: decides what is copied where, and writes the orders for it."""
-    if at is not None:
-        raise ConfigInvalid("--at is for plans that change nothing; orders are written now")
+    workbench.require_now(at)
     prepared = _Prepared(path, url, at, partial=partial, seed=seed)
     with workbench.keeper(prepared.settings) as keeper:
         decider = prepared.decider(keeper)
         done = cycle.run(keeper, decider, prepared.settings.max_observation_age, partial=partial)
     assert decider.plan is not None
     _show(decider.plan, out, plot, as_json=as_json)
-    workbench.say_ordered(Ordered(done.number, done.written, pl.DataFrame()), as_json=as_json)
+    workbench.say_done(done, as_json=as_json)
 
 
 @dealer.command("apply", epilog=STATUSES)
 @click.argument("file", type=FILE, metavar="PLAN")
 @settings_option
 @database_option
-@click.option("--holding", is_flag=True, help="Do what still holds, and leave what does not.")
+@holding_option
 @json_option
 def apply_command(file: Path, path: Path | None, url: str | None, holding: bool, as_json: bool) -> None:
     """Writes the orders of a plan, if everything is still as the plan has it."""
@@ -212,15 +200,13 @@ def explain_command(
 def diff_command(old: Path, new: Path, as_json: bool) -> None:
     """Shows what only one of two plans does, such as those of old settings and new ones with one seed."""
     found = plans.differing(plans.read(old), plans.read(new))
-    if as_json:
-        for row in found.iter_rows(named=True):
-            terminal.say_json(DiffReport(**row))
-        return
-    rows = [
-        (row["site"], row["dataset"], row["decision"], shown_bytes(row["old"]), shown_bytes(row["new"]))
-        for row in found.iter_rows(named=True)
-    ]
-    terminal.table(("site", "dataset", "", ">first plan", ">second plan"), rows)
+    workbench.say_differing(
+        found,
+        DiffReport,
+        ("site", "dataset", "", ">first plan", ">second plan"),
+        lambda row: (row["site"], row["dataset"], row["decision"], shown_bytes(row["old"]), shown_bytes(row["new"])),
+        as_json=as_json,
+    )
 
 
 class DiffReport(Struct, frozen=True):
@@ -242,10 +228,7 @@ class PlanReport(Struct, frozen=True):
 
 
 def _show(made: Plan, out: Path | None, plot: Path | None, *, as_json: bool) -> None:
-    if out is not None:
-        out.write_bytes(made.encoded())
-    if plot is not None:
-        draw(plots.of_plan(made), plot)
+    workbench.keep(made, out, plot, plots.of_plan)
     if as_json:
         terminal.say_json(PlanReport(made.header, made.decisions.to_dicts(), made.blocks.to_dicts()))
         return
@@ -255,8 +238,7 @@ def _show(made: Plan, out: Path | None, plot: Path | None, *, as_json: bool) -> 
     for plugin in made.header.plugins:
         for reason, count in plugin.rejected.items():
             terminal.note(f"{plugin.plugin}: {count:,} rejected: {reason}")
-    if made.header.left_out:
-        terminal.note(f"left out, without fresh news: {', '.join(made.header.left_out)}")
+    workbench.note_left_out(made.header.left_out)
 
 
 _SITES = ("site", "", ">quota", ">before", ">pending", ">copies", ">copied", ">handed over", ">after")
@@ -267,8 +249,8 @@ def _site_rows(made: Plan) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for site in made.header.sites:
         before, after = workbench.share(site.before, site.quota), workbench.share(site.after, site.quota)
-        quota = "-" if site.quota is None else "unlimited" if site.quota < 0 else shown_bytes(site.quota)
         counts = (f"{site.copies:,}", shown_bytes(site.copied), f"{site.handed_over:,}")
+        quota = workbench.shown_quota(site.quota)
         rows.append((site.site, site.standing, quota, before, shown_bytes(site.pending), *counts, after))
     return rows
 

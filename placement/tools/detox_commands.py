@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import polars as pl
 from msgspec import Struct
 
 from placement import cycle
@@ -21,7 +20,6 @@ from placement.detox.planning import Run
 from placement.detox.simulation import Course, Step
 from placement.inventory import Inventory
 from placement.pictures import draw
-from placement.plan_files import Ordered
 from placement.policy import parser
 from placement.policy.bits import Column
 from placement.policy.values import ValueUnfit, value_of
@@ -30,11 +28,12 @@ from placement.settings import PlacementSettings
 from placement.tools import workbench
 from placement.tools.workbench import (
     FILE,
-    at_option,
     database_option,
+    holding_option,
     inventory_option,
-    partial_option,
+    out_option,
     plot_option,
+    run_options,
     settings_option,
 )
 from reploc import config
@@ -62,10 +61,7 @@ _LOCKED = VARIABLES["blockreplica.is_locked"]
 def _run_options(function: F) -> F:
     for option in (
         click.option("--policy", "policy", required=True, type=FILE, metavar="FILE", help="The policy to go by."),
-        settings_option,
-        database_option,
-        at_option,
-        partial_option,
+        run_options,
         click.option(
             "--yes-really", is_flag=True, help="A site may lose more in a cycle than max_fraction_of_site allows."
         ),
@@ -116,7 +112,7 @@ def detox() -> None:
 @detox.command("plan", epilog=STATUSES)
 @_run_options
 @inventory_option
-@click.option("-o", "out", type=FILE, metavar="PLAN", help="Write the plan to a file, for apply, diff and explain.")
+@out_option
 @plot_option
 @json_option
 def plan_command(
@@ -140,7 +136,7 @@ def plan_command(
 
 @detox.command("run", epilog=STATUSES)
 @_run_options
-@click.option("-o", "out", type=FILE, metavar="PLAN", help="Write the plan to a file too.")
+@out_option
 @plot_option
 @json_option
 def run_command(
@@ -155,8 +151,7 @@ def run_command(
     as_json: bool,
 ) -> None:
     """Plans and orders: decides what goes, and writes the orders for it."""
-    if at is not None:
-        raise ConfigInvalid("--at is for plans that change nothing; orders are written now")
+    workbench.require_now(at)
     prepared = _Prepared(policy, path, url, at, partial=partial, yes_really=yes_really)
     decider = ordering.Detox(prepared.text, prepared.run_at)
     with workbench.keeper(prepared.settings) as keeper:
@@ -166,14 +161,14 @@ def run_command(
             # What a plan that is too much would have done is what a person wants to see.
             if decider.plan is not None:
                 _show(decider.plan, out, plot, as_json=as_json)
-    workbench.say_ordered(Ordered(done.number, done.written, pl.DataFrame()), as_json=as_json)
+    workbench.say_done(done, as_json=as_json)
 
 
 @detox.command("apply", epilog=STATUSES)
 @click.argument("file", type=FILE, metavar="PLAN")
 @settings_option
 @database_option
-@click.option("--holding", is_flag=True, help="Do what still holds, and leave what does not.")
+@holding_option
 @click.option("--yes-really", is_flag=True, help="Do a plan that max_fraction_of_site cut short.")
 @json_option
 def apply_command(
@@ -203,18 +198,14 @@ class PlanReport(Struct, frozen=True):
 
 
 def _show(made: Plan, out: Path | None, plot: Path | None, *, as_json: bool) -> None:
-    if out is not None:
-        out.write_bytes(made.encoded())
-    if plot is not None:
-        draw(plots.of_plan(made), plot)
+    workbench.keep(made, out, plot, plots.of_plan)
     if as_json:
         terminal.say_json(PlanReport(made.header, made.blocks.to_dicts()))
         return
     terminal.table(_COLUMNS, _site_rows(made))
     for note in made.header.notes:
         terminal.note(note)
-    if made.header.left_out:
-        terminal.note(f"left out, without fresh news: {', '.join(made.header.left_out)}")
+    workbench.note_left_out(made.header.left_out)
     if made.header.over:
         terminal.note(f"cut short by max_fraction_of_site: {', '.join(made.header.over)}")
 
@@ -228,8 +219,7 @@ def _site_rows(made: Plan) -> list[tuple[str, ...]]:
         state = "unreleased" if site.unreleased else "triggered" if site.triggered else ""
         sizes = (site.protected, site.kept, site.candidates, site.deleted, site.vetoed)
         before, after = workbench.share(site.before, site.quota), workbench.share(site.after, site.quota)
-        quota = "-" if site.quota is None else "unlimited" if site.quota < 0 else shown_bytes(site.quota)
-        rows.append((site.site, state, quota, before, *map(shown_bytes, sizes), after))
+        rows.append((site.site, state, workbench.shown_quota(site.quota), before, *map(shown_bytes, sizes), after))
     return rows
 
 
@@ -240,12 +230,13 @@ def _site_rows(made: Plan) -> list[tuple[str, ...]]:
 def diff_command(old: Path, new: Path, as_json: bool) -> None:
     """Shows where two plans decide otherwise, such as those of an old policy and a new one."""
     found = plans.differing(plans.read(old), plans.read(new))
-    if as_json:
-        for row in found.iter_rows(named=True):
-            terminal.say_json(DiffReport(**row))
-        return
-    rows = [(r["site"], r["dataset"], r["old"], r["new"], shown_bytes(r["bytes"])) for r in found.iter_rows(named=True)]
-    terminal.table(("site", "dataset", "first plan", "second plan", ">bytes"), rows)
+    workbench.say_differing(
+        found,
+        DiffReport,
+        ("site", "dataset", "first plan", "second plan", ">bytes"),
+        lambda row: (row["site"], row["dataset"], row["old"], row["new"], shown_bytes(row["bytes"])),
+        as_json=as_json,
+    )
 
 
 class DiffReport(Struct, frozen=True):

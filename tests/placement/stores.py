@@ -12,7 +12,18 @@ from placement import injection, intents, orders
 from placement.database import Database
 from placement.inventory import Inventory
 from placement.keeper import Keeper
-from placement.messages import BlockItem, DatasetItem, GroupItem, InjectBody, Injected, OwnerItem, SiteItem, Written
+from placement.messages import (
+    BlockItem,
+    DatasetItem,
+    GroupItem,
+    InjectBody,
+    Injected,
+    OwnerItem,
+    PartitionItem,
+    QuotaItem,
+    SiteItem,
+    Written,
+)
 from placement.observations import News, Part
 from placement.orders import Wish
 from reploc.holdings import SiteHoldings
@@ -61,6 +72,11 @@ class Told:
                 datasets=[DatasetItem(name="/a", status="valid", blocks=blocks)],
             )
         )
+
+    def partition(self, quota: int) -> None:
+        """A partition P of everything, with so many bytes for each site."""
+        quotas = [QuotaItem(site=site, partition="P", quota=quota) for site in SITES]
+        self.inject(InjectBody(partitions=[PartitionItem(name="P", condition="always")], quotas=quotas))
 
     def own(self, item: str, site: str, group: str) -> int:
         with self.keeper.writing() as connection:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from dealing import NOW, Said, scene, world
-from stores import FILES, SITES, START_S, Told
+from stores import FILES, START_S, Told
 
 from placement import cycle, history, orders, parquet
 from placement.dealer import ordering, planning
@@ -21,7 +21,7 @@ from placement.dealer.plugin import Scene
 from placement.dealer.proposal import Proposal
 from placement.dealer.settings import DealerSettings
 from placement.inventory import Inventory
-from placement.messages import CyclesQuery, InjectBody, PartitionItem, QuotaItem
+from placement.messages import CyclesQuery
 from reploc.cli import cli
 from reploc.errors import InventoryMoved, NewsMissing, PlanOutdated, ProducerFailed
 
@@ -130,12 +130,7 @@ def test_wrong_settings_end_with_a_reason(folder: Path) -> None:
 def filled(told: Told) -> None:
     """Both blocks of /a at T1 and the first at T2, heard; a partition P of everything, with quotas."""
     told.define()
-    told.inject(
-        InjectBody(
-            partitions=[PartitionItem(name="P", condition="always")],
-            quotas=[QuotaItem(site=site, partition="P", quota=1_000) for site in SITES],
-        )
-    )
+    told.partition(1_000)
     told.hear("T1", 1, b1=(FILES, 20), b2=(FILES, 20))
     told.hear("T2", 1, b1=(FILES, 20))
     told.hear("T3", 1)

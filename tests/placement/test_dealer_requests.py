@@ -21,7 +21,6 @@ from placement.dealer.plugin import Scene, configured
 from placement.dealer.request import Request, RequestSettings
 from placement.dealer.settings import DealerSettings
 from placement.inventory import Inventory
-from placement.messages import InjectBody, PartitionItem, QuotaItem
 from placement.request_messages import DataRequest, RequestItem, RequestsQuery, RequestState
 from placement.requests import Ruling
 from reploc.errors import InventoryMoved
@@ -145,8 +144,7 @@ def run(told: Told, seed: int = 1) -> Outcome:
 @pytest.fixture
 def ready(told: Told) -> Told:
     told.define()
-    quotas = [QuotaItem(site=site, partition="P", quota=100_000) for site in SITES]
-    told.inject(InjectBody(partitions=[PartitionItem(name="P", condition="always")], quotas=quotas))
+    told.partition(100_000)
     whole = (FILES, TOLD_BYTES)
     for site in SITES:
         told.hear(site, 1, **({"b1": whole, "b2": whole} if site == "T1" else {}))

@@ -23,7 +23,7 @@ from placement.detox.planning import Run
 from placement.detox.settings import DetoxSettings
 from placement.inventory import Inventory
 from placement.locks import place, release
-from placement.messages import InjectBody, LockItem, PartitionItem, QuotaItem, WishItem
+from placement.messages import LockItem, WishItem
 from placement.policy.bits import Column
 from placement.policy.parser import parse
 from placement.policy.variables import VARIABLES
@@ -143,12 +143,7 @@ POLICY = FRAME + "Delete site.name == T1\nProtect"
 def filled(told: Told) -> None:
     """Both blocks of /a at T1 and T2, heard; a partition P of everything, with quotas."""
     told.define()
-    told.inject(
-        InjectBody(
-            partitions=[PartitionItem(name="P", condition="always")],
-            quotas=[QuotaItem(site=site, partition="P", quota=1_000) for site in SITES],
-        )
-    )
+    told.partition(1_000)
     for site in SITES:
         told.hear(site, 1, **({} if site == "T3" else {"b1": (FILES, 20), "b2": (FILES, 20)}))
 
