@@ -17,19 +17,20 @@ from lrc.settings import LrcSettings
 from reploc import service
 from reploc.client.index import RliClient
 from reploc.client.lrc import LrcClient
+from reploc.client.node import RliNodeClient
 from reploc.client.resolve import Lookup
 from reploc.demo.processes import free_port
 from reploc.errors import ReplocError
 from reploc.members import IndexSettings, Node
 from reploc.membership import MembershipSettings
 from reploc.service import Daemon, DaemonSettings
-from reploc.wire import DeleteItem, MappingItem
+from reploc.wire import DeleteItem, MappingItem, SenderStatus
 from rli.settings import RliSettings
 
 T = TypeVar("T")
 
 #: Seconds that a condition may take to come true: generous, for a machine that does other things too.
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 LOOK_S = 0.03
 
 
@@ -186,12 +187,30 @@ class Grid:
 
         return await until(lambda: self.client.lookup(asked), holds, f"{len(asked)} lookups are complete and right")
 
+    async def told(self) -> None:
+        """Waits until every node has taken what each site holds; it need not know yet that there is no other site."""
+        for site in self.sites.values():
+            async with LrcClient(site.url) as lrc:
+                await until(lrc.soft_state, _is_told, f"every node has the news of {site.name}")
+
+    async def everywhere(self) -> None:
+        """Waits until every node has all that every site tells it, so that each can be asked or stand in for another:
+        those of which a lookup that is right was the answer need not be all."""
+        await self.told()
+        for name, each in self.nodes.items():
+            async with RliNodeClient(each.url) as rli:
+                await until(rli.status, lambda said: said.slots_complete == said.slots_owned, f"{name} is complete")
+
     async def right(self, lfns: Iterable[str]) -> Lookup:
         """Looks up now: every copy that is there is found, and none that is not."""
         asked = list(lfns)
         said = await self.client.lookup(asked)
         assert pfns(said) == self.truth(asked), f"complete: {said.complete}, missing: {said.missing}"
         return said
+
+
+def _is_told(said: SenderStatus) -> bool:
+    return all(each.state == "current" and each.lag_s == 0 for each in said.nodes)
 
 
 def pfns(said: Lookup) -> dict[str, set[str]]:

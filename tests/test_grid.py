@@ -26,6 +26,7 @@ async def test_what_is_registered_is_found_and_what_is_deleted_is_gone(
         await a.delete(LFNS[:10])
         await b.put(["/new"])
         await world.settled([*LFNS, "/nowhere", "/new"])
+        await world.everywhere()
         for each in world.nodes.values():
             async with RliNodeClient(each.url) as client:
                 said = await client.replicas([*LFNS, "/new"])
@@ -60,7 +61,12 @@ async def test_a_catalog_that_restarts_is_served_meanwhile(tmp_path: Path) -> No
     """The news of the old epoch stays until that of the new one has taken its place, slot by slot."""
     async with grid(tmp_path, expiry_s=20.0, renewal_interval_s=0.3) as world:
         a = await world.site("A", LFNS)
-        await until(lambda: world.client.locate(LFNS), lambda said: len(said.said.sites) == 1, "the index knows A")
+        await until(
+            lambda: world.client.locate(LFNS),
+            lambda said: all(said.of(lfn).sites for lfn in LFNS),
+            "the index knows that A has them all",
+        )
+        await world.told()
         await a.stop()
         located = await world.client.locate(LFNS)
         assert all(located.of(lfn).sites for lfn in LFNS)
@@ -87,6 +93,7 @@ async def test_a_node_that_restarts_is_complete_when_its_peers_and_the_catalogs_
         for name in ("A", "B"):
             await world.site(name, LFNS)
         await world.settled(LFNS)
+        await world.everywhere()
         await world.nodes["n1"].stop()
         await world.right(LFNS)
         world.nodes["n1"] = node("n1", replace(world.index, expiry_s=3600.0))
@@ -107,6 +114,7 @@ async def test_every_lookup_is_right_while_a_node_is_away_and_fills_again(tmp_pa
         await world.site("A", LFNS)
         await world.site("B", LFNS[::2])
         await world.settled(LFNS)
+        await world.everywhere()
         done = asyncio.Event()
         looked = 0
 
@@ -121,7 +129,7 @@ async def test_every_lookup_is_right_while_a_node_is_away_and_fills_again(tmp_pa
             await world.nodes[name].stop()
             await asyncio.sleep(0.3)
             await world.nodes[name].start()
-            await until(lambda name=name: _ready(world.nodes[name].url), bool, f"{name} is ready again")
+            await world.everywhere()
         done.set()
         await looking
         assert looked > 2

@@ -33,6 +33,7 @@ async def filled(made: Grid) -> None:
     for name, part in (("a.cern.ch", FILES[:80]), ("b.fnal.gov", FILES[40:]), ("c.bnl.gov", FILES[::3])):
         await made.site(name, part)
     await made.settled([*FILES, "/none"])
+    await made.everywhere()
 
 
 async def pages(made: Grid, node: str, glob: str, limit: int) -> list[dict[str, list[str]]]:

@@ -142,10 +142,10 @@ async def test_a_node_that_fails_is_made_up_for_by_the_other_owners_of_its_share
         lfns = sorted({lfn for files in told.values() for lfn in files})
         await made.settled(lfns)
         for name in NODES:
+            await made.everywhere()
             await made.nodes[name].stop()
             assert (await made.right(lfns)).complete, name
             await made.nodes[name].start()
-            await until(lambda name=name: ask(f"{made.nodes[name].url}/readyz"), lambda said: said[0] == 200, name)
 
 
 @pytest.mark.parametrize(

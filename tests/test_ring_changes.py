@@ -159,6 +159,6 @@ async def test_no_lookup_becomes_wrong_while_nodes_join_leave_are_killed_and_res
                 await change()
                 await ring.settled()
         print(dict(ring.seen))
-        assert ring.seen["old client, complete"] > 20
-        assert ring.seen["new client, complete"] > 10
+        assert ring.seen["old client, complete"] > 5
+        assert ring.seen["new client, complete"] > 2
         await ring.world.settled([*LFNS, *NOWHERE])

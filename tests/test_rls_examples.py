@@ -98,6 +98,7 @@ async def test_rls2_loses_a_node_and_answers_all_the_same(tmp_path: Path) -> Non
     assert (index.lfn_partition, index.redundancy, index.compression) == ("hash", 2, "bloom")
     async with running(2, tmp_path) as made:
         await made.settled(FILES)
+        await made.everywhere()
         await made.nodes["n1"].stop()
         assert (await made.right(FILES)).complete
 
@@ -126,6 +127,7 @@ async def test_rls4_asks_every_share_of_the_sites_and_survives_the_loss_of_a_nod
     assert (index.site_partition, index.redundancy, index.compression) == ("domain", 2, "bloom")
     async with running(4, tmp_path) as made:
         await made.settled([*FILES, "/nowhere"])
+        await made.everywhere()
         assert all(len(needs) > 1 for needs in made.index.ring.needs)
         await made.nodes["n2"].stop()
         assert (await made.right(FILES)).complete

@@ -59,7 +59,7 @@ async def started(*processes: Process) -> None:
 
 
 async def test_nodes_join_and_leave_running_daemons_and_no_answer_becomes_wrong(tmp_path: Path) -> None:
-    whole = index_settings(3, redundancy=1, expiry_s=3.0)
+    whole = index_settings(3, redundancy=1, expiry_s=8.0)
     first, last = replace(whole, nodes=whole.nodes[:2]), replace(whole, nodes=whole.nodes[1:])
     daemons = Daemons(tmp_path, whole)
     try:

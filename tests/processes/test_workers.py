@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ async def come(condition: Callable[[], bool], what: str) -> None:
 @pytest.fixture
 def grid(tmp_path: Path) -> Iterator[tuple[Process, Process]]:
     """A catalog and the index node that it feeds, which has two workers."""
-    index = index_settings(1, redundancy=1)
+    index = index_settings(1, redundancy=1, expiry_s=6.0)
     node = RliSettings(
         node="n0", listen=index.urls["n0"].removeprefix("http://"), matrix_bytes_max=1 << 30, index=index, workers=3
     )
@@ -127,7 +128,7 @@ async def test_counts_are_those_of_all_processes(lrc: Process) -> None:
         await client.put([MappingItem("/a", "a:1")])
     await asked(lrc)
     for _ in range(CONNECTIONS // 4):
-        assert await counted(lrc, "/v1/replicas") == CONNECTIONS
+        await until(partial(counted, lrc, "/v1/replicas"), lambda count: count == CONNECTIONS, "all are counted")
 
 
 async def test_a_worker_that_dies_is_started_again_and_its_counts_stay(lrc: Process) -> None:
@@ -135,12 +136,13 @@ async def test_a_worker_that_dies_is_started_again_and_its_counts_stay(lrc: Proc
     async with LrcClient(lrc.url) as client:
         await client.put([MappingItem("/a", "a:1")])
     await asked(lrc)
-    before = await counted(lrc, "/v1/replicas")
+    look = partial(counted, lrc, "/v1/replicas")
+    await until(look, lambda count: count == CONNECTIONS, "all are counted")
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
     await come(lambda: len(workers_of(main_pid(lrc)) - workers) == 2, "two new workers")
     await asked(lrc)
-    assert await counted(lrc, "/v1/replicas") == before + CONNECTIONS
+    await until(look, lambda count: count == 2 * CONNECTIONS, "all are counted, and none is lost")
 
 
 async def test_no_worker_outlives_the_main_process(lrc: Process) -> None:
