@@ -45,9 +45,3 @@ class TestPosix(MoverSuite):
         with pytest.raises(StorageFault) as caught:
             await mover.stat("root://host//path")
         assert caught.value.blame == "permanent"
-
-
-def test_what_is_no_text_is_no_part_of_what_a_storage_said() -> None:
-    """A database takes neither a NUL nor half a character."""
-    fault = StorageFault("transient", " no\x00space\tleft \udc80 on\r\ndevice\x00")
-    assert fault.said == "no space left on device"
