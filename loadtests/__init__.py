@@ -1,1 +1,1 @@
-"""Load tests: programs that each measure one promise of `design.md` section 12 on real processes over loopback."""
+"""Load tests: programs that each measure one promise (`loadtests/promises.py`) on real processes over loopback."""

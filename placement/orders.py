@@ -1,6 +1,6 @@
 """Orders in the database: written by cycles and people, handed to carriers as a feed, and told by them how it went.
 
-What a new order meets decides what becomes of it (`placement.md` section 5). A block that an open order of the same
+What a new order meets decides what becomes of it (`docs/placement.md`, Orders). A block that an open order of the same
 kind wants at the same site already joins that order. An open order of the other kind is cancelled; after a
 deletion that nobody had begun no copy is needed. A copy makes its group the owner, so that the group that wants what
 another one has deleted gets it without anything being moved.

@@ -1,7 +1,7 @@
 """Plans as files, and what is said when they become orders.
 
-A plan's file is a ZIP archive of `header.json` and a Parquet file for each frame, the same bytes for
-the same plan. Rows stand in the order that the planner gave them, and the archive tells no time of its own.
+A plan's file is a ZIP archive of `header.json` and a Parquet file for each frame, the same bytes for the same plan.
+Rows stand in the order that the planner gave them, and the archive tells no time of its own.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Keys are row numbers: the row of `sites` whose number is 3 is site 3, wherever a column `site` says so. They hold within
 one inventory; between two, names are compared. Sizes are bytes, times are seconds since the epoch of POSIX in UTC (0:
-never). `placement.md` section 1 says what each thing is.
+never). What each thing is: the Dynamo paper, section 2.3.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a person asks for, made into orders: the blocks of an item, their sources, and who keeps what goes.
 
 Nothing that a person says may lose data: a copy needs a source for each block, and a deletion another survivor. A
-survivor is a complete replica at a READY site with fresh news, not under deletion (`placement.md` section 1).
+survivor is a complete replica at a READY site with fresh news, not under deletion.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Bloom filters over digests: geometry, positions, build, membership, checksum and container.
 
-Geometry and container are pybloom-live's; the positions are ours, computed on whole arrays (`design.md` section 6):
+Geometry and container are pybloom-live's; the positions are ours, computed on whole arrays:
 
     position of slice i  =  mix(h1 + i·h2) reduced to [0, slice_bits)       i = 0 … slices-1
     bit of the filter    =  i · slice_bits + position                       little-endian within each byte
 
-Plain double hashing would not do: inside a slot the top bits of h1 are constant, and a slot holds only thousands of
-names (measured: 1e-4 to 3e-2 where 1e-5 was promised).
+Plain double hashing (Kirsch and Mitzenmacher, "Less Hashing, Same Performance", 2006) would not do: inside a slot the
+top bits of h1 are constant, and a slot holds only thousands of names (measured: 1e-4 to 3e-2 where 1e-5 was promised).
 
 Capacities come in classes, two per octave, so that a sender has one geometry for all its slots and sites of like size
 share it. A class starts a sixteenth above a power of two, so that the fullest slot of a site whose slots hold 2^n names

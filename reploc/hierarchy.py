@@ -29,7 +29,7 @@ class Child(Settings, frozen=True):
 
 
 class Beneath(Struct, frozen=True, forbid_unknown_fields=True):
-    """What stands behind an index node that sends to its parents (`design.md` section 7, hierarchy).
+    """What stands behind an index node that sends to its parents.
 
     `index` is the ring of the node's own index, so that nodes of one index are known as such. `complete` says that the
     node's news at the message's position lacks no sender; `missing` names those that are lacking, each with the nodes

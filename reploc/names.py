@@ -1,7 +1,7 @@
 """Logical names, physical names, sites and collections: their limits, their validation, and glob patterns over them.
 
 A name is any UTF-8 text of 1 to 4,096 bytes without control characters; it is compared whole and byte for byte, never
-folded or normalised. `design.md` section 3 defines the words; the limit is that of a POSIX path.
+folded or normalised. `ARCHITECTURE.md` defines the words; the limit is that of a POSIX path.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ its writing and its cancelling too, raises the feed's `change`, so that a carrie
 nothing and one that lost its memory begins at 0. It reports with `POST /v1/orders/progress`; a report says what is true
 now, so that a repeated or late one does no harm.
 
-Orders and observations meet by position (`design.md` sections 3 and 11): the last report of an order carries the
+Orders and observations meet by position (see `ARCHITECTURE.md`, Words): the last report of an order carries the
 position of the site's catalog after its last registration or removal, and placement counts the order as still under way
 until the index's news of that site has reached it.
 """

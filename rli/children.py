@@ -1,4 +1,4 @@
-"""Whom a node believes to be an index node below it, as pure rules (`design.md` section 7, hierarchy).
+"""Whom a node believes to be an index node below it, as pure rules.
 
 * A node speaks to this one only if it stands in `children`, and at the address that stands there, if one does; no
   catalog speaks in its name. That it is who it says is for the guard to know, as with every sender.

@@ -1,9 +1,9 @@
 """Which slots of a node are complete: their list of senders is known, and every listed sender's summary is held.
 
-"Nowhere" is an answer only for a complete slot (`design.md` section 7). A node knows the list of senders of the slots
-that it owns once it has been up for `expiry_s`, within which every live sender renews, or when another node that knows
-it has told. The bookkeeping is a matrix of sites × slots and a count per slot, so that the common answer, complete,
-costs one array read whatever the number of sites.
+"Nowhere" is an answer only for a complete slot. A node knows the list of senders of the slots that it owns once it has
+been up for `expiry_s`, within which every live sender renews, or when another node that knows it has told. The
+bookkeeping is a matrix of sites × slots and a count per slot, so that the common answer, complete, costs one array read
+whatever the number of sites.
 
 When the ring changes, a slot that the node gains begins as one of a node that has just started. One that it loses stays
 complete for as long as every sender goes on telling it: who does not know of the change yet may ask it.

@@ -1,7 +1,7 @@
 """The matrix: the filters of all sites, bit-sliced, so that reading k rows answers for every site at once.
 
-A row per filter bit, a column per site (`design.md` section 7); the columns of one slot and size class are a region of
-one flat array (`rli/regions.py`), so that a batch over many slots is one gather for each size class in use.
+A row per filter bit, a column per site; the columns of one slot and size class are a region of one flat array
+(`rli/regions.py`), so that a batch over many slots is one gather for each size class in use.
 
 Rules: a query never sees half of a filter, because a column is written while queries do not look at it, and shown in
 the same step that hides the site's old one. Nothing here waits: long work is an iterator, every step of which is
@@ -88,11 +88,11 @@ class Matrix:
     def store(self, slot: int, site: int, size_class: int, bits: Bits) -> Generator[None, None, None]:
         """Put a site's filter for a slot in place of the one it had, in steps of well under 2 ms.
 
-        `bits` is packed as `reploc.bloom.build` packs it, and must not change until the last step. Queries see the
-        old filter until the last step, and the new one after it. Closing it early leaves the old one.
-        Where two stores of one (slot, site) overlap, the one that ends last stays. A drop does not stop a store that
-        is under way: close it. Raises SummaryInvalid (at the call) for a slot, site, class or length that cannot be,
-        and MemoryFull (from a step, with nothing changed) when there is no room.
+        `bits` is packed as `reploc.bloom.build` packs it, and must not change until the last step. Queries see the old
+        filter until the last step, and the new one after it. Closing it early leaves the old one. Where two stores of
+        one (slot, site) overlap, the one that ends last stays. A drop does not stop a store that is under way: close
+        it. Raises SummaryInvalid (at the call) for a slot, site, class or length that cannot be, and MemoryFull (from a
+        step, with nothing changed) when there is no room.
         """
         self._check(slot, site)
         check_fit(bits, self._regions.shape(size_class))

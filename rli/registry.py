@@ -1,6 +1,6 @@
 """What an index node knows of its senders, as pure rules: who they are, what is held of each, and when it expires.
 
-The rules (`design.md` sections 6 and 7; the Giggle paper, sections 3.3 and 3.4):
+The rules (the Giggle paper, section 3.3, asks for soft state that times out):
 
 * a site is bound to one sender until that has been silent for `expiry_s`; a second one is refused, and where nodes are
   bound to different ones, the older binding counts at all of them (`rli/claims.py`);

@@ -1,7 +1,7 @@
 """What an index node says of what is below it holds for the very keys that it tells, whatever became of it meanwhile.
 
-`design.md` section 7: "nowhere" of a node that lacks something is never believed; so no parent may be told that a node
-lacks nothing together with a summary that was made while it did.
+"Nowhere" of a node that lacks something is never believed; so no parent may be told that a node lacks nothing together
+with a summary that was made while it did.
 """
 
 import asyncio

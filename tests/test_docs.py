@@ -106,6 +106,13 @@ def test_the_architecture_names_every_module_in_its_room() -> None:
             assert path.stem.removesuffix("_commands") in named, path
 
 
+def test_every_page_that_the_sources_cite_can_be_read_here() -> None:
+    """Nobody who has this tree alone is sent to a document that is not in it."""
+    for path in [*SOURCES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "loadtests").rglob("*.py")]:
+        for name in re.findall(r"`([\w/]+\.md)`", path.read_text(encoding="utf-8")):
+            assert (ROOT / name).exists(), f"{path}: {name}"
+
+
 def test_every_file_that_the_docs_name_exists() -> None:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")

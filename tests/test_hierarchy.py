@@ -1,6 +1,6 @@
 """Index nodes that tell their news to parents, over real sockets: what a client of the root finds, and what it is told.
 
-`design.md` section 7, hierarchy; the Giggle paper, "RLS5: Hierarchical Index".
+The Giggle paper, "RLS5: Hierarchical Index".
 """
 
 import asyncio

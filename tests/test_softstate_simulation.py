@@ -1,6 +1,6 @@
 """Soft state on a simulated network: whatever was lost, doubled, reordered or broken, the index becomes the truth.
 
-The Giggle paper, section 3.4, trades strong consistency for soft state that is refreshed in time; these are the times.
+The Giggle paper, section 3.3, trades strong consistency for soft state that is refreshed in time; these are the times.
 A failing run prints its seed: `Grid(seed, …)` plays it again, event by event.
 """
 

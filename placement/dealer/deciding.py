@@ -1,6 +1,6 @@
 """The decisions of a cycle: each proposal in its turn, against what earlier ones have taken.
 
-`placement.md` section 4 has the rules.
+`docs/dealer.md` has the rules; turns and draws are those of the Dynamo paper, section 4.2.
 """
 
 from __future__ import annotations

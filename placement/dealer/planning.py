@@ -1,4 +1,4 @@
-"""From an inventory, settings and a seed to a plan; nothing is changed (`placement.md` section 4)."""
+"""From an inventory, settings and a seed to a plan; nothing is changed (Dynamo paper, section 4.2)."""
 
 from __future__ import annotations
 

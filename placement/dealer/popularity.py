@@ -2,8 +2,7 @@
 
 The weight of a dataset is `dataset.demand_rank`, the sum of its accesses, each of which counts half after every
 half-life. For every `threshold` of weight a copy is wanted, up to `max_replication`; those that exist, or are on their
-way, at sites from which jobs read are taken off.
-Copies go to such sites alone.
+way, at sites from which jobs read are taken off. Copies go to such sites alone.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A destination is READY, of fresh news, a target site, and has a quota. With every copy that is ordered there it stays
 within `target_site_occupancy`, counted as if all orders were done, and what is ordered and not there yet stays within
-`max_site_pending_fraction` (`placement.md` section 4; Dynamo paper, section 4.2). A quota below 0 has no bound.
+`max_site_pending_fraction` (Dynamo paper, section 4.2). A quota below 0 has no bound.
 """
 
 from __future__ import annotations

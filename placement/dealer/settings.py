@@ -18,7 +18,7 @@ class PluginSettings(Settings, frozen=True):
 
 
 class DealerSettings(Settings, frozen=True):
-    """Bounds of a cycle of the dealer (`placement.md` section 4)."""
+    """Bounds of a cycle of the dealer (Dynamo paper, section 4.2)."""
 
     partition: Annotated[str, Meta(description="The partition whose quotas and contents count.")] = "Default"
     group: Annotated[

@@ -1,8 +1,8 @@
 """What sites hold of datasets, and will once every order is done: by dataset, and of one item block by block.
 
 A block is *held* at a site where it is complete or on its way, and not under deletion. A *survivor* is a complete
-replica at a READY site with fresh news that nothing deletes (`placement.md` section 1). What was last heard of a site
-without fresh news is held still, since nothing is copied because a site seems empty, but it is no source.
+replica at a READY site with fresh news that nothing deletes. What was last heard of a site without fresh news is held
+still, since nothing is copied because a site seems empty, but it is no source.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """In which turn proposals are looked at: by chance, with weight by their plugins' priorities.
 
 As long as several plugins have proposals left, the next comes from one of them with a chance in proportion to
-1/priority (`placement.md` section 4); proposals of priority 0 come before all, of their plugins with even chances. That
-is the same as letting each plugin's proposals arrive after pauses that are exponentially distributed with that rate,
-since what is left of such a pause does not depend on how long it has lasted: so all turns are drawn at once.
+1/priority (Dynamo paper, section 4.2); proposals of priority 0 come before all, of their plugins with even chances.
+That is the same as letting each plugin's proposals arrive after pauses that are exponentially distributed with that
+rate, since what is left of such a pause does not depend on how long it has lasted: so all turns are drawn at once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One detox cycle: iterations over a world until nothing more is to go (`placement.md` section 3).
+"""One detox cycle: iterations over a world until nothing more is to go (Dynamo paper, section 4.1).
 
 Each pass first lets go what `Delete` lines decided, site by site; then, of the triggered site whose protected fraction
 is largest, candidates leave in their order until the site is released or a slice of its quota is gone; then everything

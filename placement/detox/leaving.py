@@ -2,7 +2,7 @@
 
 A line about a dataset replica lets it go whole or not at all; a block action's blocks go one by one. When only some
 blocks of a dataset replica go, and a group that owns at the level of datasets has blocks of it, blocks of groups that
-own by block are handed over to that group instead (Dynamo's rule; `placement.md` section 3, point 6).
+own by block are handed over to that group instead (as in Dynamo).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From an inventory, a policy and a clock to a plan; nothing is changed (`placement.md` section 3).
+"""From an inventory, a policy and a clock to a plan; nothing is changed (Dynamo paper, section 4.1).
 
 Of READY sites without complete and recent news nothing is known; who calls says which are left out for that reason
 (`placement/cycle.py`), or has stopped before.

@@ -13,7 +13,7 @@ CountScope: TypeAlias = Literal["inventory", "targets"]
 
 
 class DetoxSettings(Settings, frozen=True):
-    """Bounds of a detox cycle (`placement.md` section 3)."""
+    """Bounds of a detox cycle (Dynamo paper, section 4.1)."""
 
     deletion_per_iteration: Annotated[
         float, Meta(description="A site's candidates are decided anew after this fraction of its quota.", gt=0, le=1)

@@ -1,4 +1,4 @@
-"""The one place that says no to a deletion, whatever a policy wants (`placement.md` section 3, point 5).
+"""The one place that says no to a deletion, whatever a policy wants, as `docs/policy.md` promises.
 
 A policy suggests, this vetoes: a replica goes only while another survivor of each of its blocks remains; never what is
 locked, which witnesses of open deletions are; never the source of an open copy; and only so much in a cycle.

@@ -1,7 +1,7 @@
 """The world of a cycle: who has what, how many copies count, how full sites are; it changes as replicas go.
 
 Numbers are kept per block, dataset and site, and change by what goes: nothing is counted twice over the inventory.
-*Survivors* look at the whole inventory whatever the policy's counts look at (`placement.md` sections 1 and 3).
+*Survivors* look at the whole inventory whatever the policy's counts look at.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A policy as frozen values, and its text again: what is printed parses to the same policy.
 
-`placement.md` section 2 has the grammar. Equality leaves out where a line stood and how it was written.
+`docs/policy.md` has the language, which is that of the Dynamo paper, section 4.1. Equality leaves out where a line
+stood and how it was written.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Follows index nodes down to the sites that they know: a parent names child nodes, and what they say is asked of them.
 
-A child's word is the child's (`design.md` section 7): it is asked as any client asks it, so that it answers for the
-whole of its index. Nodes of the same index know the same; of those that a parent names for an LFN one that answers
-completely settles it. A child that cannot be asked is named as missing, and the LFNs concerned are incomplete.
+A child's word is the child's: it is asked as any client asks it, so that it answers for the whole of its index (the
+Giggle paper, section 3, "RLS5: Hierarchical Index"). Nodes of the same index know the same; of those that a parent
+names for an LFN one that answers completely settles it. A child that cannot be asked is named as missing, and the LFNs
+concerned are incomplete.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Deletions that the live filters still show: how many in each slot, since when, and when the slot is to be built anew.
 
 A bit cannot be cleared for one name, for others may need it; so a slot with deletions is built from its digests, at
-most every `rebuild_interval_s`, or soon when a hundredth of its names is gone (`design.md` section 6). Until then such
-a name costs who asks for it one question in vain.
+most every `rebuild_interval_s`, or soon when a hundredth of its names is gone. Until then such a name costs who asks
+for it one question in vain.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """One index node as a sender sees it: what it is owed, what is under way to it, and when it is next spoken to.
 
 A node is owed a slot while the sequence that it acknowledged is not the slot's own; where that sequence is known to be
-of the node, an increment from it will do. One message at a time is under way
-to a node, so that what is owed to a slow one is a vector of sequences and never a queue. After a failure the sender
-holds back, for longer each time but never longer than one renewal interval: a node that comes back hears from every
-sender within the `expiry_s` after which it believes that it knows them all (the Giggle paper, section 3.4: an index
-node that failed is filled again by soft state alone).
+of the node, an increment from it will do. One message at a time is under way to a node, so that what is owed to a slow
+one is a vector of sequences and never a queue. After a failure the sender holds back, for longer each time but never
+longer than one renewal interval: a node that comes back hears from every sender within the `expiry_s` after which it
+believes that it knows them all (the Giggle paper, section 3.3: an index node that failed is filled again by soft state
+alone).
 
 When the ring changes, a node is owed the slots that it gains at once. Those that it loses it is told of for `expiry_s`
 longer, because clients that do not know of the change yet ask it; then it is told to drop them.

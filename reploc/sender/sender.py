@@ -1,6 +1,6 @@
 """What a catalog owes each index node, as pure rules: live summaries, their sequences, and when to send which.
 
-The rules (`design.md` section 6; the Giggle paper, section 3.4):
+The rules (the Giggle paper, section 3.3, for soft state; that it is fresh and provably whole is ours):
 
 * a slot's *sequence* counts the changes of its summary within an *epoch*, from 1; it is the same for every node;
 * what changed is in the live summaries within `increment_interval_s`, or at once after `increment_changes`; what kind

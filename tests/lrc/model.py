@@ -1,4 +1,4 @@
-"""A catalog that is a plain dictionary: the rules of `design.md` sections 3 and 5, written a second time, slowly."""
+"""A catalog that is a plain dictionary: the catalog's rules, written a second time, slowly."""
 
 from copy import deepcopy
 from dataclasses import dataclass, field

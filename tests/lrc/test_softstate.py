@@ -1,6 +1,6 @@
 """What a catalog owes each index node: commits, builds and answers in, messages compared.
 
-Soft state is as in the Giggle paper, section 3.4: information is sent again from time to time, so that an index node
+Soft state is as in the Giggle paper, section 3.3: information is sent again from time to time, so that an index node
 needs no persistent state and is filled by its senders alone.
 """
 
@@ -276,7 +276,7 @@ def test_a_node_that_tells_what_it_holds_is_owed_the_difference() -> None:
 
 
 def test_a_node_that_lost_its_memory_is_filled_by_soft_state_alone() -> None:
-    """The Giggle paper, section 3.4: the contents of a failed index node come again with the updates."""
+    """The Giggle paper, section 3.3: the contents of a failed index node come again with the updates."""
     catalog = settled()
     (send,) = catalog.sender.due(START + 30)
     nothing = SoftStateAnswer(epoch=1, current=False, applied=0, held=[])

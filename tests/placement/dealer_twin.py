@@ -1,4 +1,4 @@
-"""A slow twin of the dealer's decisions, written from `placement.md` section 4 in plain loops over plain values.
+"""A slow twin of the dealer's decisions, written from the rules of `docs/dealer.md` in plain loops over plain values.
 
 It says for a proposal what must become of it: a rejection with its reason, a change of owner, or a copy at one of some
 sites. Which of those is drawn by chance, so that it is told and goes on from there.
