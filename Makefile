@@ -24,7 +24,7 @@ help:
 	@echo "make loadtest  a locust scenario against real servers, headless"
 	@echo "make packages  installs what tests and figures need of Debian, as root; else says what is missing"
 	@echo "make figures   the benchmarks, each figure beside its bar and its peer; writes loadtests/results/"
-	@echo "               QUICK=1 in ten minutes, ONLY='NAME …' some again, STORES=DIR keeps filled stores there"
+	@echo "               QUICK=1 in about twelve minutes, ONLY='NAME …' some again, STORES=DIR keeps filled stores there"
 	@echo "make clean     removes $(VENV) and caches"
 
 demo: $(VENV)/.installed

@@ -92,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Every figure, written to loadtests/results/.")
-    parser.add_argument("--quick", action="store_true", help="short runs on fewer names, in about ten minutes")
+    parser.add_argument("--quick", action="store_true", help="short runs on fewer names, in about twelve minutes")
     parser.add_argument("--toy", action="store_true", help="runs of seconds that only show that the programs work")
     parser.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME", help=f"only these: {', '.join(NAMES)}")
     parser.add_argument("--seed", type=int, default=SEED, help=f"what chance begins with (default {SEED})")

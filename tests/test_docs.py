@@ -98,12 +98,29 @@ def test_the_files_under_configs_are_the_defaults(name: str, kind: type[Settings
     assert config.load(kind, path) == kind()
 
 
+def modules_in_rooms() -> set[Path]:
+    """The modules that the drawing of the rooms names: below `package/`, `  folder/`, left of what is said of them."""
+    found = set()
+    package = folder = Path()
+    for line in ARCHITECTURE.split("## The rooms")[1].split("```")[1].splitlines():
+        names = re.split(r" {2,}", line.strip())[0]
+        if re.fullmatch(r"\w+/", line):
+            package = folder = Path(line)
+        elif re.fullmatch(r"  \w+/", line):
+            folder = package / names
+        elif re.match(r"(  |    )\w", line):
+            room = folder if line.startswith("    ") else package
+            found |= {room / f"{name}.py" for name in re.findall(r"\w+", names)}
+    return found
+
+
 def test_the_architecture_names_every_module_in_its_room() -> None:
-    rooms = ARCHITECTURE.split("## The rooms")[1].split("```")[1]
-    named = {*re.findall(r"[a-z_0-9]+", rooms)}
-    for path in SOURCES:
-        if path.stem not in ("__init__", "__main__") and not path.stem.endswith("_command"):
-            assert path.stem.removesuffix("_commands") in named, path
+    there = {
+        path.relative_to(ROOT)
+        for path in SOURCES
+        if path.stem not in ("__init__", "__main__") and not path.stem.endswith(("_command", "_commands"))
+    }
+    assert modules_in_rooms() == there
 
 
 def test_every_page_that_the_sources_cite_can_be_read_here() -> None:
