@@ -122,6 +122,8 @@ class HttpTransport:
 
     def __init__(self, shown: Credentials | None = None) -> None:
         self._session: aiohttp.ClientSession | None = None
+        #: Whether it was closed: what is asked later, by a task that nobody waited for, opens nothing any more.
+        self._closed = False
         self._shown = shown
 
     async def ask(self, request: Request[T], until: float) -> T:
@@ -155,15 +157,17 @@ class HttpTransport:
             raise errors.DeadlineExceeded(f"{request}: nothing came for {idle_s:g} s") from wrong
 
     async def close(self) -> None:
+        self._closed = True
         if self._session is not None:
             await self._session.close()
-            self._session = None
 
     @asynccontextmanager
     async def _opened(
         self, request: Request[Any], idle_s: float | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The successful response, its body unread; whatever aiohttp raises leaves here as an error of the tree."""
+        if self._closed:
+            raise errors.NotConnected(f"{request}: this client was closed")
         shown = self._shown or credentials.own(time.monotonic, os.environ)
         try:
             async with self._started().request(

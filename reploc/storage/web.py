@@ -101,9 +101,13 @@ class _Session:
     def __init__(self, *, pooled: bool) -> None:
         self._pooled = pooled
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     def opened(self) -> aiohttp.ClientSession:
-        """The session, whose connections are kept for the next request or opened for each."""
+        """The session, whose connections are kept for the next request or opened for each. Raises
+        ClientConnectionError: it was closed."""
+        if self._closed:
+            raise aiohttp.ClientConnectionError("this mover was closed")
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
@@ -116,10 +120,10 @@ class _Session:
         return self._session
 
     async def close(self) -> None:
-        """Closes its connections."""
+        """Closes its connections, for good."""
+        self._closed = True
         if self._session is not None:
             await self._session.close()
-            self._session = None
 
 
 async def refusal(method: str, url: str, response: aiohttp.ClientResponse) -> StorageFault:

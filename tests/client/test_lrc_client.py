@@ -215,3 +215,14 @@ async def test_what_may_have_been_done_already_is_not_sent_twice() -> None:
         with pytest.raises(Unavailable):
             await client.delete([DeleteItem("/a")])
     assert len(catalog.written) == 2
+
+
+async def test_a_client_that_was_closed_opens_no_connection_any_more() -> None:
+    """Whoever asks so late, as a task that nobody waited for, would leave it open."""
+    catalog = CatalogDouble()
+    async with serving(catalog.routes()) as url:
+        async with LrcClient(url) as client:
+            await client.put(mappings(1))
+        with pytest.raises(NotConnected, match="closed"):
+            await client.put(mappings(1))
+    assert len(catalog.written) == 1

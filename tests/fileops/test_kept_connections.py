@@ -101,3 +101,11 @@ async def test_a_server_that_ends_every_connection_is_a_fault_that_may_pass(
 
 async def pieces() -> AsyncIterator[bytes]:
     yield b"abc"
+
+
+async def test_a_mover_that_was_closed_opens_nothing_any_more() -> None:
+    """A copy that is tidied up behind while its runner stops may ask so late."""
+    async with fickle(1, close) as (server, mover):
+        await mover.close()
+        with pytest.raises(StorageFault, match="closed"):
+            await mover.stat(server.url)
