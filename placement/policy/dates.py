@@ -64,7 +64,7 @@ class Moment:
 
 
 def moment(text: str) -> Moment:
-    """The moment that a text means. Raises DateInvalid: in no known form, or a day that is in no calendar."""
+    """The moment that a text means. Raises DateInvalid: in no known form, or a day that there is not."""
     said = " ".join(text.split())
     for form in (_simple, _ago, _iso, _month_day):
         found = form(said)
@@ -109,6 +109,8 @@ def _month_day(said: str) -> Moment | None:
 
 def _on(said: str, year: int, month: int, day: int, seconds: int) -> Moment:
     # Without a year the day must be in every year: February 29 needs its year.
-    if not 1 <= month <= 12 or not 1 <= day <= monthrange(year or 2001, month)[1] or (year and year < 1970):
-        raise DateInvalid(f"{said!r} is a day that {'is not in every year' if not year else 'is in no calendar here'}")
+    if not 1 <= month <= 12 or not 1 <= day <= monthrange(year or 2001, month)[1]:
+        raise DateInvalid(f"{said!r} is no day of {'that' if year else 'every'} year")
+    if year and year < 1970:
+        raise DateInvalid(f"{said!r} lies before 1970")
     return Moment(seconds=seconds, day=(year, month, day), text=said)

@@ -18,7 +18,7 @@ FILE_BYTES_MAX = 16 << 20
 #: A comment begins here, and a quoted text is passed over. An apostrophe in a word is no quote.
 _COMMENT = re.compile(r'(?:(?<!\S)"(?:\\.|[^"\\])*"|(?<!\S)#.*|.)', re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][\w.]*")
-_OPERATOR = re.compile(r"!=~|=~|==|!=|<=|>=|<|>")
+_OPERATOR = re.compile(r"[=!<>~&|]+")
 _BLANKS = re.compile(r"[ \t]*")
 _QUOTED = re.compile(r'"((?:\\.|[^"\\])*)"')
 #: Words that end a value; a text that has them stands in quotes.
@@ -126,7 +126,7 @@ class Scanner:
         return self._take(_NAME)
 
     def operator(self) -> Token | None:
-        """A comparison made of signs, if one stands here."""
+        """Signs such as a comparison is made of, if there are some here."""
         return self._take(_OPERATOR)
 
     def sign(self, wanted: str) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from placement.policy import dates, source
-from placement.policy.lexer import FILE_BYTES_MAX, LogicalLine, Scanner, Token, Unexpected, logical_lines
+from placement.policy.lexer import FILE_BYTES_MAX, STOP_WORDS, LogicalLine, Scanner, Token, Unexpected, logical_lines
 from placement.policy.source import Place, Problem, nearest
 from placement.policy.syntax import (
     ACTIONS,
@@ -30,7 +30,7 @@ from placement.policy.syntax import (
     Validity,
     Value,
 )
-from placement.policy.values import OPERATORS, ValueUnfit, value_of
+from placement.policy.values import OPERATORS, UNITS, ValueUnfit, value_of
 from placement.policy.variables import FORMER_NAMES, VARIABLES, Kind, Level, Variable
 from reploc.errors import PolicyInvalid
 
@@ -39,6 +39,12 @@ T = TypeVar("T")
 #: Parentheses within each other: nobody reads more.
 DEPTH_MAX = 50
 
+#: Signs of other languages that people write, and what they are here.
+_MEANT = {
+    **{"=": "==", "===": "==", "<>": "!=", "!==": "!=", "=>": ">=", "=<": "<=", "~": "=~", "~=": "=~", "!~": "!=~"},
+    **{"&": "and", "&&": "and", "|": "or", "||": "or", "!": "not"},
+}
+_SIGNS = ("==", "!=", "<", "<=", ">", ">=", "=~", "!=~")
 _SITE_WORDS = ("On", "When", "Until")
 _KEYWORDS = ("Partition", *_SITE_WORDS, *ACTIONS, "Order", "Algo")
 
@@ -210,9 +216,14 @@ class _LineReader:
     def condition_alone(self) -> Condition:
         """A condition up to the line's end, without a validity."""
         condition = self._either()
-        if not self.scanner.ended():
-            raise Unexpected(self.scanner.here(), "text behind the condition", "`and`, `or` or the end of the line")
+        self._require_end("`and`, `or` or the end of the line")
         return condition
+
+    def _require_end(self, wanted: str) -> None:
+        if not self.scanner.ended():
+            here = self.scanner.here()
+            said = "a parenthesis ends that has not begun" if here.text.startswith(")") else "text behind the condition"
+            raise Unexpected(here, said, wanted)
 
     def conditional(self) -> tuple[Condition, Validity | None]:
         """A condition and its validity up to the line's end."""
@@ -222,13 +233,13 @@ class _LineReader:
             word = self.scanner.name()
             day = self.scanner.rest()
             assert word is not None
+            if not day.text:
+                raise Unexpected(day, f"the day behind `{word.text}` is missing", dates.FORMS)
             try:
                 validity = Validity(word.text, dates.moment(day.text))
             except dates.DateInvalid as wrong:
                 self.problems.append(self.line.problem(day, str(wrong), dates.FORMS))
-        if not self.scanner.ended():
-            wanted = "`and`, `or`, `until`, `from` or the end of the line"
-            raise Unexpected(self.scanner.here(), "text behind the condition", wanted)
+        self._require_end("`and`, `or`, `until`, `from` or the end of the line")
         return condition, validity
 
     def partition(self) -> str:
@@ -256,20 +267,24 @@ class _LineReader:
         return tuple(keys)
 
     def _order_key(self, *, decreasing: bool) -> list[OrderKey]:
-        token = self.scanner.name() or self.scanner.here()
+        wanted = "a number or time of a dataset, replica or site"
+        token = self.scanner.name()
+        if token is None:
+            raise Unexpected(self.scanner.here(), "there is no variable here", wanted)
         variable = self._known(token)
         if variable is None:
             return []
         if not (variable.kind.is_number or variable.kind is Kind.TIME) or variable.level is Level.BLOCK:
             said = f"{variable} is a {variable.kind.value} of a {variable.level.value}"
-            self.problems.append(self.line.problem(token, said, "a number or time of a dataset, replica or site"))
+            self.problems.append(self.line.problem(token, said, wanted))
         return [OrderKey(variable, decreasing)]
 
     def algorithm(self) -> bool:
         """Whether an Algo line asks for iterations."""
         token = self.scanner.rest()
         if token.text not in ("Iterative", "Static"):
-            raise Unexpected(token, f"unknown algorithm {token.text!r}", "`Iterative` or `Static`")
+            said = f"unknown algorithm {token.text!r}" if token.text else "Algo names no algorithm"
+            raise Unexpected(token, said, "`Iterative` or `Static`")
         return token.text == "Iterative"
 
     # ---- conditions --------------------------------------------------------------------------------------------------
@@ -315,12 +330,12 @@ class _LineReader:
 
     def _predicate(self) -> Condition:
         negated = self.scanner.peek() == "not" and self.scanner.name()
-        token = self.scanner.name()
+        token = None if self.scanner.peek() in STOP_WORDS else self.scanner.name()
         if token is None:
             wanted = "a boolean variable behind `not`" if negated else "a variable, `not` or `(`"
             raise Unexpected(self.scanner.here(), "there is no variable here", wanted)
         variable = self._known(token)
-        operator = self.scanner.operator() or self._word_operator()
+        operator = self._sign_operator() or self._word_operator()
         if operator is None:
             behind = self.scanner.peek() == "not" and self.scanner.name()
             return self._flag(token, variable, bool(negated), bool(behind))
@@ -339,9 +354,18 @@ class _LineReader:
         if variable is not None and variable.kind is not Kind.BOOLEAN:
             wanted = f"one of {' '.join(OPERATORS[variable.kind])}"
             here = self.scanner.here()
-            at = here if here.text else token
-            self.problems.append(self.line.problem(at, f"{variable} is a {variable.kind.value}, not a boolean", wanted))
+            said = f"{variable} is a {variable.kind.value}, not a boolean"
+            if here.text and not here.text.startswith(")") and here.text not in STOP_WORDS:
+                raise Unexpected(here, said, wanted)
+            self.problems.append(self.line.problem(token, said, wanted))
         return Flag(variable or VARIABLES["never"], wanted=not (negated or behind))
+
+    def _sign_operator(self) -> Token | None:
+        signs = self.scanner.operator()
+        if signs is None or signs.text in _SIGNS:
+            return signs
+        near = f" (did you mean {_MEANT[signs.text]!r}?)" if signs.text in _MEANT else ""
+        raise Unexpected(signs, f"unknown sign {signs.text!r}{near}", f"one of {' '.join(_SIGNS)}, `and` or `or`")
 
     def _word_operator(self) -> Token | None:
         return self.scanner.name() if self.scanner.peek() in ("in", "notin", "older_than", "newer_than") else None
@@ -358,6 +382,9 @@ class _LineReader:
             if token.text.endswith(",") and not token.quoted:
                 said = "a list's values are separated by blanks"
                 self.problems.append(self.line.problem(token, said, "no comma, or the text in quotes"))
+            if token.text in UNITS and variable is not None and variable.kind.is_number:
+                said = "a list's values are separated by blanks"
+                raise Unexpected(token, said, f"the unit at its number, such as `1{token.text}`")
             values += self._value(variable, operator, token)
         if not elements:
             self.problems.append(self.line.problem(operator, "the list is empty", "at least one value"))
@@ -366,6 +393,9 @@ class _LineReader:
     def _value(self, variable: Variable | None, operator: Token, token: Token) -> list[Value]:
         if variable is None:
             return []
+        if variable.kind is Kind.TEXT and not token.quoted and token.text.startswith("'") and token.text.endswith("'"):
+            said = "the single quotes are part of the text; double quotes are not"
+            self.problems.append(self.line.problem(token, said, warning=True))
         try:
             return [value_of(variable, operator.text, token.text)]
         except ValueUnfit as wrong:
@@ -378,7 +408,7 @@ class _LineReader:
         if variable is None:
             said = f"unknown variable {token.text!r}"
             now = FORMER_NAMES.get(token.text)
-            said += f" (now: {now!r})" if now else nearest(token.text, VARIABLES)
+            said += f" (now: {now!r})" if now else nearest(token.text, VARIABLES) or _of_that_name(token.text)
             self.problems.append(self.line.problem(token, said, "a variable"))
         elif variable.level not in self.levels:
             allowed = ", ".join(sorted(f"{level.value}.*" for level in self.levels))
@@ -386,6 +416,12 @@ class _LineReader:
             self.problems.append(self.line.problem(token, said, f"a condition on {allowed}"))
             return None
         return variable
+
+
+def _of_that_name(text: str) -> str:
+    """Variables that bear a name behind their dot: ` (did you mean …?)`, or nothing."""
+    found = [repr(name) for name in VARIABLES if name.endswith(f".{text}")]
+    return f" (did you mean {' or '.join(found)}?)" if found else ""
 
 
 def _misfit(variable: Variable, operator: str) -> tuple[str, str]:

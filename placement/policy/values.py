@@ -15,7 +15,8 @@ from placement.policy.syntax import Value
 from placement.policy.variables import Kind, Variable
 
 _NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?) ?([A-Za-z]+|%)?")
-_UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "PB": 1e15, "EB": 1e18}
+#: Bytes of a unit.
+UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "PB": 1e15, "EB": 1e18}
 
 #: What each type may be compared with.
 OPERATORS: dict[Kind, tuple[str, ...]] = {
@@ -72,14 +73,14 @@ def _number(kind: Kind, text: str) -> float:
         return number
     if unit == "%" and kind is Kind.FRACTION:
         return number / 100
-    if unit in _UNITS and kind is Kind.BYTES:
-        return number * _UNITS[unit]
+    if unit in UNITS and kind is Kind.BYTES:
+        return number * UNITS[unit]
     raise ValueUnfit(f"{text!r} has a unit that does not fit a {kind.value}", _expected(kind))
 
 
 def _expected(kind: Kind) -> str:
     if kind is Kind.BYTES:
-        return f"bytes, or a number with {', '.join(_UNITS)}"
+        return f"bytes, or a number with {', '.join(UNITS)}"
     return "a fraction such as 0.9 or 90 %" if kind is Kind.FRACTION else "a number"
 
 

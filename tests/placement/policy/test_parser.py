@@ -109,6 +109,14 @@ def test_a_policy_that_lacks_a_part_is_refused(missing: str) -> None:
     assert len(found.problems) == 1
 
 
+def test_single_quotes_are_part_of_a_text_and_warned_of() -> None:
+    found = parse(FRAME + "Protect replica.owner == 'IB RelVal'")
+    (problem,) = found.problems
+    assert (problem.warning, problem.said) == (True, "the single quotes are part of the text; double quotes are not")
+    assert "\n" + " " * 29 + "^" * 11 in problem.shown()
+    assert parse(FRAME + "Protect replica.owner == \"'IB'\"").problems == []
+
+
 @pytest.mark.parametrize("line", ["Partition Q", "Dismiss", "Order none\nOrder none", "Algo Static\nAlgo Iterative"])
 def test_what_stands_twice_is_a_warning_and_the_last_counts(line: str) -> None:
     found = parse(FRAME + line)
