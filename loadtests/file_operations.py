@@ -27,7 +27,8 @@ from fileops.settings import FileopsSettings
 from loadtests import servers, xrootd
 from loadtests.figure import Figure, Result
 from loadtests.program import Scale, run, workspace
-from reploc.demo.processes import Process, free_port
+from reploc.demo.ports import free_port
+from reploc.demo.processes import Process
 from reploc.sites import Door, Site
 from reploc.storage.faults import StorageFault
 from reploc.storage.memory import MemoryMover

@@ -25,7 +25,7 @@ from loadtests.servers import Server
 from loadtests.stores import filled
 from loadtests.wiretap import tapped
 from reploc.client.node import RliNodeClient
-from reploc.demo.processes import free_port
+from reploc.demo.ports import free_port
 from reploc.members import IndexSettings
 
 AT = "1,000,000 LFNs"

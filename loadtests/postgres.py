@@ -23,7 +23,7 @@ from struct import pack, unpack_from
 from loadtests.answers import Answers, AnswerWrong
 from loadtests.exchange import Load, exchanged
 from loadtests.servers import PeerMissing
-from reploc.demo.processes import free_port
+from reploc.demo.ports import free_port
 
 INSTALLED = "/usr/lib/postgresql"
 #: Memory for its own cache, as its handbook advises: the default is for the smallest machines.

@@ -19,7 +19,7 @@ import hiredis
 from loadtests.answers import Answers, AnswerWrong
 from loadtests.exchange import Load, exchanged
 from loadtests.servers import PeerMissing
-from reploc.demo.processes import free_port
+from reploc.demo.ports import free_port
 
 #: Seconds that it may take to start.
 START_S = 30.0

@@ -20,7 +20,7 @@ from loadtests.program import Scale, run, said, workspace
 from loadtests.servers import Server
 from loadtests.sites import Sites
 from loadtests.stores import filled
-from reploc.demo.processes import free_port
+from reploc.demo.ports import free_port
 
 PEER = "HTTP, same client"
 LRC = Figure("RLS port, LRC lookups over ten connections", "requests/s", "more", 40_000, peer=PEER)

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from reploc.client.transport import HttpTransport, Request
-from reploc.demo.processes import Process, free_port
+from reploc.demo.ports import free_port
+from reploc.demo.processes import Process
 from reploc.errors import ReplocError, Unreachable
 from reploc.members import IndexSettings, Node
 from reploc.status import Health

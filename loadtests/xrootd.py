@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from loadtests.servers import PeerMissing
-from reploc.demo.processes import free_port
+from reploc.demo.ports import free_port
 
 START_S = 30.0
 

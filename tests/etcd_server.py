@@ -12,7 +12,7 @@ from pathlib import Path
 from needed import needs_command
 from plain_http import ask
 
-from reploc.demo.processes import free_port
+from reploc.demo.ports import free_port
 
 
 class EtcdServer:

@@ -19,7 +19,7 @@ from reploc.client.index import RliClient
 from reploc.client.lrc import LrcClient
 from reploc.client.node import RliNodeClient
 from reploc.client.resolve import Lookup
-from reploc.demo.processes import free_port
+from reploc.demo.ports import free_port
 from reploc.errors import ReplocError
 from reploc.members import IndexSettings, Node
 from reploc.membership import MembershipSettings

@@ -21,7 +21,7 @@ import rli.server
 from fileops.settings import FileopsSettings
 from placement.settings import PlacementSettings
 from reploc import service
-from reploc.demo.processes import free_port
+from reploc.demo.ports import free_port
 from reploc.errors import NameInvalid, Unreachable
 from reploc.members import IndexSettings
 from reploc.membership import MembershipSettings
@@ -252,7 +252,7 @@ async def test_an_index_node_does_not_start_without_its_registry_and_says_so(tmp
 
 async def test_a_second_node_of_one_name_does_not_take_the_firsts_place(tmp_path: Path, etcd: EtcdServer) -> None:
     pool = index_settings(1)
-    membership = MembershipSettings(kind="etcd", endpoints=[etcd.url], lease_s=1, settle_s=0.1)
+    membership = MembershipSettings(kind="etcd", endpoints=[etcd.url], lease_s=6, settle_s=0.1)
     first = enlisted("n0", pool, membership)
     await first.start()
     site = Site("A", tmp_path / "A", replace(pool, nodes=[]), membership)

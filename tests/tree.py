@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from reploc.client.index import RliClient
 from reploc.client.resolve import Lookup
-from reploc.demo.processes import free_port
+from reploc.demo.ports import free_port
 from reploc.hierarchy import Child
 from reploc.members import IndexSettings, Node, ParentsSettings
 

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from reploc.client import LrcClient, RliClient, RliNodeClient
 from reploc.config import Settings
-from reploc.demo.processes import LOOK_S, Process, free_port
+from reploc.demo.ports import free_port
+from reploc.demo.processes import LOOK_S, Process
 from reploc.demo.safety import HOST, Safety
 from reploc.errors import DeadlineExceeded, Unreachable
 from reploc.members import IndexSettings, Node, ParentsSettings

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -25,14 +24,6 @@ START_S = 120.0
 STOP_S = 10.0
 #: Seconds between two looks at a daemon that is not there yet.
 LOOK_S = 0.05
-
-
-def free_port() -> int:
-    """A port of the loopback that nothing listens on now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 async def finished(command: list[str], variables: Mapping[str, str] | None = None) -> str:

@@ -26,7 +26,7 @@ from consistency.settings import ConsistencySettings
 from consistency.site_catalog import SiteCatalog
 from lrc.settings import LrcSettings
 from reploc.client.lrc import LrcClient
-from reploc.demo.processes import free_port
+from reploc.demo.ports import free_port
 from reploc.members import IndexSettings
 from reploc.sites import Door, Site
 from reploc.wire import DeleteItem, MappingItem

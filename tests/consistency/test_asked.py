@@ -17,7 +17,7 @@ from planted import Planted, planted
 from consistency import running
 from consistency.carriers import Carriers, OpenBlocks
 from reploc.actions import Action
-from reploc.demo.processes import free_port
+from reploc.demo.ports import free_port
 from reploc.orders import BlockFile, BlockFiles, BlockFilesQuery
 from reploc.routes import Call, Route, get
 from reploc.service import Daemon, DaemonSettings, listening

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from planted import Planted, planted
 
 from reploc.cli import cli
-from reploc.demo.processes import free_port
+from reploc.demo.ports import free_port
 
 
 def run(*words: object) -> Result:

@@ -110,7 +110,7 @@ async def behind(
 
 @pytest.mark.parametrize("comes_back", [True, False])
 async def test_a_server_that_dies_during_its_listing_makes_nothing_missing(tmp_path: Path, comes_back: bool):
-    listing = ListingSettings(per_door=1, attempts=6, pause_s=0.3, timeout_s=20)
+    listing = ListingSettings(per_door=1, attempts=10 if comes_back else 4, pause_s=0.3, timeout_s=20)
     with xrootd.running() as (server,):
         async with behind(tmp_path, [server], listing, 4) as (site, (lister,)):
 
@@ -130,7 +130,7 @@ async def test_a_server_that_hangs_during_its_listing_is_given_up_after_its_time
     tmp_path: Path, recovers: bool
 ):
     """It takes connections and says nothing, as one does whose disks hang."""
-    listing = ListingSettings(per_door=2, attempts=12 if recovers else 2, pause_s=0.2, timeout_s=1.5)
+    listing = ListingSettings(per_door=2, attempts=12 if recovers else 2, pause_s=0.2, timeout_s=3)
     with xrootd.running() as (server,):
         async with behind(tmp_path, [server], listing, 3) as (site, (lister,)):
             await site.lose({"/d0/lost": b"1"})
@@ -138,7 +138,7 @@ async def test_a_server_that_hangs_during_its_listing_is_given_up_after_its_time
             def hangs() -> None:
                 server.signal(signal.SIGSTOP)
                 if recovers:
-                    asyncio.get_running_loop().call_later(2.5, server.signal, signal.SIGCONT)
+                    asyncio.get_running_loop().call_later(4, server.signal, signal.SIGCONT)
 
             outcome = await site.check(NOW, [Meddled(lister, hangs)])
             report = outcome.report

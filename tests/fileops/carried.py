@@ -21,7 +21,7 @@ from fileops.settings import FileopsSettings
 from lrc.settings import LrcSettings
 from reploc.client.lrc import LrcClient
 from reploc.client.transport import HttpTransport, Request
-from reploc.demo.processes import free_port
+from reploc.demo.ports import free_port
 from reploc.members import IndexSettings
 from reploc.sites import Door, Site
 from reploc.storage.mover import Mover

@@ -23,7 +23,8 @@ from fileops.schedule import AtOnceSettings
 from fileops.settings import FileopsSettings
 from fileops.tables import stories
 from loadtests.postgres import Postgres
-from reploc.demo.processes import Process, free_port
+from reploc.demo.ports import free_port
+from reploc.demo.processes import Process
 from reploc.errors import Unreachable
 from reploc.orders import BlockOrder, OrderReport
 from reploc.sites import Door

@@ -14,7 +14,7 @@ from placement.client import PlacementClient
 from placement.messages import GroupItem, InjectBody, SiteItem, WishItem
 from placement.settings import PlacementSettings
 from reploc.client.lrc import LrcClient
-from reploc.demo.processes import free_port
+from reploc.demo.ports import free_port
 from reploc.errors import DefinitionUnknown
 from reploc.sites import Door, Site
 from reploc.wire import MappingItem

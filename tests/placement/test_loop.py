@@ -22,7 +22,8 @@ from placement.recording import Decided
 from placement.request_messages import DataRequest, RequestItem
 from placement.settings import PlacementSettings
 from reploc.client.lrc import LrcClient
-from reploc.demo.processes import ended, free_port
+from reploc.demo.ports import free_port
+from reploc.demo.processes import ended
 from reploc.errors import CollectionUnknown, DefinitionUnknown, InventoryInvalid, NewsMissing
 from reploc.sites import Site
 from reploc.wire import DeleteItem, MappingItem

@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 from loadtests.collaboration import Collaboration
 from placement import parquet
 from reploc.cli import cli
-from reploc.demo.processes import Process, free_port
+from reploc.demo.ports import free_port
+from reploc.demo.processes import Process
 
 BODY = {
     "sites": [{"site": {"name": name, "lrc": f"http://{name}:39280"}} for name in ("T1", "T2")],

@@ -14,7 +14,8 @@ from grid import index_settings, pfns, until
 
 from lrc.settings import LrcSettings
 from reploc.client import LrcClient, RliClient
-from reploc.demo.processes import Process, free_port
+from reploc.demo.ports import free_port
+from reploc.demo.processes import Process
 from reploc.wire import MappingItem
 from rli.settings import RliSettings
 

@@ -17,7 +17,8 @@ from lrc.check import check
 from lrc.settings import LrcSettings
 from reploc.client import LrcClient, RliClient
 from reploc.client.node import RliNodeClient
-from reploc.demo.processes import Process, free_port
+from reploc.demo.ports import free_port
+from reploc.demo.processes import Process
 from reploc.errors import ReplocError
 from reploc.members import IndexSettings
 from reploc.wire import DeleteItem, MappingItem

@@ -13,7 +13,8 @@ from lrc.catalog import Catalog
 from lrc.check import check
 from lrc.settings import LrcSettings
 from reploc.client import LrcClient
-from reploc.demo.processes import Process, free_port
+from reploc.demo.ports import free_port
+from reploc.demo.processes import Process
 from reploc.errors import StoreFull
 from reploc.wire import MappingItem
 

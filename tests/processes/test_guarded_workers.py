@@ -13,7 +13,8 @@ from grid import until
 from parties import Parties, ask
 
 from lrc.settings import LrcSettings
-from reploc.demo.processes import Process, free_port
+from reploc.demo.ports import free_port
+from reploc.demo.processes import Process
 from reploc.members import IndexSettings
 from reploc.security.settings import AuditSettings, LimitSettings
 

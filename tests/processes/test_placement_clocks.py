@@ -18,7 +18,8 @@ from placement.messages import InjectBody, SiteItem, WishItem
 from placement.recording import Decided
 from placement.settings import PlacementSettings
 from reploc.client import LrcClient
-from reploc.demo.processes import Process, free_port
+from reploc.demo.ports import free_port
+from reploc.demo.processes import Process
 from reploc.errors import NewsMissing
 from reploc.sites import Site
 from reploc.wire import MappingItem

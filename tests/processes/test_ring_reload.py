@@ -12,7 +12,8 @@ from lrc.settings import LrcSettings
 from reploc.client import LrcClient, RliClient
 from reploc.client.node import RliNodeClient
 from reploc.client.resolve import Lookup
-from reploc.demo.processes import Process, free_port
+from reploc.demo.ports import free_port
+from reploc.demo.processes import Process
 from reploc.members import IndexSettings
 from reploc.wire import MappingItem
 from rli.settings import RliSettings

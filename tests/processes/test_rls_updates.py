@@ -12,7 +12,8 @@ from rls_client import connected
 
 from lrc.settings import LrcRlsSettings, LrcSettings
 from reploc.client import LrcClient
-from reploc.demo.processes import Process, free_port
+from reploc.demo.ports import free_port
+from reploc.demo.processes import Process
 from reploc.members import IndexSettings
 from reploc.wire import DeleteItem, MappingItem
 from rli.settings import RliRlsSettings, RliSettings

@@ -23,7 +23,8 @@ from grid import until
 from parties import AUDIENCE, ISSUER, Parties, ask, jwk
 
 from lrc.settings import LrcSettings
-from reploc.demo.processes import Process, free_port
+from reploc.demo.ports import free_port
+from reploc.demo.processes import Process
 from reploc.members import IndexSettings
 from reploc.security.settings import AuditSettings, AuthorizationSettings, IssuerSettings, TokenSettings
 

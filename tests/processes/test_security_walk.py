@@ -11,7 +11,7 @@ from pathlib import Path
 from daemon import process
 from grid import until
 
-from reploc.demo.processes import free_port
+from reploc.demo.ports import free_port
 
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 

@@ -14,7 +14,8 @@ import pytest
 from daemon import settings_file
 from grid import PATIENCE_S, until
 
-from reploc.demo.processes import INTERPRETER, free_port
+from reploc.demo.ports import free_port
+from reploc.demo.processes import INTERPRETER
 from reploc.entry import serves
 from reploc.supervisor import READY, STOPPING, VARIABLE, tell
 from reploc.workers import Workers, working

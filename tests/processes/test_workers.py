@@ -14,7 +14,8 @@ from plain_http import ask
 
 from lrc.settings import LrcSettings
 from reploc.client import LrcClient
-from reploc.demo.processes import Process, free_port
+from reploc.demo.ports import free_port
+from reploc.demo.processes import Process
 from reploc.members import IndexSettings
 from reploc.wire import MappingItem
 from rli.settings import RliSettings

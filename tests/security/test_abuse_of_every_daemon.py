@@ -83,7 +83,7 @@ async def test_who_sends_a_head_byte_by_byte_or_none_at_all_is_not_waited_for(pa
         dripping.cancel()
         writer.close()
         assert await sent(url, b"") == b""
-        assert await healthy(url)
+        await until(lambda: healthy(url), bool, "others are served")
 
 
 async def test_who_begins_a_handshake_and_does_not_go_on_is_let_go(
@@ -149,7 +149,7 @@ async def test_a_request_that_two_could_read_differently_is_refused_and_the_conn
             answer = await sent(url, head + hidden)
             assert b'"guarded"' not in answer, what
             assert (answer.count(b"HTTP/1."), answer.split()[1]) == (1, b"400"), what
-        assert await healthy(url)
+        await until(lambda: healthy(url), bool, "others are served")
 
 
 async def test_heads_and_lines_are_bounded(package: str, tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ async def test_bodies_that_are_deep_or_huge_or_promise_what_they_have_not_are_re
             headers = {"Content-Type": media}
             status, _ = await ask(url + TAKES_BODY[package], method="POST", data=body, headers=headers)
             assert status in (400, 413), body[:40]
-        assert await healthy(url)
+        await until(lambda: healthy(url), bool, "others are served")
 
 
 # ---- what is written down --------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import zlib
@@ -21,6 +20,7 @@ from lrc.check import check
 from lrc.commands import lrc
 from lrc.server import compose
 from lrc.settings import LrcSettings
+from reploc.demo.ports import free_port
 from reploc.service import listening
 from reploc.wire import MappingItem, MappingsBody
 
@@ -156,7 +156,7 @@ def test_a_command_without_a_catalog_says_how_to_name_one(tree: Path) -> None:
 
 
 def test_a_daemon_that_is_not_there_is_status_4(tree: Path) -> None:
-    result = run("scan", tree, "--lrc", f"http://127.0.0.1:{unused_port()}")
+    result = run("scan", tree, "--lrc", f"http://127.0.0.1:{free_port()}")
     assert result.exit_code == 4
     assert "not-connected" in result.stderr
 
@@ -166,12 +166,6 @@ def test_a_store_that_a_daemon_has_open_is_status_4(tree: Path, store: Path) -> 
         result = process("scan", tree, "--store", store)
     assert result.returncode == 4
     assert b"has it open for writing" in result.stderr
-
-
-def unused_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 # ---- dump and load ---------------------------------------------------------------------------------------------------
@@ -269,7 +263,7 @@ def test_what_is_no_store_is_status_4(tmp_path: Path) -> None:
 
 
 def test_a_daemon_makes_its_store_serves_and_stops_when_told(tmp_path: Path) -> None:
-    port = unused_port()
+    port = free_port()
     store = tmp_path / "new"
     command = [sys.executable, "-m", "reploc", "lrc", "serve", "--site", "SITE", "--store", str(store)]
     with subprocess.Popen([*command, "--listen", f"127.0.0.1:{port}"], stderr=subprocess.PIPE) as serving:
