@@ -25,7 +25,7 @@ import uvloop
 from aiohttp import web
 from msgspec import Meta
 
-from reploc import errors, openapi, supervisor, telemetry
+from reploc import errors, openapi, supervisor, telemetry, witness
 from reploc.actions import Action
 from reploc.client.transport import HttpTransport
 from reploc.config import Settings
@@ -146,6 +146,10 @@ class Daemon:
     relay: Relay | None = None
     _telling: asyncio.Task[None] | None = None
 
+    async def counted(self) -> Sequence[Sequence[telemetry.Family]]:
+        """What the processes beside this one have counted."""
+        return await self.crew.counted() if self.crew else ()
+
     def reload(self, load: Callable[[], Any]) -> None:
         """Takes over what has changed in the settings and in the files that they name, here and in the workers."""
         if self.reloadable is not None:
@@ -263,7 +267,11 @@ async def listening(
                 if daemon.workers:
                     relay = stack.enter_context(_private_path())
                     await web.UnixSite(runner, relay).start()
-                    daemon.crew = await stack.enter_async_context(working(daemon.workers, settings, of_workers, relay))
+                    arrivals = guard.arrivals
+                    await stack.enter_async_context(witness.listening(relay, arrivals.note))
+                    crew = working(daemon.workers, settings, of_workers, relay, arrivals.refused)
+                    daemon.crew = await stack.enter_async_context(crew)
+                    arrivals.on_refusal = daemon.crew.refuse
                 for port_of_other in daemon.ports:
                     await stack.enter_async_context(port_of_other(guard))
                 yield url
@@ -398,7 +406,7 @@ def _routes(daemon: Daemon, guard: Guard) -> list[Route[Any]]:
     summary = "The OpenAPI document of this service"
     routes = [*daemon.routes, *_common_routes(daemon)]
     routes.append(get("/openapi.json", described, NoQuery, summary, also, action=Action.PUBLIC))
-    routes += answers.routes(guard, daemon.metrics, [route.path for route in routes])
+    routes += answers.routes(guard, daemon.metrics, [route.path for route in routes], daemon.counted)
     return routes
 
 
@@ -416,7 +424,7 @@ def _common_routes(daemon: Daemon) -> list[Route[Any]]:
         return Reply(msgspec.json.encode(waiting), status=503)
 
     async def metrics(_: Call[NoQuery]) -> Reply:
-        body, media = daemon.metrics.exposition(await daemon.crew.counted() if daemon.crew else ())
+        body, media = daemon.metrics.exposition(await daemon.counted())
         return Reply(body, media)
 
     return [

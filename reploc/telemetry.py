@@ -124,12 +124,12 @@ class Metrics:
         """A gauge whose value is asked for when /metrics is read."""
         Gauge(name, text, registry=self.registry).set_function(value)
 
-    def requests(self) -> Iterator[tuple[str, int]]:
-        """(route, requests) for each route and status that was met."""
-        for family in self.seconds.collect():
-            for sample in family.samples:
-                if sample.name.endswith("_count"):
-                    yield sample.labels["route"], int(sample.value)
+    def requests(self, others: Sequence[Sequence[Family]] = ()) -> Iterator[tuple[str, int]]:
+        """(route, requests) for each route and status that was met, here and by other processes."""
+        for families in (self.counted(), *others):
+            for sample, labels, value in (one for family in families for one in family.samples):
+                if sample == "reploc_request_seconds_count":
+                    yield labels["route"], int(value)
 
     def counted(self) -> list[Family]:
         """What has been counted here: counters and histograms, which may be added to those of other processes."""

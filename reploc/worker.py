@@ -19,7 +19,7 @@ import msgspec
 import uvloop
 from msgspec import structs
 
-from reploc import service, telemetry
+from reploc import service, telemetry, witness
 from reploc.relay import Relay
 from reploc.security.settings import AuditSettings
 from reploc.service import Daemon, DaemonSettings
@@ -53,9 +53,11 @@ async def _work(compose: Compose[S], settings: S, brief: Brief) -> None:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     relay = Relay(brief.relay)
     try:
-        async with compose(settings, brief.memory) as daemon:
+        async with compose(settings, brief.memory) as daemon, witness.telling(brief.relay) as tell:
             daemon.relay = relay
             async with service.listening(daemon, settings, [socket.socket(fileno=brief.listen)]):
+                assert daemon.guard is not None
+                daemon.guard.arrivals.keeper = tell
                 service.settle_collector()
                 heeding = asyncio.create_task(_heed(daemon, type(settings)))
                 stopping = asyncio.create_task(stop.wait())
@@ -75,7 +77,10 @@ async def _heed(daemon: Daemon, kind: type[Any]) -> None:
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
         word = _word(line)
-        if not bytes(word.settings):
+        if word.refused:
+            assert daemon.guard is not None
+            daemon.guard.arrivals.refuse(word.refused)
+        elif not bytes(word.settings):
             _say(msgspec.json.encode(daemon.metrics.counted()) + b"\n")
         else:
             daemon.reload(partial(_settings, word.settings, kind))

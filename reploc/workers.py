@@ -50,9 +50,11 @@ class Brief(msgspec.Struct, frozen=True):
 
 
 class Word(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A later line: new settings to take over, or, without any, the question what the worker has counted."""
+    """A later line: new settings to take over, networks to refuse for so many seconds, or, without either, the
+    question what the worker has counted."""
 
     settings: msgspec.Raw = msgspec.Raw()  # it is empty, and nobody can write to it
+    refused: dict[str, float] = {}
 
 
 _COUNT = msgspec.json.encode(Word())
@@ -90,8 +92,15 @@ class Crew:
     """The workers of a daemon that is listening. Make it with `working`."""
 
     def __init__(
-        self, workers: Workers, settings: msgspec.Struct, sockets: Sequence[socket.socket], relay: str
+        self,
+        workers: Workers,
+        settings: msgspec.Struct,
+        sockets: Sequence[socket.socket],
+        relay: str,
+        refused: Callable[[], dict[str, float]],
     ) -> None:
+        self._refused = refused
+        self._refusing: set[asyncio.Task[None]] = set()
         self._workers = workers
         self._settings = settings
         self._relay = relay
@@ -115,13 +124,22 @@ class Crew:
     async def take(self, settings: msgspec.Struct) -> None:
         """Tells all, and those that are started later, settings that changed."""
         self._settings = settings
-        word = msgspec.json.encode(Word(msgspec.Raw(msgspec.json.encode(settings))))
-        await asyncio.gather(*(_told(worker.process, word) for worker in self._crew if worker.process))
+        await self._tell_all(Word(msgspec.Raw(msgspec.json.encode(settings))))
+
+    def refuse(self, networks: dict[str, float]) -> None:
+        """Tells all to refuse networks for so many seconds. Those that are started later are told of all refusals."""
+        telling = asyncio.create_task(self._tell_all(Word(refused=networks)))
+        self._refusing.add(telling)
+        telling.add_done_callback(self._refusing.discard)
 
     async def counted(self) -> list[list[Family]]:
         """What each has counted, and those before it. What one had not said when it died is lost."""
         await asyncio.gather(*(self._count(worker) for worker in self._crew))
         return [families for worker in self._crew for families in (worker.said, worker.before)]
+
+    async def _tell_all(self, word: Word) -> None:
+        line = msgspec.json.encode(word)
+        await asyncio.gather(*(_told(worker.process, line) for worker in self._crew if worker.process))
 
     async def _keep(self, worker: _Worker) -> None:
         """Keeps one place taken."""
@@ -157,6 +175,8 @@ class Crew:
         worker.process, worker.owed = process, 0
         telemetry.event("worker.started", pid=process.pid)
         await _told(process, msgspec.json.encode(brief))
+        if refused := self._refused():
+            await _told(process, msgspec.json.encode(Word(refused=refused)))
         return process
 
     async def _count(self, worker: _Worker) -> None:
@@ -179,10 +199,17 @@ class Crew:
 
 @asynccontextmanager
 async def working(
-    workers: Workers, settings: msgspec.Struct, sockets: Sequence[socket.socket], relay: str
+    workers: Workers,
+    settings: msgspec.Struct,
+    sockets: Sequence[socket.socket],
+    relay: str,
+    refused: Callable[[], dict[str, float]],
 ) -> AsyncIterator[Crew]:
-    """Keeps a worker at each socket while the context lasts; `relay` is where the main process listens for them."""
-    crew = Crew(workers, settings, sockets, relay)
+    """Keeps a worker at each socket while the context lasts.
+
+    `relay` is where the main process listens for them, and `refused` says which networks are refused, in seconds.
+    """
+    crew = Crew(workers, settings, sockets, relay, refused)
     crew.start()
     try:
         yield crew

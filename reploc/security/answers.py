@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ from reploc.actions import Action
 from reploc.routes import Call, NoQuery, Route, get
 from reploc.security.arrivals import Asked
 from reploc.security.guard import Guard
-from reploc.telemetry import Metrics
+from reploc.telemetry import Family, Metrics
 from reploc.wire import Answer
 
 
@@ -51,8 +52,10 @@ class Requests(Answer, frozen=True):
     in_vain: list[Asked]
 
 
-def routes(guard: Guard, metrics: Metrics, paths: list[str]) -> list[Route[Any]]:
-    """The routes of the guard, over the paths of all others."""
+def routes(
+    guard: Guard, metrics: Metrics, paths: list[str], counted: Callable[[], Awaitable[Sequence[Sequence[Family]]]]
+) -> list[Route[Any]]:
+    """The routes of the guard, over the paths of all others; `counted` is what other processes of the daemon say."""
 
     async def whoami(call: Call[NoQuery]) -> WhoAmI:
         who, rights = call.who, guard.rights(call.who)
@@ -73,7 +76,7 @@ def routes(guard: Guard, metrics: Metrics, paths: list[str]) -> list[Route[Any]]
 
     async def requests(_: Call[NoQuery]) -> Requests:
         asked = dict.fromkeys(paths, 0)
-        for path, times in metrics.requests():
+        for path, times in metrics.requests(await counted()):
             if path in asked:
                 asked[path] += times
         counts = [RouteCount(path, times) for path, times in asked.items()]

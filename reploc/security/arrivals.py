@@ -2,7 +2,8 @@
 
 Calls that are malformed or ask for what does not exist are told apart from valid ones, in the log or in a file of their
 own, and counted by what they asked: so one sees what users would like to have, and from the counts of the routes what
-nobody uses. Whoever sends many of them is not listened to for a while (the Dynamo paper, section 4.5).
+nobody uses. Whoever sends many of them is not listened to for a while (the Dynamo paper, section 4.5). Where several
+processes share a port one of them keeps these counts, and the others tell it what they saw (`reploc/witness.py`).
 """
 
 from __future__ import annotations
@@ -54,6 +55,20 @@ class Asked(msgspec.Struct, frozen=True):
     times: int
 
 
+class Seen(msgspec.Struct, frozen=True, array_like=True):
+    """Something that an address did: why it was wrong, and whether it offends.
+
+    `event` is the log's name of a call in vain, and empty where no call came.
+    """
+
+    address: str
+    why: str
+    offends: bool
+    event: str = ""
+    asked: str = ""
+    detail: str = ""
+
+
 class Arrivals:
     """The bounds of one daemon, and what came up against them."""
 
@@ -70,11 +85,15 @@ class Arrivals:
         self._speaking = Buckets(LINES_PER_S, LINES_BURST_S)
         self._file = Lines(Path(settings.refused_log), FILE_BYTES_MAX, FILES) if settings.refused_log else None
         self._asked: dict[tuple[str, str], int] = {}
+        #: Who keeps count in this one's place, where it is not the only process of a daemon.
+        self.keeper: Callable[[Seen], object] | None = None
+        #: Who is told at once that a network is refused, and for how many seconds.
+        self.on_refusal: Callable[[dict[str, float]], object] = dict
         self._turned_away = metrics.counter("reploc_connections_refused", "Connections not taken, by reason", "reason")
         self._limited = metrics.counter("reploc_requests_limited", "Requests beyond a rate, by whose it is", "whose")
         self._in_vain = metrics.counter("reploc_requests_refused", "Calls that cannot be right, by error", "code")
         metrics.watch("reploc_connections", "Connections of clients", lambda: self._connections)
-        metrics.watch("reploc_addresses_refused", "Addresses not listened to", lambda: self._offences.refused(now()))
+        metrics.watch("reploc_addresses_refused", "Addresses not listened to", lambda: len(self.refused()))
 
     @property
     def rates_bounded(self) -> bool:
@@ -125,23 +144,34 @@ class Arrivals:
         if isinstance(wrong, errors.TooManyRequests):
             self._limited.labels(wrong.whose).inc()
         self._in_vain.labels(wrong.code).inc()
-        self._count(wrong.code, (asked or wrong.detail)[:ASKED_CHARS])
-        if self._speaking.take("", self._now()) == 0.0:
-            self._tell(address, wrong, asked)
-        if isinstance(wrong, OFFENCES):
-            self.offend(address, wrong.code)
+        offends = isinstance(wrong, OFFENCES)
+        self._see(Seen(address, wrong.code, offends, _event(wrong), asked[:ASKED_CHARS], wrong.detail))
 
     def offend(self, address: str, why: str) -> None:
-        """One offence more of an address."""
-        if not self._exempt.hold(address) and self._offences.note(network_of(address), self._now()):
-            telemetry.event(
-                "address.refused",
-                level=logging.WARNING,
-                peer=address,
-                network=network_of(address),
-                last=why,
-                seconds=self.settings.refused_s,
-            )
+        """One offence more of an address, which is no call."""
+        self._see(Seen(address, why, offends=True))
+
+    def note(self, seen: Seen) -> None:
+        """Keeps count of what this process or another one saw."""
+        if seen.event:
+            self._count(seen.why, seen.asked or seen.detail[:ASKED_CHARS])
+            if self._speaking.take("", self._now()) == 0.0:
+                self._tell(seen)
+        network = network_of(seen.address)
+        if seen.offends and not self._exempt.hold(seen.address) and self._offences.note(network, self._now()):
+            seconds = self.settings.refused_s
+            fields = {"peer": seen.address, "network": network, "last": seen.why, "seconds": seconds}
+            telemetry.event("address.refused", level=logging.WARNING, **fields)
+            self.on_refusal({network: seconds})
+
+    def refused(self) -> dict[str, float]:
+        """The networks that are refused, and for how many seconds still."""
+        return self._offences.refused(self._now())
+
+    def refuse(self, networks: dict[str, float]) -> None:
+        """Refuses networks for so many seconds, as the process that keeps count says."""
+        for network, seconds in networks.items():
+            self._offences.refuse(network, self._now(), seconds)
 
     def asked(self) -> list[Asked]:
         """What was asked in vain, the most frequent first."""
@@ -172,18 +202,27 @@ class Arrivals:
             self._asked[key] = self._asked.pop(rarest)
         self._asked[key] = self._asked.get(key, 0) + 1
 
-    def _tell(self, address: str, wrong: ReplocError, asked: str) -> None:
-        name = "request.unknown" if isinstance(wrong, errors.RouteUnknown | errors.MethodUnknown) else "request.refused"
-        name = "request.malformed" if isinstance(wrong, errors.RequestMalformed) else name
-        fields = {"peer": address, "code": wrong.code, "asked": asked[:ASKED_CHARS], "detail": wrong.detail}
+    def _see(self, seen: Seen) -> None:
+        (self.keeper or self.note)(seen)
+
+    def _tell(self, seen: Seen) -> None:
+        fields = {"peer": seen.address, "code": seen.why, "asked": seen.asked, "detail": seen.detail}
         if self._file is None:
-            telemetry.event(name, level=logging.WARNING, **fields)
+            telemetry.event(seen.event, level=logging.WARNING, **fields)
             return
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")
         try:
-            self._file.append(msgspec.json.encode({"time": moment, "event": name} | fields))
+            self._file.append(msgspec.json.encode({"time": moment, "event": seen.event} | fields))
         except OSError as full:
             telemetry.failure("refused-log.failed", full, file=str(self._file.path))
+
+
+def _event(wrong: ReplocError) -> str:
+    """The log's name of a call in vain."""
+    if isinstance(wrong, errors.RequestMalformed):
+        return "request.malformed"
+    unknown = isinstance(wrong, errors.RouteUnknown | errors.MethodUnknown)
+    return "request.unknown" if unknown else "request.refused"
 
 
 def _key(who: Identity) -> str:

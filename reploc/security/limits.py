@@ -73,11 +73,15 @@ class Offences:
         if len(moments) < self._count_max or moments[0] < now - self._within_s:
             return False
         del self._seen[key]
-        self._refused[key] = now + self._refused_s
+        self.refuse(key, now, self._refused_s)
+        return True
+
+    def refuse(self, key: str, now: float, seconds: float) -> None:
+        """Refuses a key for so long, whatever is known of it."""
+        self._refused[key] = now + seconds
         self._refused.move_to_end(key)
         if len(self._refused) > KEYS_MAX:
             self._refused.popitem(last=False)
-        return True
 
     def refused_s(self, key: str, now: float) -> float:
         """Seconds for which the key is still refused; 0.0 where it is not."""
@@ -89,11 +93,10 @@ class Offences:
             return 0.0
         return until - now
 
-    def refused(self, now: float) -> int:
-        """How many keys are refused."""
-        for key in [key for key, until in self._refused.items() if until <= now]:
-            del self._refused[key]
-        return len(self._refused)
+    def refused(self, now: float) -> dict[str, float]:
+        """The keys that are refused, and for how many seconds still."""
+        self._refused = OrderedDict((key, until) for key, until in self._refused.items() if until > now)
+        return {key: until - now for key, until in self._refused.items()}
 
 
 @lru_cache(maxsize=65_536)

@@ -36,7 +36,7 @@ async def test_a_worker_that_was_slow_to_say_what_it_counts_is_not_behind_for_ev
     with socket.socket() as listen:
         listen.bind(("127.0.0.1", 0))
         workers = Workers(counting_child.__name__)
-        async with working(workers, Told(str(tmp_path)), [listen.dup()], relay="") as crew:
+        async with working(workers, Told(str(tmp_path)), [listen.dup()], relay="", refused=dict) as crew:
 
             async def begun() -> bool:
                 return (tmp_path / "begun").exists()

@@ -38,9 +38,16 @@ def test_offences_are_forgotten_in_time_and_refusals_end() -> None:
     assert [offences.note("a", moment) for moment in (0.0, 6.0, 11.0)] == [False, False, False]
     assert offences.note("a", 12.0)
     assert (offences.refused_s("a", 12.0), offences.refused_s("b", 12.0)) == (60.0, 0.0)
-    assert offences.refused(13.0) == 1
-    assert (offences.refused_s("a", 72.0), offences.refused(72.0)) == (0.0, 0)
+    assert offences.refused(13.0) == {"a": 59.0}
+    assert (offences.refused_s("a", 72.0), offences.refused(72.0)) == (0.0, {})
     assert not offences.note("a", 73.0)
+
+
+def test_who_is_refused_elsewhere_is_refused_here_for_as_long() -> None:
+    offences = Offences(3, within_s=10.0, refused_s=60.0)
+    offences.refuse("a", 5.0, 20.0)
+    assert offences.refused(10.0) == {"a": 15.0}
+    assert offences.refused_s("a", 25.0) == 0.0
 
 
 def test_a_flood_of_addresses_takes_bounded_memory() -> None:
