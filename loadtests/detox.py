@@ -107,7 +107,7 @@ def _year(scale: Scale, text: str) -> Iterator[Result | Curve]:
     """A year of cycles at a tenth of the size, while data arrives."""
     inventory = Collaboration(datasets=max(scale.names // 10, 100), seed=scale.seed).inventory()
     days = scale.of(STEP_DAYS, QUICK_STEP_DAYS, TOY_STEP_DAYS)
-    growth = int(inventory.block_replicas["bytes"].sum() * GROWTH_PER_DAY)
+    growth = int(int(inventory.block_replicas["bytes"].sum()) * GROWTH_PER_DAY)
     course = Course(YEAR_DAYS // days, days * DAY_S, growth, scale.seed)
     asked = replace(_run(inventory, text, scale.seed), attributes={})
     began, full = time.perf_counter(), []

@@ -14,6 +14,7 @@ from loadtests import servers, world
 from loadtests.exchange import JSON, MSGPACK, Load, exchanged, post
 from loadtests.figure import Figure, Result
 from loadtests.program import Scale, run, workspace
+from loadtests.runs import repeated, walked
 from loadtests.servers import Server
 from loadtests.stores import filled
 from loadtests.wrk import Walk, sent
@@ -49,13 +50,8 @@ def measure(scale: Scale) -> Iterator[Result]:
 
 
 def _single(server: Server, scale: Scale, rng: random.Random) -> Result:
-    walk = Walk(server.port, "/v1/replicas", scale.names)
-    walk.run(1, rng)
-    before = server.cpu_s
-    walks = [walk.run(scale.run_s, rng) for _ in range(scale.runs)]
-    answers, seconds = sum(one.answers for one in walks), sum(one.seconds for one in walks)
-    note = f"p99 {max(one.p99_ms for one in walks):.1f} ms; {server.share(before, seconds, answers)}"
-    return Result(SINGLE, _scale(scale), tuple(one.rate for one in walks), note=note)
+    runs = walked(server, Walk(server.port, "/v1/replicas", scale.names), scale, rng)
+    return Result(SINGLE, _scale(scale), runs.rates, note=f"p99 {max(runs.p99s_ms):.1f} ms; {runs.cost}")
 
 
 def _bulk(figure: Figure, media: str, server: Server, scale: Scale, rng: random.Random) -> Result:
@@ -65,11 +61,8 @@ def _bulk(figure: Figure, media: str, server: Server, scale: Scale, rng: random.
     checked = exchanged(Load(server.port, requests, CONNECTIONS), keep=True)
     for batch, body in zip(batches, checked.bodies, strict=True):
         _require_right(decode(body, type=Replicas), batch)
-    before = server.cpu_s
-    runs = [sent(server.port, requests, scale.run_s, CONNECTIONS) for _ in range(scale.runs)]
-    lfns, seconds = BATCH * sum(one.answers for one in runs), sum(one.seconds for one in runs)
-    rates = tuple(one.rate * BATCH for one in runs)
-    return Result(figure, _scale(scale), rates, note=server.share(before, seconds, lfns))
+    runs = repeated(server, lambda: sent(server.port, requests, scale.run_s, CONNECTIONS), scale.runs, BATCH)
+    return Result(figure, _scale(scale), runs.rates, note=runs.cost)
 
 
 def _require_right(answer: Replicas, numbers: list[int]) -> None:

@@ -22,6 +22,7 @@ from loadtests.exchange import JSON, MSGPACK, Load, exchanged, in_a_process, pos
 from loadtests.figure import Figure, Result
 from loadtests.lasting_node import NODE, lasting_node
 from loadtests.program import Scale, run, said, workspace
+from loadtests.runs import repeated, walked
 from loadtests.servers import Server
 from loadtests.sites import Sites
 from loadtests.wrk import Walk, sent
@@ -68,14 +69,9 @@ def measure(scale: Scale) -> Iterator[Result]:
 
 
 def _single(server: Server, sites: Sites, scale: Scale, rng: random.Random, peer: float) -> Iterator[Result]:
-    walk = Walk(server.port, "/v1/locations", scale.names)
-    walk.run(1, rng)
-    before = server.cpu_s
-    walks = [walk.run(scale.run_s, rng) for _ in range(scale.runs)]
-    answers, seconds = sum(one.answers for one in walks), sum(one.seconds for one in walks)
-    note = server.share(before, seconds, answers)
-    yield Result(SINGLE, _scale(sites), tuple(one.rate for one in walks), peer, note)
-    yield Result(SINGLE_P99, _scale(sites), tuple(one.p99_ms for one in walks))
+    runs = walked(server, Walk(server.port, "/v1/locations", scale.names), scale, rng)
+    yield Result(SINGLE, _scale(sites), runs.rates, peer, runs.cost)
+    yield Result(SINGLE_P99, _scale(sites), runs.p99s_ms)
 
 
 def _bulk(
@@ -89,11 +85,8 @@ def _bulk(
         _strays(decode(body, type=Locations), batch, sites) for batch, body in zip(batches, checked.bodies, strict=True)
     )
     assert strays <= STRAY_RATE_MAX * BATCH * BATCHES, f"{strays} sites too many in {BATCH * BATCHES} answers"
-    before = server.cpu_s
-    runs = [sent(server.port, requests, scale.run_s, CONNECTIONS) for _ in range(scale.runs)]
-    lfns, seconds = BATCH * sum(one.answers for one in runs), sum(one.seconds for one in runs)
-    note = server.share(before, seconds, lfns)
-    return Result(figure, _scale(sites), tuple(one.rate * BATCH for one in runs), peer, note)
+    runs = repeated(server, lambda: sent(server.port, requests, scale.run_s, CONNECTIONS), scale.runs, BATCH)
+    return Result(figure, _scale(sites), runs.rates, peer, runs.cost)
 
 
 def _strays(answer: Locations, numbers: list[int], sites: Sites) -> int:

@@ -26,6 +26,7 @@ from loadtests.figure import Figure, Result, shown
 from loadtests.lasting_node import NODE, lasting_node
 from loadtests.program import Scale, run, said, workspace
 from loadtests.rli_lookups import PEER, pybloom_rate
+from loadtests.runs import repeated, walked
 from loadtests.servers import Server
 from loadtests.sites import REPLICAS, Sites, send
 from loadtests.small_world import SmallWorld
@@ -139,15 +140,10 @@ def _measured(made: SmallWorld, scale: Scale) -> Measured:
         resident = server.resident_bytes
         said(f"{what}: told in {told_s:.1f} s, {resident / 1e6:,.0f} MB")
         _check(made, server, scale, rng)
-        walk = Walk(server.port, "/v1/locations", made.named)
-        walk.run(1, rng)
-        before = server.cpu_s
-        walks = [walk.run(scale.run_s, rng) for _ in range(scale.runs)]
-        single_note = server.share(before, sum(one.seconds for one in walks), sum(one.answers for one in walks))
-        before, batch = server.cpu_s, min(BATCH, made.named)
+        single = walked(server, Walk(server.port, "/v1/locations", made.named), scale, rng)
+        batch = min(BATCH, made.named)
         requests = [_request(numbers) for numbers in world.drawn(rng, made.named, batch, BATCHES)]
-        bulk = [sent(server.port, requests, scale.run_s, CONNECTIONS) for _ in range(scale.runs)]
-        bulk_note = server.share(before, sum(one.seconds for one in bulk), batch * sum(one.answers for one in bulk))
+        bulk = repeated(server, lambda: sent(server.port, requests, scale.run_s, CONNECTIONS), scale.runs, batch)
         before = server.cpu_s
         renewed = [_renewed(made, server, index, 2 + number, scale) for number in range(scale.runs)]
         renewals_note = server.share(before, sum(one.seconds for one in renewed), sum(one.answers for one in renewed))
@@ -156,11 +152,11 @@ def _measured(made: SmallWorld, scale: Scale) -> Measured:
             empty,
             resident,
             told_s,
-            tuple(one.rate for one in walks),
-            tuple(one.p99_ms for one in walks),
-            single_note,
-            tuple(one.rate * batch for one in bulk),
-            bulk_note,
+            single.rates,
+            single.p99s_ms,
+            single.cost,
+            bulk.rates,
+            bulk.cost,
             tuple(one.rate for one in renewed),
             renewals_note,
         )

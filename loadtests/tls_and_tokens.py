@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from loadtests import servers
 from loadtests.figure import Figure, Result
 from loadtests.program import Scale, run, workspace
+from loadtests.runs import walked
 from loadtests.servers import Server
 from loadtests.stores import filled
 from loadtests.wrk import Walk
@@ -125,13 +126,9 @@ def measure(scale: Scale) -> Iterator[Result]:
 
 
 def _lookups(figure: Figure, walk: Walk, server: Server, scale: Scale, plain: float | None) -> Result:
-    rng = random.Random(scale.seed)
-    walk.run(1, rng)
-    before = server.cpu_s
-    walks = [walk.run(scale.run_s, rng) for _ in range(scale.runs)]
-    answers, seconds = sum(one.answers for one in walks), sum(one.seconds for one in walks)
-    note = f"p99 {max(one.p99_ms for one in walks):.1f} ms; {server.share(before, seconds, answers)}"
-    return Result(figure, f"{scale.names:,} mappings", tuple(one.rate for one in walks), plain, note)
+    runs = walked(server, walk, scale, random.Random(scale.seed))
+    note = f"p99 {max(runs.p99s_ms):.1f} ms; {runs.cost}"
+    return Result(figure, f"{scale.names:,} mappings", runs.rates, plain, note)
 
 
 def _handshakes(server: Server, safety: Safety, scale: Scale) -> Result:

@@ -13,6 +13,7 @@ import asyncio
 import random
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,7 @@ from loadtests.figure import Figure, Result, shown
 from loadtests.lasting_node import NODE, lasting_node, slots_complete
 from loadtests.paper_world import PaperWorld, WorldFilters, build
 from loadtests.program import Scale, run, said, workspace
+from loadtests.runs import repeated, walked
 from loadtests.servers import Server
 from loadtests.sites import send
 from loadtests.wrk import Walk, sent
@@ -157,21 +159,14 @@ def _right(made: PaperWorld, numbers: list[int]) -> list[set[str]]:
 
 
 def _queries(made: PaperWorld, server: Server, scale: Scale, rng: random.Random, what: str) -> Iterator[Result]:
-    walk = Walk(server.port, "/v1/locations", made.named)
-    walk.run(1, rng)
-    before = server.cpu_s
-    walks = [walk.run(scale.run_s, rng) for _ in range(scale.runs)]
-    seconds, answers = sum(one.seconds for one in walks), sum(one.answers for one in walks)
-    yield Result(SINGLE, what, tuple(one.rate for one in walks), note=server.share(before, seconds, answers))
-    yield Result(P99, what, tuple(one.p99_ms for one in walks))
+    runs = walked(server, Walk(server.port, "/v1/locations", made.named), scale, rng)
+    yield Result(SINGLE, what, runs.rates, note=runs.cost)
+    yield Result(P99, what, runs.p99s_ms)
     for figure, media in ((BULK_JSON, JSON), (BULK_MSGPACK, MSGPACK)):
         numbers = world.drawn(rng, made.named, min(BATCH, made.named), 64)
-        requests = [_request(batch, media) for batch in numbers]
-        before = server.cpu_s
-        runs = [sent(server.port, requests, scale.run_s, CONNECTIONS) for _ in range(scale.runs)]
-        lfns, seconds = BATCH * sum(one.answers for one in runs), sum(one.seconds for one in runs)
-        note = server.share(before, seconds, lfns)
-        yield Result(figure, what, tuple(one.rate * BATCH for one in runs), note=note)
+        load = partial(sent, server.port, [_request(batch, media) for batch in numbers], scale.run_s, CONNECTIONS)
+        runs = repeated(server, load, scale.runs, BATCH)
+        yield Result(figure, what, runs.rates, note=runs.cost)
 
 
 def _request(numbers: list[int], media: str) -> bytes:

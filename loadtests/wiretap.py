@@ -1,4 +1,4 @@
-"""A wiretap: a TCP proxy on the loopback that counts the bytes which pass it, in a thread of its own."""
+"""A wiretap: a TCP proxy on the loopback that counts the bytes which go to the server, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ _PIECE_BYTES = 1 << 18
 
 
 class Wiretap:
-    """The bytes that went to a server and came from it, headers included."""
+    """The bytes that went to a server, headers included."""
 
     def __init__(self, port: int, server_port: int) -> None:
         self.port = port
         self.sent_bytes = 0
-        self.received_bytes = 0
         self._server_port = server_port
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -52,8 +51,6 @@ class Wiretap:
         while piece := await reader.read(_PIECE_BYTES):
             if sent:
                 self.sent_bytes += len(piece)
-            else:
-                self.received_bytes += len(piece)
             writer.write(piece)
             await writer.drain()
         writer.close()

@@ -74,9 +74,9 @@ class XrootdServer:
             data=self.data, run=self.home / "run", port=self.port, authorities=self.home / "authorities", **names
         )
         (self.home / "xrootd.cf").write_text(told)
-        if user():
+        if owner := user():
             for path in (self.home, *self.home.rglob("*")):
-                shutil.chown(path, user())
+                shutil.chown(path, owner)
 
     @property
     def data(self) -> Path:
