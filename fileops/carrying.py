@@ -22,7 +22,7 @@ from reploc.storage.mover import Copier, Mover
 
 T = TypeVar("T")
 
-#: Seconds that tidying up after a copy that failed may take; what is left then the next attempt removes.
+#: Seconds that tidying up after a copy that failed may take; what is left then is swept later.
 TIDY_S = 30.0
 
 
@@ -42,6 +42,14 @@ class TransferSettings(Settings, frozen=True):
     stage_s: Annotated[float, Meta(description="Seconds that bringing a file online from tape may take.", gt=0)] = (
         86_400.0
     )
+    sweep_s: Annotated[
+        float,
+        Meta(description="What a copy may have left is looked for again after so long; the pause doubles.", gt=0),
+    ] = 10.0
+    late_s: Annotated[
+        float,
+        Meta(description="A copy that was given up may leave something for so long: the longest life of a job.", gt=0),
+    ] = 86_400.0
     overwrite: Annotated[
         Literal["replace", "hold"],
         Meta(description="What is done about another file that stands where a copy is to be."),
@@ -123,11 +131,10 @@ class Carrier:
 def temporary(pfn: str, fence: int, lfn: str) -> str:
     """The name of a copy that is not whole yet: beside the file, hidden, with the fencing number of its operation.
 
-    The digest of the LFN keeps journals apart that know nothing of each other, and the name short where the file's own
-    is as long as can be.
+    The digest of the LFN keeps files of one claim apart, and journals that know nothing of each other, and the name
+    short where the file's own is as long as can be.
     """
-    mark = int(digest.of([lfn])[0, 0]) >> 32
-    return f"{parent(pfn)}/.reploc-{fence}-{mark:08x}"
+    return f"{parent(pfn)}/.reploc-{fence}-{int(digest.of([lfn])[0, 0]):016x}"
 
 
 def parent(url: str) -> str:

@@ -320,6 +320,8 @@ def status(url: str | None, as_json: bool) -> None:
         return
     waiting = ", ".join(f"{count:,} {state}" for state, count in sorted(said.states.items())) or "nothing to do"
     terminal.say(f"{said.runner}: {waiting}" + (f"; feed: {said.feed_error}" if said.feed_error else ""))
+    if said.remains:
+        terminal.say(f"what {said.remains:,} copies that were given up may have left is looked for")
     if (fts3 := said.fts3) is not None:
         proxy = "" if fts3.proxy_until_s is None else f", its proxy is good until {_moment(fts3.proxy_until_s)}"
         wrong = f"; {fts3.error}" if fts3.error else ""

@@ -11,9 +11,11 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 
+from fileops import remains
 from fileops.carrying import TIDY_S, Carrier, Done, parent, temporary
 from fileops.doors import Way
 from fileops.lane import Claimed
+from fileops.remains import Remain
 from reploc.errors import NameInvalid
 from reploc.sites import Site
 from reploc.storage.faults import Absent, StorageFault
@@ -49,6 +51,8 @@ class Copying:
         self._size = operation.size
         self._checksum = operation.checksum
         self._arrived = 0
+        #: Whether somebody else may go on with a transfer that was given up.
+        self._late = False
 
     async def run(self) -> Done:
         """Raises StorageFault, LeaseLost or CancelAsked."""
@@ -56,8 +60,6 @@ class Copying:
         source, target = carrier.site(operation.source), carrier.site(operation.lane.site)
         ends = self._ends(source, target)
         await self._require_agreement()
-        if operation.before:
-            await self._tidy(ends.writer, temporary(ends.target, operation.before, operation.lfn))
         if source.storage == "mss":
             staged = ends.reader.bring_online(ends.source)
             await carrier.ask(staged, f"staging {ends.source}", "source", carrier.settings.stage_s)
@@ -78,7 +80,6 @@ class Copying:
             if found is None:
                 raise StorageFault("permanent", f"{pfn} is behind no door of {operation.lane.site} any more")
             mover = carrier.mover(found[0])
-            await self._tidy(mover, temporary(pfn, operation.before, operation.lfn))
             kept = kept or bool(await self._catalog.names_of(pfn))
             if not kept:
                 with suppress(Absent):
@@ -148,7 +149,7 @@ class Copying:
             if not whole:
                 await self._place(ends, arriving)
         except BaseException:
-            await asyncio.shield(self._tidy(ends.writer, arriving))
+            await asyncio.shield(self._give_up(ends, arriving))
             raise
         done = await self._registered(ends, f"copied from {operation.source}", placed=True)
         return Done(done.words, done.position, self._size or self._arrived, seconds)
@@ -191,16 +192,22 @@ class Copying:
 
     async def _copy(self, ends: _Ends, transfer: Transfer, progress: Progress) -> None:
         """By a service that copies are delegated to, else from storage to storage, else through this machine."""
-        if ends.through_us:
-            await streamed(ends.reader, ends.writer, transfer, progress)
-        elif (copier := self._delegated(ends)) is not None:
-            await copier.copy(transfer, progress)
-        else:
-            await ends.writer.copy(transfer, progress)
+        copier = self._delegated(ends)
+        try:
+            if ends.through_us:
+                await streamed(ends.reader, ends.writer, transfer, progress)
+            elif copier is not None:
+                await copier.copy(transfer, progress)
+            else:
+                await ends.writer.copy(transfer, progress)
+        except BaseException as wrong:
+            given_up = isinstance(wrong, asyncio.CancelledError)
+            self._late = not ends.through_us and (given_up or copier is not None)
+            raise
 
     def _delegated(self, ends: _Ends) -> Copier | None:
-        copier = self._carrier.copier
-        return copier if copier is not None and ends.way.target.door.protocol in copier.protocols else None
+        copier, protocol = self._carrier.copier, ends.way.target.door.protocol
+        return copier if copier is not None and ends.way.direct and protocol in copier.protocols else None
 
     def _tells(self, ends: _Ends) -> bool:
         """Whether a copy tells how many bytes have arrived while it is under way."""
@@ -281,11 +288,27 @@ class Copying:
             raise
         return Done(words, position)
 
-    async def _tidy(self, mover: Mover, url: str) -> None:
-        """Removes what is left of a copy, as well as can be."""
-        with suppress(StorageFault, TimeoutError):
+    async def _give_up(self, ends: _Ends, arriving: str) -> None:
+        """Removes what is left of a transfer; what cannot be removed now, or may come later, is swept. Raises LeaseLost
+        where it has its last name already, which is somebody else's by now."""
+        operation, ledger = self._operation, self._carrier.ledger
+        if arriving == ends.target:
+            await self._carrier.still_ours(operation)
+        gone = await self._tidy(ends.writer, arriving)
+        if arriving != ends.target and (self._late or not gone):
+            left = Remain(operation.id, operation.fence, operation.lane.site, operation.lfn, ledger.now())
+            await ledger.do(remains.note, [left])
+
+    async def _tidy(self, mover: Mover, url: str) -> bool:
+        """Removes a file, as well as can be; whether it is gone."""
+        try:
             async with asyncio.timeout(TIDY_S):
                 await mover.remove(url)
+        except Absent:
+            return True
+        except (StorageFault, TimeoutError):
+            return False
+        return True
 
 
 def _comparable(one: object, other: object) -> bool:

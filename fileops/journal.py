@@ -7,7 +7,7 @@ the operation is active under that number: one that was paused beyond its lease 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -31,8 +31,10 @@ from sqlalchemy import (
     update,
 )
 
+from fileops import remains
 from fileops.lane import Claimed, Ended, Lane, Standing, Tally
 from fileops.operation import ENDED, GOING, OPEN, READY, UNDONE, Event, Step, after
+from fileops.remains import Remain
 from fileops.tables import in_states, in_steps, lanes, numbers, operations, orders, stories, suspects
 from reploc import sql
 
@@ -155,7 +157,6 @@ def _made(row: Row[tuple[object, ...]], wanted: Claim, fence: int) -> Claimed:
         pfns=() if row.pfns == "[]" else tuple(json.loads(row.pfns)),
         failures={} if row.failures == "{}" else json.loads(row.failures),
         source=wanted.source,
-        before=row.fence,
         reason=row.reason,
     )
 
@@ -219,24 +220,33 @@ def _opposed(
     return frozenset(opposed)
 
 
-def renew(connection: Connection, runner: str, now: float, lease_s: float) -> frozenset[int]:
-    """Makes the leases of all that a runner holds last on; the operations among them that are to be cancelled."""
+def renew(connection: Connection, runner: str, held: Collection[int], now: float, lease_s: float) -> frozenset[int]:
+    """Makes the leases of what a runner holds last on; the operations among them that are to be cancelled.
+
+    What the journal says is the runner's, but is not among those that it `held`, is left to run out: the answer to its
+    claim was lost, or its end could not be written.
+    """
     own = and_(_c.runner == runner, in_states(_c.state, ("active",)))
-    connection.execute(update(operations).where(own).values(lease_s=now + lease_s))
-    return frozenset(connection.scalars(select(_c.id).where(own, _c.cancel)))
+    found = connection.execute(select(_c.id, _c.cancel).where(own)).all()
+    for ids in _parts([row.id for row in found if row.id in held]):
+        connection.execute(update(operations).where(_c.id.in_(ids), own).values(lease_s=now + lease_s))
+    return frozenset(row.id for row in found if row.cancel)
 
 
 def expire(connection: Connection, now: float, runner: str | None = None) -> int:
-    """Gives back what is active and whose lease is over, or with `runner` all of that one, which was started anew."""
+    """Gives back what is active and whose lease is over, or with `runner` all of that one, which was started anew.
+    What copies among them may have left is noted."""
     over = _c.lease_s < now if runner is None else _c.runner == runner
     words = "its lease was over" if runner is None else f"{runner} was started again"
-    gone = list(
-        connection.scalars(
-            select(_c.id).where(in_states(_c.state, ("active",)), over).with_for_update(skip_locked=True)
-        )
-    )
-    _requeue(connection, gone)
-    tell(connection, now, [(each, Event.EXPIRED, "queued", words) for each in gone])
+    gone = connection.execute(
+        select(_c.id, _c.fence, _c.site, _c.lfn, lanes.c.kind)
+        .join(lanes, lanes.c.id == _c.lane)
+        .where(in_states(_c.state, ("active",)), over)
+        .with_for_update(skip_locked=True, of=operations)
+    ).all()
+    remains.note(connection, [Remain(row.id, row.fence, row.site, row.lfn, now) for row in gone if row.kind == "copy"])
+    _requeue(connection, [row.id for row in gone])
+    tell(connection, now, [(row.id, Event.EXPIRED, "queued", words) for row in gone])
     return len(gone)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -69,9 +69,9 @@ class Ledger:
         """Writes what became of an operation; False where it was no longer ours."""
         return await self._ends.ask(ended)
 
-    async def renew(self) -> frozenset[int]:
-        """Makes this runner's leases last on; the operations that are to be cancelled."""
-        return await self.do(journal.renew, self.runner, self.now(), self.lease_s)
+    async def renew(self, held: Collection[int]) -> frozenset[int]:
+        """Makes this runner's leases of what it holds last on; the operations that are to be cancelled."""
+        return await self.do(journal.renew, self.runner, held, self.now(), self.lease_s)
 
     async def expire(self) -> int:
         """Gives back what other runners left behind."""

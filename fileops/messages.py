@@ -232,8 +232,8 @@ class Fts3Said(Answer, frozen=True):
 
 
 class FileopsStatus(Answer, frozen=True):
-    """What the service is and has to do: how many operations are in each state that is not its last; `fts3` is absent
-    where no copies are delegated."""
+    """What the service is and has to do: how many operations are in each state that is not its last; `remains` counts
+    attempts whose temporary files are still looked for; `fts3` is absent where no copies are delegated."""
 
     runner: str
     version: str
@@ -243,6 +243,7 @@ class FileopsStatus(Answer, frozen=True):
     active: int
     states: dict[str, int]
     drained: list[str]
+    remains: int
     feed: str
     feed_error: str
     fts3: Fts3Said | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import suppress
+from functools import partial
 
 from fileops import order_book, submissions
 from fileops.carrying import CancelAsked, Carrier, Done, LeaseLost
@@ -82,13 +83,12 @@ class Runner:
             for begin, operations in zip(begins, claimed, strict=True):
                 self._schedule.began(begin, len(operations))
                 for operation in operations:
-                    task = asyncio.create_task(self._carry(operation), name=f"operation {operation.id}")
-                    self._tasks[operation.id] = task
+                    self._start(operation)
         return TURN_S
 
     async def renew(self) -> float:
         """Makes the leases last on, ends what is to be cancelled, and gives back what other runners left behind."""
-        for operation in await self._ledger.renew():
+        for operation in await self._ledger.renew(frozenset(self._tasks)):
             task = self._tasks.get(operation)
             if task is not None and operation not in self._to_cancel:
                 self._to_cancel.add(operation)
@@ -112,6 +112,19 @@ class Runner:
 
     # ---- one operation -----------------------------------------------------------------------------------------------
 
+    def _start(self, operation: Claimed) -> None:
+        task = asyncio.create_task(self._carry(operation), name=f"operation {operation.id}")
+        self._tasks[operation.id] = task
+        if operation.cancel:  # it is taken up in order to be undone, which nobody should interrupt
+            self._to_cancel.add(operation.id)
+        task.add_done_callback(partial(self._over, operation))  # also of one that is cancelled before it has begun
+
+    def _over(self, operation: Claimed, _: asyncio.Task[None]) -> None:
+        self._tasks.pop(operation.id, None)
+        self._to_cancel.discard(operation.id)
+        self._schedule.ended(operation.lane, operation.source)
+        self._wake.set()
+
     async def _carry(self, operation: Claimed) -> None:
         try:
             ended = await self._outcome(operation)
@@ -122,11 +135,6 @@ class Runner:
                 await self._account(ended)
         except ReplocError as wrong:  # the journal is away: the lease runs out, and the operation is done again
             telemetry.event("operation.unwritten", operation=operation.id, detail=wrong.detail)
-        finally:
-            self._tasks.pop(operation.id, None)
-            self._to_cancel.discard(operation.id)
-            self._schedule.ended(operation.lane, operation.source)
-            self._wake.set()
 
     async def _outcome(self, operation: Claimed) -> Ended | None:
         """What became of an attempt; None where the operation is somebody else's by now."""
@@ -140,14 +148,17 @@ class Runner:
             return Ended(operation, Event.CANCELLED, "cancelled before anything was done")
         except asyncio.CancelledError:
             return await self._stopped(operation)
-        except StorageFault as fault:
-            return await self._failed(operation, fault, loop.time() - began)
+        except StorageFault as met:
+            fault = met
+        except ReplocError as wrong:  # the journal did not answer
+            fault = StorageFault("transient", wrong.detail)
         except Exception as wrong:
             telemetry.failure("operation.broke", wrong, operation=operation.id, lfn=operation.lfn)
-            own = StorageFault("transient", f"a fault of reploc itself: {wrong!r}")
-            return await self._failed(operation, own, loop.time() - began)
-        event = Event.CANCELLED if done.undone else Event.SUCCEEDED
-        return Ended(operation, event, done.words, seconds=done.seconds, moved=done.moved, position=done.position)
+            fault = StorageFault("transient", f"a fault of reploc itself: {wrong!r}")
+        else:
+            event = Event.CANCELLED if done.undone else Event.SUCCEEDED
+            return Ended(operation, event, done.words, seconds=done.seconds, moved=done.moved, position=done.position)
+        return await self._failed(operation, fault, loop.time() - began)
 
     async def _stopped(self, operation: Claimed) -> Ended | None:
         """What becomes of an operation that was ended on its way: cancelled, or given back, to be undone or done."""

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fileops import records, submissions
+from fileops import records, remains, submissions
 from fileops.carrying import Carrier
 from fileops.catalogs import Catalogs
 from fileops.doors import Doors
@@ -42,6 +42,7 @@ from fileops.messages import (
 from fileops.runner import Runner
 from fileops.schedule import Schedule
 from fileops.settings import FileopsSettings, Fts3Settings
+from fileops.sweeping import Sweeping
 from reploc import __version__, names, service
 from reploc.actions import Action, everything
 from reploc.client.retry import Retrying
@@ -147,6 +148,7 @@ class FileopsServer:
             active=self._runner.active if self._runner else 0,
             states=await self._ledger.read(submissions.waiting),
             drained=sorted(await self._ledger.read(submissions.drained)),
+            remains=await self._ledger.read(remains.count),
             feed=self._settings.placement,
             feed_error=self._fom.error if self._fom else "",
             fts3=self._fts3.standing if self._fts3 else None,
@@ -321,6 +323,7 @@ async def compose(settings: FileopsSettings, others: Mapping[str, Mover] | None 
             duties += [
                 Duty("work", runner.work),
                 Duty("renew", runner.renew),
+                Duty("sweep", Sweeping(carrier, metrics).run_once),
                 Duty("keep links", keeping.keep_links),
                 Duty("forget", keeping.forget),
             ]

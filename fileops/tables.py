@@ -5,6 +5,7 @@
     operations  one copy or one deletion of one file; who holds it, until when, under which fencing number
     stories     what happened to each operation, a line per passage
     links       how copies from one site to another went, exponentially weighted
+    remains     attempts at copies that may have left a file under their temporary name
     suspects    copies that turned out bad or absent, for the consistency checker
     feeds       how far each feed of orders was read
     numbers     the last fencing number
@@ -181,6 +182,17 @@ suspects = Table(
     Column("at_s", Double, nullable=False),
 )
 
+remains = Table(
+    "fileops_remains",
+    metadata,
+    Column("operation", _Id, primary_key=True, autoincrement=False),
+    Column("fence", BigInteger, primary_key=True, autoincrement=False),  # of the attempt
+    Column("site", Text, nullable=False),
+    Column("lfn", Text, nullable=False),
+    Column("since_s", Double, nullable=False),  # when the attempt ended
+    Column("due_s", Double, nullable=False, index=True),  # when it is looked for next
+)
+
 drains = Table(
     "fileops_drains", metadata, Column("site", Text, primary_key=True), Column("at_s", Double, nullable=False)
 )
@@ -205,5 +217,10 @@ def _indexed(connection: Connection) -> None:
         index.create(connection, checkfirst=True)
 
 
+def _swept(connection: Connection) -> None:
+    """What copies may have left is removed."""
+    remains.create(connection, checkfirst=True)
+
+
 #: A change of the tables is a new function at the end of this list; those that stand here are never changed.
-MIGRATIONS: list[Migration] = [_made, _indexed]
+MIGRATIONS: list[Migration] = [_made, _indexed, _swept]

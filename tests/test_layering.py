@@ -223,6 +223,7 @@ SEAMS = {
         "fileops.submissions",
         "fileops.order_book",
         "fileops.records",
+        "fileops.remains",
         "fileops.ledger",
         *PLACEMENT_SQL,
     },

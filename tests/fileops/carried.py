@@ -91,6 +91,14 @@ class Storage:
     def debris(self) -> list[Path]:
         return list(self.root.rglob(".reploc-*"))
 
+    async def swept(self) -> None:
+        """Waits until nothing is left of copies."""
+
+        async def left() -> list[Path]:
+            return self.debris()
+
+        await until(left, lambda found: not found, "nothing is left of copies")
+
 
 class World:
     """Sites by name, and file operations over them."""
@@ -108,7 +116,7 @@ class World:
             "journal": f"sqlite:///{self.path / 'journal.db'}",
             "sites": [site.settings for site in self.sites.values()],
             "retries": RetrySettings(attempts_max=4, pause_s=0.05, pause_s_max=0.2),
-            "transfers": TransferSettings(stall_s=5.0, storage_s=10.0),
+            "transfers": TransferSettings(stall_s=5.0, storage_s=10.0, sweep_s=0.2),
             "lease_s": 2.0,
             "poll_s": 0.1,
         }

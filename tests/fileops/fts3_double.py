@@ -28,11 +28,12 @@ FILE = {"sources", "destinations", "checksum", "filesize", "metadata"}
 
 @dataclass
 class Fts3Server:
-    """Jobs in a dictionary; `token` is whom it believes, else whoever has delegated."""
+    """Jobs in a dictionary; `token` is whom it believes, else whoever has delegated. A deaf one cancels nothing."""
 
     token: str = ""
     held: asyncio.Event = field(default_factory=asyncio.Event)
     lose_answers: int = 0
+    deaf: bool = False
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     cancelled: list[int] = field(default_factory=list)
     proxy: list[x509.Certificate] = field(default_factory=list)
@@ -51,6 +52,8 @@ class Fts3Server:
             return await self._submit(json.loads(await request.read()))
         if parts[0] == "jobs" and request.method == "GET":
             return self._shown(parts[1].split(","), request.query_string)
+        if request.method == "DELETE" and self.deaf:
+            return _said(503, "try again later")
         if parts[0] == "jobs" and request.method == "DELETE" and parts[2:3] == ["files"]:
             return self._cancelled(parts[1], [int(number) for number in parts[3].split(",")])
         return _said(404, "no such path")

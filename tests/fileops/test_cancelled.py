@@ -5,20 +5,30 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pytest
 from carried import Storage, World, adler32, world
+from grid import until
 
 from fileops import submissions
-from fileops.carrying import TransferSettings, temporary
+from fileops.carrying import Carrier, TransferSettings
+from fileops.catalogs import Catalogs
+from fileops.doors import Doors
 from fileops.journal import Claim
 from fileops.lane import Standing, Wish
 from fileops.ledger import Ledger
+from fileops.links import Links
 from fileops.messages import IdsBody, OperationItem, OutcomesSaid
+from fileops.runner import Runner
+from fileops.schedule import Schedule
 from reploc.sites import Door
+from reploc.storage.mover import Mover
 from reploc.storage.posix import PosixMover
+from reploc.telemetry import Metrics
 from reploc.wire import MappingItem
 
 DATA = os.urandom(100_000)
@@ -125,25 +135,6 @@ async def test_a_file_that_another_lfn_stands_for_by_now_is_not_removed(tmp_path
         assert two.path("/f").read_bytes() == DATA
 
 
-async def test_what_a_runner_left_that_died_before_the_name_was_given_is_removed_too(tmp_path: Path) -> None:
-    one, two = Storage("a", tmp_path), Storage("b", tmp_path)
-    async with world(tmp_path, one, two) as grid:
-        await one.hold({"/f": DATA})
-        dead = Ledger(grid.settings().journal, "dead", 0.0)
-        (number,) = await dead.do(submissions.submit, [Wish("copy", "b", "/f", sources=("a",))], 0.0)
-        (lane,) = await dead.do(submissions.ready_lanes, 1.0)
-        ((claimed,),) = await dead.claim([Claim(lane, "a", 1)])
-        assert await dead.hold(claimed, "placing", [two.pfn("/f")]) is Standing.OURS
-        Path(temporary(two.pfn("/f"), claimed.fence, "/f").removeprefix("file://")).write_bytes(DATA)
-        await dead.expire()
-        await dead.do(submissions.cancel, number, "by hand", dead.now())
-        await dead.close()
-        assert two.debris()
-        await grid.start()
-        await grid.ended([number], "cancelled")
-        assert not list(two.root.iterdir())
-
-
 async def test_an_order_to_copy_that_meets_its_opposite_between_name_and_catalog_leaves_nothing(tmp_path: Path) -> None:
     one, two = Storage("a", tmp_path), Storage("b", tmp_path)
     async with world(tmp_path, one, two) as grid:
@@ -155,6 +146,68 @@ async def test_an_order_to_copy_that_meets_its_opposite_between_name_and_catalog
         await grid.ended([gone])
         assert not two.path("/f").exists() and await two.find("/f") is None
         assert one.path("/f").read_bytes() == DATA
+
+
+async def test_an_undoing_that_takes_long_is_not_interrupted_by_what_it_was_begun_for(tmp_path: Path) -> None:
+    """The lease is renewed some ten times meanwhile, and each time the journal says that it is to be cancelled."""
+
+    class Reluctant(Waiting):
+        removals = 0
+
+        async def remove(self, url: str) -> None:
+            if url.endswith("/f"):
+                self.removals += 1
+                await asyncio.sleep(3.5)
+            await super().remove(url)
+
+    one, two = Storage("a", tmp_path), Storage("b", tmp_path)
+    async with world(tmp_path, one, two) as grid:
+        slow = Reluctant("renamed")
+        number = await copying(grid, slow, lease_s=1.0)
+        await slow.there.wait()
+        await cancelled(grid, number)
+        await grid.ended([number], "cancelled")
+        assert slow.removals == 1 and not two.path("/f").exists()
+
+
+async def test_a_copy_that_is_cancelled_in_the_moment_of_its_beginning_frees_its_place(tmp_path: Path) -> None:
+    """Before it has taken a single step; the lease runs out, and it is taken up once more."""
+
+    class Instant(Ledger):
+        """A journal that answers at once that everything is to be cancelled, the first time it is asked."""
+
+        said = False
+
+        async def renew(self, held: Collection[int]) -> frozenset[int]:
+            asked, self.said = self.said, True
+            return await super().renew(held) if asked else frozenset(held)
+
+    one, two = Storage("a", tmp_path), Storage("b", tmp_path)
+    async with world(tmp_path, one, two) as grid:
+        await one.hold({"/f": DATA})
+        told = grid.settings()
+        sites = {site.name: site for site in told.sites}
+        movers: dict[str, Mover] = {"posix": PosixMover()}
+        ledger, links = Instant(told.journal, "runner", 1.0), Links()
+        catalogs, schedule = Catalogs(sites, grid.transport), Schedule(sites, told.at_once, links, random.random)
+        carrier = Carrier(sites, movers, catalogs, ledger, told.transfers, Doors(sites, movers))
+        runner = Runner(carrier, schedule, links, told.retries, Metrics())
+        try:
+            await ledger.do(submissions.submit, [Wish("copy", "b", "/f", sources=("a",))], ledger.now())
+            runner.wake()
+            await runner.work()
+            assert runner.active == 1
+            await runner.renew()
+
+            async def done() -> bool:
+                await runner.renew()
+                await runner.work()
+                return two.path("/f").exists() and runner.active == 0
+
+            await until(done, bool, "it is done, and nothing is under way")
+            assert schedule.places.total == 0 and await two.find("/f") is not None
+        finally:
+            await ledger.close()
 
 
 # ---- a file that appears in mid-copy ---------------------------------------------------------------------------------

@@ -290,9 +290,9 @@ async def test_a_runner_paused_beyond_its_lease_can_do_nothing_any_more(database
         now[0] += 11
         assert await other.expire() == 1
         (behind,) = await claims(other)
-        assert behind.id == number and behind.fence > before.fence and behind.before == before.fence
+        assert behind.id == number and behind.fence > before.fence
         assert await paused.hold(before, "placing") is Standing.LOST
-        assert await paused.renew() == frozenset()
+        assert await paused.renew({number}) == frozenset()
         assert not await paused.end(Ended(before, Event.SUCCEEDED, "late"))
         assert await other.hold(behind, "placing") is Standing.OURS
         assert await other.end(Ended(behind, Event.SUCCEEDED, "copied"))
@@ -331,9 +331,24 @@ async def test_a_lease_that_is_renewed_lasts(database: str) -> None:
         (claimed,) = await claims(one)
         for _ in range(5):
             now[0] += 8
-            await one.renew()
+            await one.renew({claimed.id})
             assert await two.expire() == 0
         assert await one.hold(claimed) is Standing.OURS
+
+
+async def test_what_a_runner_does_not_know_that_it_has_is_given_back_though_it_lives(database: str) -> None:
+    """The answer to its claim was lost, or the end of the operation could not be written."""
+    now = [100.0]
+    async with ledgers(database, "one", clock=lambda: now[0]) as (one,):
+        await submitted(one, *(Wish("copy", "b", f"/f{number}", sources=("a",)) for number in range(2)))
+        known, unknown = await claims(one)
+        for _ in range(2):
+            now[0] += 8
+            await one.renew({known.id})
+        assert await one.expire() == 1
+        assert await one.hold(known) is Standing.OURS and await one.hold(unknown) is Standing.LOST
+        (again,) = await claims(one)
+        assert again.id == unknown.id
 
 
 async def test_a_copy_waits_for_a_deletion_that_has_begun_to_remove(database: str) -> None:
