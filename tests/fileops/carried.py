@@ -20,6 +20,7 @@ from fileops.retries import RetrySettings
 from fileops.settings import FileopsSettings
 from lrc.settings import LrcSettings
 from reploc.client.lrc import LrcClient
+from reploc.client.retry import Retrying
 from reploc.client.transport import HttpTransport, Request
 from reploc.demo.ports import free_port
 from reploc.members import IndexSettings
@@ -106,7 +107,7 @@ class World:
     def __init__(self, path: Path, sites: dict[str, Storage]) -> None:
         self.path = path
         self.sites = sites
-        self.transport = HttpTransport()
+        self.transport = Retrying(HttpTransport())
         self.fileops: Service | None = None
         self.url = ""
 
