@@ -103,8 +103,6 @@ async def enlisting(path: Path, etcd: EtcdServer, seed: int) -> AsyncIterator[En
         await world.stop()
 
 
-# asyncio drops a connection that is accepted in the very turn in which its server closes, without closing its socket.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_no_lookup_becomes_wrong_while_nodes_join_and_die(tmp_path: Path, etcd: EtcdServer, seed: int) -> None:
     async with enlisting(tmp_path, etcd, seed) as ring:
@@ -120,7 +118,6 @@ async def test_no_lookup_becomes_wrong_while_nodes_join_and_die(tmp_path: Path, 
         await ring.world.settled([*LFNS, *NOWHERE])
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_everything_goes_on_while_the_etcd_is_away_and_when_it_comes_back_empty(
     tmp_path: Path, etcd: EtcdServer
 ) -> None:

@@ -144,8 +144,6 @@ async def changing(path: Path, seed: int) -> AsyncIterator[Changing]:
         yield Changing(world, pool, Random(seed))
 
 
-# asyncio drops a connection that is accepted in the very turn in which its server closes, without closing its socket.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_no_lookup_becomes_wrong_while_nodes_join_leave_are_killed_and_restart(tmp_path: Path, seed: int) -> None:
     async with changing(tmp_path, seed) as ring:
