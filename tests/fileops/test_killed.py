@@ -125,17 +125,17 @@ async def test_a_runner_that_is_not_heard_of_is_replaced_by_another_and_harms_no
 
 async def test_two_runners_at_once_do_each_operation_once(postgres_server: Postgres, tmp_path: Path) -> None:
     """A manager and two runners in processes of their own, a copy order and then a deletion order."""
-    files = dict(list(FILES.items())[:60])
     one, two = Storage("a", tmp_path), Storage("b", tmp_path)
     database = empty_postgres(postgres_server)
     async with world(tmp_path, one, two) as grid, placement() as (service, url):
-        await one.hold(files, "/d#1")
+        await one.hold(FILES, "/d#1")
         manager = daemon(grid, "manager", journal=database, parts=["fom"], placement=url)
-        few = {"journal": database, "parts": ["runner"], "at_once": AtOnceSettings(operations=4)}
+        # One at a time, so that there is still something to do when the second looks; and nobody is taken for dead.
+        few = {"journal": database, "parts": ["runner"], "at_once": AtOnceSettings(operations=1), "lease_s": 60.0}
         runners = [daemon(grid, name, **few) for name in ("first", "second")]
         async with ending(manager, *runners):
             await started(manager, *runners)
-            block = BlockOrder("/d#1", len(files), sum(map(len, files.values())), ("a",), "b")
+            block = BlockOrder("/d#1", len(FILES), BYTES, ("a",), "b")
             for kind, site in (("copy", "b"), ("delete", "a")):
                 number = service.order(kind, site, block)
 
@@ -143,8 +143,8 @@ async def test_two_runners_at_once_do_each_operation_once(postgres_server: Postg
                     return service.reports.get(number)
 
                 said = await until(far, lambda said: said is not None and said.state == "done", "the order is done")
-                assert said is not None and (said.files, said.files_done) == (60, 60)
-        assert {lfn: two.path(lfn).read_bytes() for lfn in files} == files
+                assert said is not None and (said.files, said.files_done) == (200, 200)
+        assert {lfn: two.path(lfn).read_bytes() for lfn in FILES} == FILES
         assert not list(one.root.iterdir()) and not two.debris()
         told = Ledger(database, "test", 60.0)
         try:
@@ -152,9 +152,9 @@ async def test_two_runners_at_once_do_each_operation_once(postgres_server: Postg
         finally:
             await told.close()
         claimed = [line.words.partition(",")[0] for line in lines if line.event == "claimed"]
-        assert {"by first", "by second"} == {*claimed} and len(claimed) == 2 * len(files)
+        assert {"by first", "by second"} == {*claimed} and len(claimed) == 2 * len(FILES)
         ends = [line.operation for line in lines if line.event == "succeeded"]
-        assert len(ends) == len({*ends}) == 2 * len(files)
+        assert len(ends) == len({*ends}) == 2 * len(FILES)
 
 
 async def test_a_door_into_memory_is_refused_by_a_daemon(tmp_path: Path) -> None:
