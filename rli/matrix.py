@@ -55,6 +55,15 @@ class MayHold(NamedTuple):
     rows: NDArray[np.int64]
     sites: NDArray[np.int64]
 
+    @classmethod
+    def of(cls, rows: NDArray[np.int64], sites: NDArray[np.int64]) -> MayHold:
+        """Pairs in any order, some of them perhaps told twice."""
+        order = np.lexsort((sites, rows))
+        rows, sites = rows[order], sites[order]
+        first = np.ones(len(rows), dtype=bool)
+        first[1:] = (rows[1:] != rows[:-1]) | (sites[1:] != sites[:-1])
+        return cls(rows[first], sites[first])
+
 
 @dataclass(frozen=True)
 class Memory:

@@ -93,11 +93,7 @@ class Pairs:
         if len(self._beside):
             more = self._beside.find(keys)
             rows, sites = np.concatenate([rows, more.rows]), np.concatenate([sites, more.sites])
-        order = np.lexsort((sites, rows))
-        rows, sites = rows[order], sites[order]
-        first = np.ones(len(rows), dtype=bool)
-        first[1:] = (rows[1:] != rows[:-1]) | (sites[1:] != sites[:-1])
-        return MayHold(rows[first], sites[first])
+        return MayHold.of(rows, sites)
 
     def sites_of(self, key: np.uint64) -> set[int]:
         """The sites that have one key, with the fewest calls."""

@@ -5,7 +5,7 @@ All others, of which the answer would take more than that, are the main process'
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from reploc import digest, names, service
 from reploc.actions import Action, all_lfns, one_lfn
@@ -19,6 +19,30 @@ from rli.seen import Seen
 from rli.shared import Changing
 
 
+class Answers(Protocol):
+    """Who says where LFNs may be: a worker from what it sees, the node itself from all that it can ask."""
+
+    async def location(self, call: Call[LocateQuery]) -> Location: ...
+
+    def begin_location(self, call: Call[LocateQuery], done: Done) -> None: ...
+
+    async def locations(self, call: Call[LocateBody]) -> Locations: ...
+
+    async def exists(self, call: Call[LocateBody]) -> Existence: ...
+
+
+def routes_of(answers: Answers) -> list[Route[Any]]:
+    """The routes that a worker has too: a request finds the same ones whichever process takes it."""
+    may = Action.READ_INDEX
+    each, where = "Which sites may hold one LFN", "Which sites may hold each of many LFNs"
+    which, begin_one = "Which of many LFNs any site may hold", answers.begin_location
+    return [
+        get("/v1/locations", answers.location, LocateQuery, each, action=may, acts_on=one_lfn, begin=begin_one),
+        post("/v1/locations", answers.locations, LocateBody, where, action=may, acts_on=all_lfns),
+        post("/v1/exists", answers.exists, LocateBody, which, action=may, acts_on=all_lfns),
+    ]
+
+
 class Reading:
     """The handlers of a worker."""
 
@@ -28,21 +52,7 @@ class Reading:
 
     def routes(self) -> list[Route[Any]]:
         """Every route of a worker."""
-        may = Action.READ_INDEX
-        where, which = "Which sites may hold each of many LFNs", "Which of many LFNs any site may hold"
-        return [
-            get(
-                "/v1/locations",
-                self.location,
-                LocateQuery,
-                "Which sites may hold one LFN",
-                action=may,
-                acts_on=one_lfn,
-                begin=self.begin_location,
-            ),
-            post("/v1/locations", self.locations, LocateBody, where, action=may, acts_on=all_lfns),
-            post("/v1/exists", self.exists, LocateBody, which, action=may, acts_on=all_lfns),
-        ]
+        return routes_of(self)
 
     async def location(self, call: Call[LocateQuery]) -> Location:
         lfn = names.require(call.what.lfn)

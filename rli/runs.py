@@ -64,12 +64,7 @@ class Runs:
         if not found:
             nothing = np.zeros(0, dtype=np.int64)
             return MayHold(nothing, nothing)
-        rows, sites_of = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        order = np.lexsort((sites_of, rows))
-        rows, sites_of = rows[order], sites_of[order]
-        first = np.ones(len(rows), dtype=bool)
-        first[1:] = (rows[1:] != rows[:-1]) | (sites_of[1:] != sites_of[:-1])
-        return MayHold(rows[first], sites_of[first])
+        return MayHold.of(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
     def _tidy(self) -> None:
         most = max(_BESIDE_MIN, len(self._keys) // _BESIDE_SHARE)

@@ -56,7 +56,7 @@ from rli.foreign import ForeignCatalogs
 from rli.forward import Forward
 from rli.index import LOOKS, Index
 from rli.listing import Listing
-from rli.reading import begin, suffices
+from rli.reading import begin, routes_of, suffices
 from rli.refresh import Refresh
 from rli.rls import RliMethods
 from rli.scratch import ScratchTexts
@@ -142,19 +142,8 @@ class RliServer:
         may = Action.READ_INDEX
         metalink4 = Also("The same as a Metalink 4 document", media=metalink.MEDIA)
         one, many = "Verified copies of one LFN", "Verified copies of many LFNs"
-        where, which = "Which sites may hold each of many LFNs", "Which of many LFNs any site may hold"
         return [
-            get(
-                "/v1/locations",
-                self.location,
-                LocateQuery,
-                "Which sites may hold one LFN",
-                action=may,
-                acts_on=one_lfn,
-                begin=self.begin_location,
-            ),
-            post("/v1/locations", self.locations, LocateBody, where, action=may, acts_on=all_lfns),
-            post("/v1/exists", self.exists, LocateBody, which, action=may, acts_on=all_lfns),
+            *routes_of(self),
             get("/v1/replicas", self.replica, ResolveQuery, one, metalink4, action=may, acts_on=one_lfn),
             post("/v1/replicas", self.replicas, ResolveBody, many, action=may, acts_on=all_lfns),
             get(
