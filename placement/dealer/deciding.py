@@ -96,6 +96,7 @@ class Dealing:
             mine = np.flatnonzero(np.isin(item.blocks, given.blocks))
             site = given.verdict.site
             item.held[mine, site] = True
+            item.deleting[mine, site] = False
             item.projected[mine, site] = item.size[mine]
             item.owner[mine, site] = given.group
         return item

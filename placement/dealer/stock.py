@@ -31,13 +31,18 @@ class Item:
     #: Whether a block has a survivor, or is complete at a site that is not ready, shape (blocks,).
     sourced: Bits
     rescuable: Bits
-    #: Whether any of the blocks is under deletion, shape (sites,).
-    leaving: Bits
+    #: Whether a block is under deletion.
+    deleting: Bits
 
     @property
     def whole(self) -> Bits:
         """The sites that hold all of it, shape (sites,)."""
         return np.asarray(self.held.all(axis=0))
+
+    @property
+    def leaving(self) -> Bits:
+        """The sites at which some of it is under deletion, shape (sites,)."""
+        return np.asarray(self.deleting.any(axis=0))
 
     @property
     def lacking(self) -> Keys:
@@ -82,11 +87,11 @@ class Stock:
         held[place, site] = self.held[rows]
         projected[place, site] = self._projected[rows]
         owner[place, site] = self._group[rows]
-        sourced, rescuable, leaving = (np.zeros(size, dtype=np.bool_) for size in (*2 * shape[:1], shape[1]))
+        sourced, rescuable, deleting = (np.zeros(size, dtype=np.bool_) for size in (shape[:1], shape[:1], shape))
         sourced[place[self.survives[rows]]] = True
         rescuable[place[self.stranded[rows]]] = True
-        leaving[site[self._deleting[rows]]] = True
-        return Item(dataset, mine, self._size[mine], held, projected, owner, sourced, rescuable, leaving)
+        deleting[place, site] = self._deleting[rows]
+        return Item(dataset, mine, self._size[mine], held, projected, owner, sourced, rescuable, deleting)
 
     def projected(self, rows: Keys) -> Keys:
         """Bytes of block replicas once every order is done, 0 where the row is UNKNOWN."""

@@ -150,6 +150,14 @@ def test_what_is_under_deletion_is_no_copy_and_gets_none_unless_that_site_is_wan
     assert outcomes(planned(held, AT_B)) == [("/a", "B")]
 
 
+def test_a_deletion_that_a_copy_of_this_cycle_cancels_keeps_no_other_copy_away() -> None:
+    rows = [{"block": f"/a#{n}", "site": "A"} for n in "12"] + [{"block": "/a#1", "site": "B", "deleting": True}]
+    held = world(["A", "B"], [{"name": "/a", "blocks": ["1", "2"]}], rows)
+    plan = planned(held, Proposal(0, (0,), (1,)), Proposal(0))
+    assert outcomes(plan) == [("/a#1", "B"), ("/a", "B")]
+    assert plan.blocks["block"].to_list() == ["/a#1", "/a#2"]
+
+
 def test_only_what_a_site_lacks_is_copied_and_counted() -> None:
     datasets = [{"name": "/a", "blocks": ["1", "2", "3"]}]
     whole = [{"block": f"/a#{n}", "site": "A"} for n in (1, 2, 3)]
