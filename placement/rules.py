@@ -7,6 +7,8 @@ keeps what rules need where it is, the dealer orders what they lack.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +23,7 @@ from placement.inventory import Array, Inventory
 from placement.policy.parser import parse_condition
 from placement.policy.syntax import Condition, Either, variables_of
 from placement.policy.variables import INVENTORY, Level
-from reploc import expected
+from reploc import config
 from reploc.config import Settings
 from reploc.errors import ConfigInvalid
 
@@ -37,11 +39,20 @@ class EnforcerRule(Settings, frozen=True):
     protect: Annotated[bool, Meta(description="Copies that the rule needs are not to be deleted.")] = False
 
 
-class EnforcerRules(Settings, frozen=True):
+class _RulesFile(Settings, frozen=True):
+    """A file of rules, each of which is read by itself, so that what is wrong with one names it."""
+
+    partition: str
+    rules: dict[str, dict[str, Any]]
+    default_destination_group: str = ""
+
+
+@dataclass(frozen=True)
+class EnforcerRules:
     """The rules of a partition, by name."""
 
     partition: str
-    rules: dict[str, EnforcerRule]
+    rules: Mapping[str, EnforcerRule]
     default_destination_group: str = ""
 
 
@@ -50,12 +61,15 @@ def read(path: Path) -> EnforcerRules:
     try:
         content = path.read_text(encoding="utf-8")
         table: Any = tomllib.loads(content) if path.suffix == ".toml" else msgspec.json.decode(content)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.DecodeError) as wrong:
+    except OSError as wrong:
+        raise ConfigInvalid(f"{path}: {wrong.strerror or wrong}") from wrong
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.DecodeError) as wrong:
         raise ConfigInvalid(f"{path}: {wrong}") from wrong
-    try:
-        return msgspec.convert(table, EnforcerRules)
-    except msgspec.ValidationError as wrong:
-        raise ConfigInvalid(f"{path}: {expected.in_words(wrong, EnforcerRules)}") from wrong
+    if not isinstance(table, dict):
+        raise ConfigInvalid(f"{path}: is no table of `partition` and `rules`")
+    held = config.parse(_RulesFile, table, str(path))
+    read = {name: config.parse(EnforcerRule, rule, f"{path}: rules.{name}") for name, rule in held.rules.items()}
+    return EnforcerRules(held.partition, read, held.default_destination_group)
 
 
 class Matching:

@@ -46,9 +46,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 STATUSES = """\b
 Exit status:
   0  done
-  1  refused: a plan that does not hold, or what was asked about is not there
+  1  refused: no fresh news of a site, a plan that does not hold, or an unknown name
   2  the command line, the settings or a file are wrong
-  4  there is no fresh news of a site, a plugin or producer failed, or the database cannot be used
+  4  a plugin or producer failed, or the database cannot be used
 """
 #: A seed that nobody chose is below this: it is to be read, and typed again.
 SEEDS = 10**9

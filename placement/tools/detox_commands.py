@@ -47,9 +47,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 STATUSES = """\b
 Exit status:
   0  done
-  1  refused: a plan that does not hold or asks for too much, or what was asked about is not there
+  1  refused: no fresh news of a site, a plan that does not hold or asks for too much, or an unknown name
   2  the command line, the settings, the policy or a file are wrong
-  4  there is no fresh news of a site, a producer failed, or the database cannot be used
+  4  a producer failed, or the database cannot be used
 """
 
 _LOCKED = VARIABLES["blockreplica.is_locked"]

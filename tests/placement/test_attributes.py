@@ -139,6 +139,12 @@ def test_a_rule_protects_the_copies_that_it_needs(
         ('{"partition": "P", "rules": {"r": {"num_copies": 0, "destinations": ["always"]}}}', ">= 1"),
         ('{"partition": "P", "rules": {"r": {"num_copies": 1, "destinations": ["dataset.is_open"], "protect": true}}}',
          "about a dataset"),
+        ('{"partition": "P", "rules": {"r": {"num_copies": 1, "destination": ["always"]}}}',
+         "rules.json: rules.r: unknown key 'destination'; did you mean 'destinations'"),
+        ('{"partition": "P", "rules": {"r": {"num_copies": "2", "destinations": ["always"]}}}',
+         "rules.json: rules.r: num_copies: Expected `int`, got `str`"),
+        ('{"partitions": "P", "rules": {}}', "rules.json: unknown key 'partitions'; did you mean 'partition'"),
+        ("[]", "rules.json: is no table"),
         ('{"partition": "P", "rules": {"r": {"num_copies": 1, "destinations": ["always"], "protect": true, '
          '"replicas": ["dataset.usage_rank > 1"]}}}', "comes from a producer"),
     ],
