@@ -189,6 +189,17 @@ def ids(connection: Connection, table: Table) -> dict[str, int]:
     return dict(connection.execute(select(table.c.name, table.c.id)).all())
 
 
+def meant(held: dict[str, int], word: str, what: str) -> list[str]:
+    """The known names that a name or glob pattern means. Raises DefinitionUnknown: there is none."""
+    wanted = names.pattern(word)
+    if wanted.literal:
+        known_id(held, word, what)
+        return [word]
+    if not (found := [name for name in held if wanted.matches(name)]):
+        raise DefinitionUnknown(f"no {what} matches {word!r}; known: {', '.join(sorted(held)) or 'there are none'}")
+    return found
+
+
 def known_id(held: dict[str, int], name: str, what: str) -> int:
     """The durable id of a name. Raises DefinitionUnknown with the known ones."""
     if name not in held:

@@ -12,21 +12,27 @@ import numpy as np
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
 
-from placement import tables
+from placement import intents, tables
 from placement.database import DECISIONS, INTENT, advance
 from placement.inventory import UNKNOWN, Array, Inventory
 from placement.messages import Lock, LockItem, Locks, LocksQuery
 from placement.policy.texts import glob_matching
+from placement.schemas import NO_GROUP
 from reploc import names
 from reploc.errors import DefinitionUnknown, InventoryInvalid
 
 
 def place(connection: Connection, items: Sequence[LockItem], placed_by: str, now: float) -> list[int]:
-    """Places locks; their numbers. Raises InventoryInvalid: one would have expired; NameInvalid."""
+    """Places locks; their numbers. What they name may come later, where and whose it is may not: that would lock
+    nothing. Raises InventoryInvalid: one would have expired; NameInvalid; DefinitionUnknown: a site or group."""
     numbers = []
+    sites, groups = (intents.ids(connection, table) for table in (tables.sites, tables.groups))
     for item in items:
-        for text, what in ((item.item, "item"), (item.site, "site"), (item.group, "group")):
+        names.require(item.item, "item")
+        for text, what, known in ((item.site, "site", sites), (item.group, "group", {NO_GROUP: 0} | groups)):
             names.require(text, what)
+            if text != "*":
+                intents.meant(known, text, what)
         if item.expires_s is not None and item.expires_s <= now:
             raise InventoryInvalid(f"lock on {item.item!r}: it would have expired already")
         told = {name: getattr(item, name) for name in ("item", "site", "group", "comment", "expires_s")}

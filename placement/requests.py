@@ -139,18 +139,7 @@ def _require_no_opposite(connection: Connection, items: Sequence[RequestItem]) -
 
 
 def _all_matched(words: Iterable[str], sites: dict[str, int]) -> set[str]:
-    return {site for word in words for site in _matched(word, sites)}
-
-
-def _matched(word: str, sites: dict[str, int]) -> list[str]:
-    """The sites that a name or glob pattern means. Raises DefinitionUnknown: there is none."""
-    wanted = names.pattern(word)
-    if wanted.literal:
-        intents.known_id(sites, word, "site")
-        return [word]
-    if not (found := [site for site in sites if wanted.matches(site)]):
-        raise DefinitionUnknown(f"no site matches {word!r}; known: {', '.join(sorted(sites)) or 'there are none'}")
-    return found
+    return {site for word in words for site in intents.meant(sites, word, "site")}
 
 
 # ---- what becomes of them --------------------------------------------------------------------------------------------

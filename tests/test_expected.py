@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from placement.messages import InjectBody
 from reploc import config, expected
 from reploc.errors import ConfigInvalid
 from reploc.service import DaemonSettings
@@ -21,6 +22,14 @@ from reploc.wire import MappingsBody, Members
         ),
         (MappingsBody, '{"mode": 1}', "Expected `str`, got `int` - at `$.mode`"),
         (MappingsBody, "{", "truncated"),
+        (MappingsBody, '{"mod": "add"}', "unknown field `mod`; did you mean 'mode'?"),
+        (MappingsBody, '{"nonsense": 1}', "unknown field `nonsense`"),
+        (InjectBody, '{"datasets": [{"nam": "/x"}]}', "`nam`; did you mean 'name'? - at `$.datasets[0]`"),
+        (
+            InjectBody,
+            '{"datasets": [{"name": "/x", "status": "vaild"}]}',
+            "'vaild'; expected 'deleted' or 'depr",
+        ),
     ],
 )
 def test_what_was_expected_is_said(kind: type, text: str, said: str) -> None:

@@ -78,6 +78,13 @@ def test_released_and_expired_locks_are_history(told: Told) -> None:
 def test_what_cannot_be_right_is_refused(told: Told) -> None:
     with pytest.raises(InventoryInvalid, match="it would have expired already"):
         place(told, LockItem("/a"), LockItem("/b", expires_s=START_S))
+    for item, said in (
+        (LockItem("/a", site="T9"), "site 'T9' is not defined; known: T1, T2, T3"),
+        (LockItem("/a", site="T["), r"no site matches 'T\['"),
+        (LockItem("/a", group="nobody"), "group 'nobody' is not defined; known: None, ops, physics"),
+    ):
+        with pytest.raises(DefinitionUnknown, match=said):
+            place(told, LockItem("/a"), item)
     with pytest.raises(DefinitionUnknown, match="lock 99 is not defined"), told.keeper.writing() as connection:
         locks.release(connection, [99], "", 0.0)
     assert locked(told) == []
