@@ -39,6 +39,7 @@ Exit status:
   4  the journal cannot be used
 """
 COLUMNS = (">ID", "KIND", "SITE", "STATE", ">TRIES", ">SIZE", "SOURCE", "LFN", "REASON")
+ENDED_COLUMNS = ("ENDED", *COLUMNS[:5], ">MOVED", ">SECONDS", *COLUMNS[6:])
 
 url_option: Callable[[F], F] = click.option(
     "--fileops",
@@ -300,11 +301,20 @@ def history(hours: float, plot: Path | None, url: str | None, as_json: bool) -> 
         return found
 
     said = _run(url, ended)
-    if plot is None:
+    if plot is None and as_json:
         _show(said, as_json)
+        return
+    if plot is None:
+        terminal.table(ENDED_COLUMNS, [_ended_row(each) for each in said])
         return
     plots.draw(said, _run(url, lambda client: client.links()).links, plot)
     terminal.say(f"{len(said):,} operations are drawn in {plot}")
+
+
+def _ended_row(said: OperationSaid) -> tuple[str, ...]:
+    took = terminal.shown_bytes(said.moved), f"{said.seconds or 0.0:.2f}"
+    number, kind, site, state, tries, _, *rest = _row(said)
+    return (_moment(said.finished_s or 0.0), number, kind, site, state, tries, *took, *rest)
 
 
 @fileops.command(epilog=EXIT_STATUSES)

@@ -60,7 +60,7 @@ class Copying:
         source, target = carrier.site(operation.source), carrier.site(operation.lane.site)
         ends = self._ends(source, target)
         await self._require_agreement()
-        if source.storage == "mss":
+        if source.storage == "mss" and self._delegated(ends) is None:
             staged = ends.reader.bring_online(ends.source)
             await carrier.ask(staged, f"staging {ends.source}", "source", carrier.settings.stage_s)
         if self._size is None or self._checksum is None:
@@ -170,8 +170,11 @@ class Copying:
     async def _moved(self, ends: _Ends, arriving: str) -> None:
         """Copies the bytes, as long as they come: within a time for the whole, and between two signs of progress."""
         settings, operation = self._carrier.settings, self._operation
-        transfer = Transfer(ends.source, arriving, self._size, self._checksum, f"{operation.id}.{operation.fence}")
-        patience = settings.stall_s + (self._size or 0) / settings.rate_min
+        staging = self._delegated(ends) is not None and self._carrier.site(operation.source).storage == "mss"
+        stage_s = settings.stage_s if staging else 0.0
+        key = f"{operation.id}.{operation.fence}"
+        transfer = Transfer(ends.source, arriving, self._size, self._checksum, key, stage_s)
+        patience = settings.stall_s + (self._size or 0) / settings.rate_min + stage_s
         now = asyncio.get_running_loop().time
         end = now() + patience
         stall_s = settings.stall_s if self._tells(ends) else patience

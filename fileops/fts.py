@@ -3,8 +3,9 @@
 Copies that are asked for together become one job per link. The job's id is computed from the keys of its copies, so
 that a submission that is repeated, because its answer was lost, is the same job (409). Jobs are looked at together, and
 each copy ends as its file did: reasons that begin with SOURCE are the source's fault, DESTINATION the destination's.
-What is cancelled here is cancelled there. Without a token the server gets a proxy of ours to act with, and a new one
-when it says 419. FTS3 deletes nothing any more: deletions never come here.
+What is cancelled here is cancelled there. Files on tape are brought online by the server, which knows more tapes than
+our movers do. Without a token the server gets a proxy of ours to act with, and a new one when it says 419. FTS3 deletes
+nothing any more: deletions never come here.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import re
 import uuid
 from collections.abc import Sequence
@@ -100,9 +102,10 @@ class Fts3:
     # ---- submitting --------------------------------------------------------------------------------------------------
 
     async def _submit(self, transfers: list[Transfer]) -> list[str | StorageFault]:
-        links: dict[tuple[str, str], list[Transfer]] = {}
+        links: dict[tuple[str, str, float], list[Transfer]] = {}
         for transfer in transfers:
-            links.setdefault((_host(transfer.source), _host(transfer.target)), []).append(transfer)
+            link = _host(transfer.source), _host(transfer.target), transfer.stage_s
+            links.setdefault(link, []).append(transfer)
         jobs: dict[str, str | StorageFault] = {}
         for together in links.values():
             try:
@@ -124,6 +127,7 @@ class Fts3:
                 "retry": -1,
                 "id_generator": "deterministic",
                 "sid": sid,
+                **({"bring_online": math.ceil(stage_s)} if (stage_s := transfers[0].stage_s) else {}),
             },
         }
         answer = await self._ask("POST", "/jobs", body)

@@ -173,7 +173,10 @@ class FileopsServer:
         return await self._each(call.what.ids, self._release_one)
 
     async def drain(self, call: Call[DrainBody]) -> DrainSaid:
-        await self._ledger.do(submissions.drain, call.what.site, self._ledger.now(), on=not call.what.undo)
+        site = call.what.site
+        if site and site not in self._carrier.sites and not call.what.undo:
+            raise BodyInvalid(f"site {site!r} is not defined here")
+        await self._ledger.do(submissions.drain, site, self._ledger.now(), on=not call.what.undo)
         self._wake()
         drained = await self._ledger.read(submissions.drained)
         return DrainSaid(sorted(drained), self._runner.active if self._runner else 0)

@@ -40,13 +40,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Transfer:
-    """One copy to make: `key` is the same for a repeated attempt at the same thing, and differs otherwise."""
+    """One copy to make: `key` is the same for a repeated attempt at the same thing, and differs otherwise; bringing
+    the source online may take `stage_s` seconds, 0 where it is online."""
 
     source: str
     target: str
     size: int | None = None
     checksum: str | None = None
     key: str = ""
+    stage_s: float = 0.0
 
 
 #: Told how many bytes have arrived, now and then.

@@ -47,8 +47,8 @@ UNMET = "tpc authorization expired"
 MEETINGS_MAX = 3
 #: Seconds between two looks whether a file was brought online: tape takes minutes.
 STAGE_LOOK_S = 10.0
-#: What stands before the last thing that a program says: its log of the way there tells an operator less.
-_VERDICT = "[ERROR] "
+#: What a program says last of what went wrong: its log of the way there tells an operator less.
+_VERDICT = re.compile(r".*\[(?:ERROR|FATAL)\] (.+)")
 _NUMBER = re.compile(r"\[(3\d\d\d)\]")
 _LINE = re.compile(rb"([d-])\S{9} +\S+ +\S+ +(\d+) (\S+ \S+) (.+)")
 
@@ -185,7 +185,8 @@ class XrootdMover:
 def _fault(what: str, ended: Ended) -> StorageFault:
     """The fault in what a program said."""
     words = " ".join(ended.said.split()) or f"ended with status {ended.status}"
-    said, lowered = f"{what}: {words.rpartition(_VERDICT)[2]}", words.lower()
+    verdict = _VERDICT.fullmatch(words)
+    said, lowered = f"{what}: {verdict[1] if verdict else words}", words.lower()
     found = _NUMBER.search(ended.said)
     number = int(found[1]) if found else 0
     if number == 3011:

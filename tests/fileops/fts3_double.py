@@ -93,7 +93,7 @@ class Fts3Server:
             }
             for index, each in enumerate(job["files"], 1)
         ]
-        self.jobs[number] = {"job_id": number, "job_state": "SUBMITTED", "files": files}
+        self.jobs[number] = {"job_id": number, "job_state": "SUBMITTED", "files": files, "params": params}
         for file in files:
             task = asyncio.create_task(self._copied(file))
             self.tasks.add(task)

@@ -118,10 +118,12 @@ async def test_a_copy_to_s3_whose_source_breaks_off_leaves_no_object(tmp_path: P
 
 
 @asynccontextmanager
-async def delegated(tmp_path: Path, server: XrootdServer, files: int) -> AsyncIterator[tuple[World, Fts3Server]]:
+async def delegated(
+    tmp_path: Path, server: XrootdServer, files: int, storage: str = "disk"
+) -> AsyncIterator[tuple[World, Fts3Server]]:
     """Two sites with webdav doors, between which an FTS3 server copies."""
     (tmp_path / "proxy.pem").write_bytes(b"".join(xrootd.self_signed()))
-    one, two = behind(server, "a", tmp_path, "webdav"), behind(server, "b", tmp_path, "webdav")
+    one, two = behind(server, "a", tmp_path, "webdav", storage=storage), behind(server, "b", tmp_path, "webdav")
     async with world(tmp_path, one, two) as grid, fts3() as (there, url):
         await one.hold({f"/f{number}": DATA[number:100_000] for number in range(files)})
         told = Fts3Settings(url=url, proxy=str(tmp_path / "proxy.pem"), files_max=files, poll_s=0.05)
@@ -145,6 +147,15 @@ async def test_fts3_copies_for_a_runner_and_the_runner_verifies_names_and_regist
         jobs = len(there.jobs)
         await grid.ended(await grid.submit(*deleted))
         assert len(there.jobs) == jobs and not list(two.root.iterdir())  # FTS3 deletes nothing
+
+
+@pytest.mark.parametrize(("storage", "asked"), [("mss", 86_400), ("disk", None)])
+async def test_fts3_brings_online_what_lies_on_tape(
+    tmp_path: Path, server: XrootdServer, storage: str, asked: int | None
+) -> None:
+    async with delegated(tmp_path, server, 1, storage) as (grid, there):
+        await grid.ended(await grid.submit(copy("/f0")))
+        assert [job["params"].get("bring_online") for job in there.jobs.values()] == [asked]
 
 
 async def test_a_job_that_fts3_lost_among_others_is_done_again_and_the_others_are_not(

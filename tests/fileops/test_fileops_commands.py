@@ -39,6 +39,9 @@ async def test_operations_are_submitted_watched_and_told(tmp_path: Path) -> None
         await said(grid, "story", "99", status=1)
         history = await said(grid, "history", "--json")
         assert len(history.output.splitlines()) == 2
+        ended, *first = (await said(grid, "history")).output.splitlines()[0].split("\t")
+        assert ended.startswith("20") and [*first[:4], first[5]] == ["1", "copy", "b", "done", "5.0 kB"]
+        assert float(first[6]) > 0 and first[7:] == ["a", "/f", "-"]
         await said(grid, "history", "--plot", str(tmp_path / "h.html"))
         assert "Flows" in (tmp_path / "h.html").read_text(encoding="utf-8")
 
@@ -59,6 +62,7 @@ async def test_a_held_operation_is_released_and_a_drained_service_waits(tmp_path
         assert "drained: no site" in (await said(grid, "drain", "--undo")).output
         await grid.ended([1])
         await said(grid, "links")
+        assert "'nowhere' is not defined" in (await said(grid, "drain", "--site", "nowhere", status=2)).output
         await said(grid, "submit", "copy", "/f", "--site", "nowhere", "--from", "b", status=2)
 
 

@@ -18,9 +18,10 @@ from reploc.storage.faults import Absent, StorageFault
 from reploc.storage.fsspec_store import FsspecMover
 from reploc.storage.gfal import GfalMover
 from reploc.storage.mover import Mover, Transfer
+from reploc.storage.programs import Ended
 from reploc.storage.web import Web
 from reploc.storage.webdav import WebdavMover
-from reploc.storage.xrootd import XrootdMover, _entry
+from reploc.storage.xrootd import XrootdMover, _entry, _fault
 
 _folders = count()
 
@@ -80,6 +81,13 @@ expired\0"""
 def test_what_a_fault_says_is_text_on_one_line_whatever_a_program_said() -> None:
     fault = StorageFault("transient", "a\0 \x1b[1mname\n of\tbytes \udcff is ü\0")
     assert fault.said == str(fault) == "a [1mname of bytes \\udcff is ü"
+
+
+def test_of_what_a_program_says_the_last_error_is_told_without_its_log() -> None:
+    said = """[2026-11-26 04:10:19.5 +0000][Error  ][App] Unable stat /f: [FATAL] Connection error
+
+[FATAL] Connection error"""
+    assert _fault("stat root://h//f", Ended(51, b"", said)).said == "stat root://h//f: Connection error"
 
 
 @pytest.mark.parametrize("unmet", [2, 3])
