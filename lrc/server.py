@@ -24,6 +24,7 @@ from lrc.writer import Listener, Writer
 from reploc import __version__, service, telemetry
 from reploc.actions import Action
 from reploc.errors import ConfigInvalid, StoreForeign
+from reploc.members import RING_KEYS
 from reploc.membership import Membership, described
 from reploc.reload import Reloadable
 from reploc.rls.port import RlsPort
@@ -44,7 +45,7 @@ from reploc.wire import (
 from reploc.workers import Workers
 
 #: What a catalog takes over from a changed file on SIGHUP.
-RELOADABLE = frozenset({"index.nodes", "index.redundancy", "log_level", "log_format"})
+RELOADABLE = frozenset({*(f"index.{key}" for key in RING_KEYS), "log_level", "log_format"})
 
 
 class LrcServer:

@@ -28,6 +28,10 @@ INTERVAL_S_MAX = 366 * 86_400.0
 ERROR_RATE_MIN = 1e-12
 
 
+#: What of an index may change while it runs. Rules for LFNs are its slots, so that of them only the nodes may.
+RING_KEYS = ("nodes", "redundancy", "lfn_rules.nodes", "site_rules", "site_rules.nodes")
+
+
 class Node(Settings, frozen=True):
     """One index node."""
 

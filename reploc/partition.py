@@ -66,6 +66,11 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"regex {self.regex!r} is none: {wrong}") from wrong
 
     @property
+    def pattern(self) -> tuple[str | None, str | None, str | None]:
+        """What it matches, whoever is named: prefix, glob and regex, one of which is given."""
+        return self.prefix, self.glob, self.regex
+
+    @property
     def matches_everything(self) -> bool:
         """Whether it is written as the one that takes what no other rule takes."""
         return self.prefix == "" or self.glob == "*" or self.regex == ".*"
@@ -97,6 +102,12 @@ class Partition(Struct, frozen=True):
     def is_by_digest(self) -> bool:
         """Whether an LFN's digest alone says its slot."""
         return self.lfns in ("none", "hash")
+
+    def has_parts_of(self, other: Partition) -> bool:
+        """Whether LFNs and sites are of the same parts in another partition, whoever owns them."""
+        return (self.slots, self.lfns, self.sites) == (other.slots, other.lfns, other.sites) and all(
+            same_patterns(*rules) for rules in ((self.lfn_rules, other.lfn_rules), (self.site_rules, other.site_rules))
+        )
 
     def part_of(self, site: str) -> int:
         """The part of a site."""
@@ -133,6 +144,11 @@ class Partition(Struct, frozen=True):
         if self.lfns == "pattern":
             return (words[:, 0] % np.uint64(self.slots)).astype(np.intp)
         return digest.slots_of(words, self.slots)
+
+
+def same_patterns(rules: Sequence[Rule], others: Sequence[Rule]) -> bool:
+    """Whether two lists of rules differ at most in the nodes that are named."""
+    return [rule.pattern for rule in rules] == [rule.pattern for rule in others]
 
 
 def _first(rules: Sequence[Rule], name: str) -> int:

@@ -14,6 +14,7 @@ import msgspec
 from reploc import telemetry
 from reploc.config import Settings
 from reploc.errors import ConfigInvalid
+from reploc.partition import Rule, same_patterns
 from reploc.telemetry import Metrics
 
 S = TypeVar("S", bound=Settings)
@@ -59,10 +60,18 @@ class Reloadable(Generic[S]):
 
 
 def changed_keys(old: Settings, new: Settings) -> Iterator[str]:
-    """The keys whose values differ, those of inner tables with dots; a list or a mapping is one value."""
+    """The keys whose values differ, those of inner tables with dots; a list or a mapping is one value. Of rules that
+    differ in the nodes alone it is `KEY.nodes`."""
     for field in msgspec.structs.fields(old):
         before, after = getattr(old, field.name), getattr(new, field.name)
         if isinstance(before, Settings) and isinstance(after, Settings):
             yield from (f"{field.encode_name}.{key}" for key in changed_keys(before, after))
         elif before != after:
-            yield field.encode_name
+            yield f"{field.encode_name}.nodes" if _is_of_rules(before, after) else field.encode_name
+
+
+def _is_of_rules(before: object, after: object) -> bool:
+    """Whether two lists of rules part names alike."""
+    if not isinstance(before, list) or not isinstance(after, list):
+        return False
+    return all(isinstance(each, Rule) for each in [*before, *after]) and same_patterns(before, after)

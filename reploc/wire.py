@@ -469,16 +469,18 @@ class Service(Answer, frozen=True):
 
 
 class FormerRing(Answer, frozen=True):
-    """The nodes and the redundancy of an index before its ring changed."""
+    """An index before its ring changed; `partition` is null where it was parted by hash alone."""
 
     redundancy: int
     nodes: list[Member]
+    partition: Partition | None = None
 
 
 class Members(Answer, frozen=True):
     """`GET /v1/members`: what a client or another node needs to find the owners of a slot.
 
-    `listed` holds the slots whose list of senders this node vouches for, as runs [first, last]. While the ring has
+    `listed` holds the cells whose list of senders this node vouches for, as runs [first, last]; a cell's number is its
+    slot's where sites are of one part, otherwise slot × parts + part. While the ring has
     changed less than `expiry_s` ago, `former` are the owners that catalogs still tell their news. `services` are those
     that describe themselves: this node, and with a registry all that are in it. `partition` is null where the index is
     parted by hash alone. `parents` are the index nodes that this one tells its own news.

@@ -126,7 +126,11 @@ class Answers:
         (n, 2)."""
         self._prepare(now)
         slots = self.slots_of(lfns, digests, collection)
-        lacking = np.flatnonzero(~self._complete(slots))
+        return self._located(lfns, digests, slots, self._complete(slots), now)
+
+    def _located(self, lfns: Sequence[str], digests: Digests, slots: Slots, complete: Flags, now: float) -> Locations:
+        """What is held of LFNs of these slots, of which those flagged are complete."""
+        lacking = np.flatnonzero(~complete)
         found = self.lfns.query(lfns, digests, slots)
         sites, names = self._sites(found, now)
         return Locations(

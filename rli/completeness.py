@@ -5,14 +5,18 @@ been up for `expiry_s`, within which every live sender renews, or when another n
 bookkeeping is a matrix of sites × slots and a count per slot, so that the common answer, complete, costs one array read
 whatever the number of sites.
 
-When the ring changes, a slot that the node gains begins as one of a node that has just started. One that it loses stays
-complete for as long as every sender goes on telling it: who does not know of the change yet may ask it.
+When the ring changes, a cell that the node gains begins as one of a node that has just started. What it loses stays
+complete for as long as every sender goes on telling it: who does not know of the change yet, or finds the new owner not
+complete, may ask by the ring as it was (`complete_in`). Where sites are of one part, a slot that is lost goes on being
+complete without being asked for by its ring.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rli.former import Share
 
 Slots = NDArray[np.intp]
 Flags = NDArray[np.bool_]
@@ -28,12 +32,13 @@ class Completeness:
         """`cells` are those that the node owns, shape (slots, parts). `held` has room for all the sites that there may
         be, shape (sites, slots); without it there is room for more whenever it is needed."""
         slots = len(cells)
-        self._owned: Flags = _in_any_part(cells)
-        #: Cells that the node owns or once owned: what is held of them counts, shape (slots, parts).
+        #: Cells that the node owns, and those that count: where sites are of one part, those that it once owned too.
+        self.cells: Flags = cells.copy()
         self._ours: Flags = cells.copy()
-        #: Since when each slot is owned, where it is, shape (slots,).
-        self._owned_since: NDArray[np.float64] = np.full(slots, now)
-        #: Slots whose list of senders is known, shape (slots,).
+        #: Since when each cell is owned, where it is, and whether its list of senders is known, shape (slots, parts).
+        self._owned_since: NDArray[np.float64] = np.full(cells.shape, now)
+        self.known_cells: Flags = np.zeros(cells.shape, dtype=bool)
+        #: Slots of which the list of senders is known in all cells that count, shape (slots,).
         self.known: Flags = np.zeros(slots, dtype=bool)
         #: Whether a site number is in use, shape (numbers,), and what it holds, shape (numbers, slots).
         self._listed: Flags = np.zeros(0, dtype=bool)
@@ -48,14 +53,27 @@ class Completeness:
         self.holders: NDArray[np.int64] = np.zeros(slots, dtype=np.int64)
 
     def own(self, cells: Flags, now: float) -> None:
-        """From now on the node owns these cells, shape (slots, parts)."""
-        mine, gained = _in_any_part(cells), _in_any_part(cells & ~self._ours)
-        self._owned_since[(mine & ~self._owned) | gained] = now
-        if self._ours.shape[1] > 1:
-            # Of a part of the sites that is new here nobody was told yet.
-            self.known &= ~gained
-        self._owned = mine
-        self._ours |= cells
+        """From now on the node owns these cells, shape (slots, parts), of the same parts as before."""
+        gained = cells & ~self.cells
+        self._owned_since[gained] = now
+        self.known_cells &= ~gained
+        self.cells = cells.copy()
+        self._ours = self._ours | cells if cells.shape[1] == 1 else cells.copy()
+        self._reckon()
+
+    def part_anew(self, cells: Flags, parts: dict[int, int], now: float) -> None:
+        """Sites are of other parts from now on, number → part, of which the node owns these cells. Nobody has told yet
+        who all their senders are."""
+        self.cells, self._ours = cells.copy(), cells.copy()
+        self._owned_since = np.full(cells.shape, now)
+        self.known_cells = np.zeros(cells.shape, dtype=bool)
+        for number, part in parts.items():
+            self._part[number] = part
+        self._reckon()
+
+    def _reckon(self) -> None:
+        """Counts anew what is to be held of the cells that count."""
+        self._know()
         ours = self._ours[:, self._part].T
         self._expected = (ours & self._listed[:, None]).sum(axis=0)
         self.holders = (ours & self._held[: len(self._listed)]).sum(axis=0)
@@ -101,12 +119,16 @@ class Completeness:
         held: Flags = self._held[number].copy()
         return held
 
-    def know(self, slots: Flags) -> None:
-        """The list of senders is known for these of the owned slots, shape (slots,)."""
-        self.known |= self._owned & slots
+    def know(self, cells: Flags) -> None:
+        """The list of senders is known for these of the owned cells, shape (slots, parts)."""
+        self.known_cells |= self.cells & cells
+        self._know()
+
+    def _know(self) -> None:
+        self.known = np.all(self.known_cells | ~self._ours, axis=1) & np.any(self._ours, axis=1)
 
     def know_owned_before(self, moment: float) -> None:
-        """The list of senders is known for every slot that has been owned since this moment or longer."""
+        """The list of senders is known for every cell that has been owned since this moment or longer."""
         self.know(self._owned_since <= moment)
 
     def heard_nobody(self, unheard_s: float) -> None:
@@ -114,8 +136,8 @@ class Completeness:
         self._owned_since += unheard_s
 
     def knows_all(self) -> bool:
-        """Whether the list of senders is known for every owned slot."""
-        return bool(self.known[self._owned].all())
+        """Whether the list of senders is known for every owned cell."""
+        return bool(self.known_cells[self.cells].all())
 
     def complete(self, slots: Slots) -> Flags:
         """Whether each slot is complete, shape of `slots`."""
@@ -125,6 +147,17 @@ class Completeness:
     def is_complete(self, slot: int) -> bool:
         """Whether one slot is complete."""
         return self.known.item(slot) and self.holders.item(slot) == self._expected.item(slot)
+
+    def complete_in(self, share: Share, parts: dict[int, int], slots: Slots) -> Flags:
+        """Whether each slot is complete by a share that the node once had, shape of `slots`; `parts` are those of the
+        listed sites there, number → part."""
+        distinct, place = np.unique(slots, return_inverse=True)
+        numbers = np.array(list(parts), dtype=np.intp)
+        held = self._held[numbers[:, None], distinct]
+        wanted = share.cells[distinct][:, list(parts.values())].T
+        owned, known = share.cells[distinct], share.known[distinct]
+        complete: Flags = np.all(known | ~owned, axis=1) & np.any(owned, axis=1) & np.all(held | ~wanted, axis=0)
+        return complete[place]
 
     def missing(self, slots: Slots) -> Flags:
         """Which listed sites each slot is not held from, shape (n, numbers)."""
@@ -147,9 +180,3 @@ def runs(slots: Slots) -> list[tuple[int, int]]:
     breaks = np.flatnonzero(np.diff(slots) != 1)
     firsts, lasts = np.concatenate([slots[:1], slots[breaks + 1]]), np.concatenate([slots[breaks], slots[-1:]])
     return list(zip(firsts.tolist(), lasts.tolist(), strict=True))
-
-
-def _in_any_part(cells: Flags) -> Flags:
-    """The slots of cells, shape (slots,)."""
-    slots: Flags = np.any(cells, axis=1)
-    return slots

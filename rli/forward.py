@@ -18,7 +18,7 @@ from reploc.client.concurrency import side_by_side
 from reploc.client.index import RliClient
 from reploc.client.listing import Listed, PageOf, descended, gathered
 from reploc.client.locations import Part, View
-from reploc.client.node import HOP_HEADER, RliNodeClient
+from reploc.client.node import HOP_HEADER, RING_HEADER, RliNodeClient
 from reploc.client.shares import ask_shares
 from reploc.client.transport import Transport
 from reploc.errors import ReplocError
@@ -51,6 +51,17 @@ class Forward:
         self._former, self._former_until = self._view, now + FORMER_EXPIRIES * index.expiry_s
         self._view = View(index.ring, index.urls)
 
+    def hear(self, members: Members, expiry_s: float, now: float) -> None:
+        """Another node of the index tells whom it believes to be in it. Where that is another ring than this node's, or
+        was one a moment ago, and this node has just started and knows no other, its owners are asked too."""
+        if self.former(now) is not None:
+            return
+        with suppress(ReplocError):
+            theirs = locations.view(members)
+            other = theirs if theirs.ring != self._view.ring else theirs.former
+            if other is not None:
+                self._former, self._former_until = other, now + expiry_s
+
     def former(self, now: float) -> View | None:
         """The view before the last change, for as long as its owners are worth asking."""
         return self._former if now < self._former_until else None
@@ -78,7 +89,8 @@ class Forward:
             return said
 
         async def ask_former(part: Part) -> Locations:
-            return await self._others(part.needs, part.lfns, demand, until, collection) or locations.unanswered([])
+            said = await self._others(former, part.needs, part.lfns, demand, until, collection)
+            return said or locations.unanswered([])
 
         parts = former.parts(said.incomplete, collection)
         return locations.merged(said, locations.joined(await side_by_side(ask_former, parts, limit=len(parts))))
@@ -92,8 +104,8 @@ class Forward:
             tuple(owner for owner in owners if owner != self._node) for owners in part.needs if owners not in others
         ]
         first, second = await asyncio.gather(
-            self._others(tuple(mine), ours.incomplete, demand, until, collection),
-            self._others(tuple(others), part.lfns, demand, until, collection),
+            self._others(self._view, tuple(mine), ours.incomplete, demand, until, collection),
+            self._others(self._view, tuple(others), part.lfns, demand, until, collection),
         )
         if mine:
             ours = ours if first is None else locations.merged(ours, first)
@@ -103,15 +115,15 @@ class Forward:
         return locations.together([ours, theirs]) if mine else locations.merged(ours, theirs)
 
     async def _others(
-        self, needs: Needs, lfns: Sequence[str], demand: Demand, until: float, collection: str | None
+        self, view: View, needs: Needs, lfns: Sequence[str], demand: Demand, until: float, collection: str | None
     ) -> Locations | None:
-        """What other owners say of all these shares, None where there are none or all of them fail."""
-        urls = self._urls(self._former)
+        """What other owners by a view say of all these shares, None where there are none or all of them fail."""
+        by = view.ring.version if len(needs) > 1 or view.ring.partition.sites != "none" else ""
 
         async def ask(node: str, lfns: Sequence[str], *, left: int, alone: bool) -> Locations | None:
             del alone
             with suppress(ReplocError):
-                client = self._client(urls[node], max(until - _time(), 0.0) / left)
+                client = self._client(view.urls[node], max(until - _time(), 0.0) / left, by)
                 return await client.locations(lfns, demand, collection)
             return None
 
@@ -158,8 +170,8 @@ class Forward:
     def _urls(self, former: View | None) -> dict[str, str]:
         return {**(former.urls if former else {}), **self._view.urls}
 
-    def _client(self, url: str, request_s: float) -> RliNodeClient:
-        headers = {HOP_HEADER: self._node}
+    def _client(self, url: str, request_s: float, ring: str = "") -> RliNodeClient:
+        headers = {HOP_HEADER: self._node, **({RING_HEADER: ring} if ring else {})}
         return RliNodeClient(url, request_s=request_s, transport=self._transport, headers=headers)
 
 

@@ -68,8 +68,10 @@ class Index(Answers):
         self._intake = Intake(self.registry, {kind: self.lfns.holdings[kind]})
 
     def change_ring(self, index: IndexSettings, node: str, now: float) -> None:
-        """From now on the nodes and the redundancy are those of `index`, which is the same in all else."""
+        """From now on the nodes, the redundancy and the nodes of rules are those of `index`, and its rules for sites;
+        all else is the same."""
         self.settings = index
+        self.partition = index.partition
         self.owned = index.ring.slots_owned(node)
         self._owns_all = bool(index.ring.share(node).all())
         for registry in self.registries:
@@ -90,8 +92,9 @@ class Index(Answers):
     # ---- whom it knows -------------------------------------------------------------------------------------------
 
     def listed(self) -> Slots:
-        """The slots whose senders this node vouches for, about LFNs and collections alike; ascending."""
-        return reduce(np.intersect1d, [registry.listed() for registry in self.registries])
+        """The cells whose senders this node vouches for, about LFNs and collections alike: numbers, ascending, slot by
+        slot and part by part."""
+        return np.flatnonzero(reduce(np.logical_and, [registry.listed() for registry in self.registries]))
 
     def members(self, now: float) -> list[Member]:
         """The senders that the node knows, by name, as the youngest news shows them."""
@@ -100,7 +103,8 @@ class Index(Answers):
         return [next(of_site) for _, of_site in groupby(said, key=lambda member: member.name)]
 
     def learn(self, listed: Flags, senders: Sequence[Member], now: float) -> None:
-        """Takes another node's word: it knows all senders of the `listed` slots, shape (slots,), and these are they."""
+        """Takes another node's word: it knows all senders of the `listed` cells, shape (slots, parts), and these are
+        they."""
         for registry in self.registries:
             registry.learn(listed, senders, now)
 
@@ -159,11 +163,20 @@ class Index(Answers):
         """Whether an owner of an LFN's slot holds all that is told of it, so that nobody else need be asked."""
         return self.partition.sites == "none" and self.partition.lfns != "collection"
 
-    def locations(self, lfns: Sequence[str], digests: Digests, now: float, collection: str | None = None) -> Locations:
+    def locations(
+        self, lfns: Sequence[str], digests: Digests, now: float, collection: str | None = None, ring: str = ""
+    ) -> Locations:
         """Which sites may hold each of many LFNs, all of one collection where it is given; `digests` are theirs, shape
-        (n, 2). Raises NotIndexed: the index is told of collections alone, and none was given."""
+        (n, 2). With the version of a `ring` they are complete where the node's share by that ring is.
+
+        Raises NotIndexed: the index is told of collections alone, and none was given.
+        """
         if self.settings.tells_names or collection is None or self.collections is None:
-            return super().locations(lfns, digests, now, collection)
+            if not ring:
+                return super().locations(lfns, digests, now, collection)
+            self._prepare(now)
+            slots = self.slots_of(lfns, digests, collection)
+            return self._located(lfns, digests, slots, self._complete_by(ring, slots), now)
         said = self.collections.of(collection, now)
         sites = [one.site for one in said.sites]
         return Locations(
@@ -172,6 +185,14 @@ class Index(Answers):
             missing=said.missing,
             sites={one.site: SiteNews(one.lrc, one.age_s) for one in said.sites},
         )
+
+    def _complete_by(self, ring: str, slots: Slots) -> Flags:
+        """Whether the node's share of each slot by a ring is complete; of one that is not known, all its shares."""
+        complete = self.registry.complete_by(ring, np.maximum(slots, 0))
+        if (slots < 0).any():
+            owned = self.registry.owned_by(ring)
+            complete[slots < 0] = bool(len(owned)) and bool(self.registry.complete_by(ring, owned).all())
+        return complete
 
     def matching(self, pattern: Pattern, limit: int, after: int, now: float) -> ListedLfns:
         """Up to `limit` LFNs of lists that match, behind the number `after`, -1 at first; `next` is a number too.

@@ -42,11 +42,13 @@ from reploc.errors import IndexMismatch, SiteClaimed, SitesFull, SummaryInvalid
 from reploc.hierarchy import Beneath
 from reploc.members import IndexSettings
 from reploc.names import require_site, require_url
+from reploc.partition import Partition
 from reploc.softstate import vector_hash
-from reploc.wire import SOFT_STATE_VERSION, Member, SlotAnswer, SoftState, SoftStateAnswer, Summary
+from reploc.wire import SOFT_STATE_VERSION, Member, SoftState, SoftStateAnswer, Summary
 from rli.claims import Claims, precedes
 from rli.completeness import Completeness, Flags, Slots
 from rli.decisions import NO_SLOTS, Decision, DropSite, DropSlots, Forget, Settled
+from rli.former import FormerShares
 from rli.site import Site, State, pieces
 
 #: Sites that a node remembers: a hundred thousand small ones are foreseen, with room for others that fell silent. 256
@@ -65,6 +67,7 @@ class Registry:
         self._free: list[int] = []
         self._completeness = Completeness(cells, now, held)
         self._claims = Claims()
+        self._former = FormerShares()
         #: Index nodes that are to be heard, name → address: they are never forgotten.
         self._expected: Mapping[str, str] = {}
         #: The numbers of live index nodes below that are not complete themselves, with what they miss.
@@ -76,9 +79,19 @@ class Registry:
         self._ends_at: NDArray[np.float64] = np.zeros(0)
 
     def own(self, index: IndexSettings, cells: Flags, now: float) -> None:
-        """From now on the node owns these cells, in an index that is the same but for its nodes and redundancy."""
+        """From now on the node owns these cells; of the index those settings changed that may (`members.RING_KEYS`)."""
+        before, kept = self._index, self._completeness
+        if before.ring != index.ring:
+            self._former.keep(before.ring, kept.cells, kept.known_cells)
         self._index = index
-        self._completeness.own(cells, now)
+        if index.partition.has_parts_of(before.partition):
+            kept.own(cells, now)
+        else:
+            kept.part_anew(cells, self._parts(index.partition), now)
+
+    def _parts(self, partition: Partition) -> dict[int, int]:
+        """The part of each site, by its number."""
+        return {site.number: partition.part_of(site.name) for site in self._sites.values()}
 
     def expect(self, children: Mapping[str, str], now: float) -> None:
         """From now on these index nodes are to be heard, name → address, empty where that is not said."""
@@ -126,7 +139,7 @@ class Registry:
         site = self._sites.get(decision.message.site)
         if site is None or site.number != decision.number or not site.counts(decision.message):
             return False
-        return _applies(summary, int(site.sequences[summary.slot]))
+        return site.takes(summary)
 
     def checksum(self, decision: Decision, slot: int) -> int:
         """The checksum of what is held of a slot of the decision's site, where an increment is wanted."""
@@ -164,8 +177,8 @@ class Registry:
             epoch=site.epoch,
             current=current,
             applied=site.applied,
-            slots=[_slot_answer(site, summary, spoiled) for summary in message.summaries],
-            held=UNSET if current else _held(site),
+            slots=[site.answer(summary, spoiled) for summary in message.summaries],
+            held=UNSET if current else site.all_held,
         )
         return Settled(answer, drop)
 
@@ -241,12 +254,7 @@ class Registry:
         """The summaries to apply. In news, a whole one with the held sequence is taken too: a full update repairs."""
         if not site.counts(message):
             return []
-        held = site.sequences
-        return [
-            one
-            for one in message.summaries
-            if _applies(one, int(held[one.slot])) and (renews or one.to_seq > held[one.slot])
-        ]
+        return [one for one in message.summaries if site.takes(one) and (renews or one.to_seq > site.held(one.slot))]
 
     def _settle(self, site: Site, decision: Decision) -> DropSlots | None:
         """Sender and node agree about all that is held: the news is applied, and leftovers go."""
@@ -263,8 +271,7 @@ class Registry:
     # ---- time ----------------------------------------------------------------------------------------------------
 
     def heard_nobody(self, unheard_s: float) -> None:
-        """So many seconds passed in which the node read nothing that senders told it: within `expiry_s` it hears every
-        live one, but not within these."""
+        """So many seconds passed in which the node read nothing that senders told it: live ones may be unheard."""
         self._completeness.heard_nobody(unheard_s)
 
     def expire(self, now: float) -> list[DropSite | Forget]:
@@ -328,7 +335,8 @@ class Registry:
     # ---- what other nodes know -----------------------------------------------------------------------------------
 
     def learn(self, listed: Flags, senders: Sequence[Member], now: float) -> None:
-        """Takes another node's word: it knows all senders of the `listed` slots, shape (slots,), and these are they.
+        """Takes another node's word: it knows all senders of the `listed` cells, shape (slots, parts), and these are
+        they.
 
         A sender that is unknown here is missing until it is heard, or until it has been silent long enough there.
         """
@@ -357,9 +365,9 @@ class Registry:
         """Whether the node knows all senders of every slot that it owns."""
         return self._completeness.knows_all()
 
-    def listed(self) -> Slots:
-        """The slots whose list of senders this node vouches for, ascending."""
-        return np.flatnonzero(self._completeness.known)
+    def listed(self) -> Flags:
+        """The cells whose list of senders this node vouches for, shape (slots, parts)."""
+        return self._completeness.known_cells
 
     def members(self, now: float) -> list[Member]:
         """The senders that the node knows, by name."""
@@ -408,8 +416,23 @@ class Registry:
         complete = self._completeness.complete(slots)
         return complete if not self.lacking else np.zeros_like(complete)
 
+    def complete_by(self, ring: str, slots: Slots) -> Flags:
+        """Whether the node may say "nowhere" of its share of each slot by this version of the ring, if it knows it."""
+        if ring == self._index.ring.version:
+            return self.complete(slots)
+        share = self._former.by(ring)
+        if share is None or self.lacking:
+            return np.zeros(len(slots), dtype=bool)
+        return self._completeness.complete_in(share, self._parts(share.partition), slots)
+
+    def owned_by(self, ring: str) -> Slots:
+        """The slots of which the node has a share by the ring of this version, ascending."""
+        share = self._former.by(ring)
+        cells = self._completeness.cells if share is None else share.cells
+        return np.flatnonzero(cells.any(axis=1))
+
     def is_complete(self, slot: int) -> bool:
-        """The same for one slot."""
+        """Whether it may for one slot."""
         return not self.lacking and self._completeness.is_complete(slot)
 
     def empty(self, slots: Slots) -> Flags:
@@ -475,24 +498,3 @@ class Registry:
         if site is None:
             raise KeyError(f"no site has number {number}")
         return site
-
-
-def _applies(summary: Summary, held: int) -> bool:
-    """Whether a summary takes a slot of which this sequence is held forward, or, if it is whole, repairs it."""
-    return summary.from_seq <= held < summary.to_seq if summary.from_seq else held <= summary.to_seq
-
-
-def _slot_answer(site: Site, summary: Summary, spoiled: Mapping[int, str]) -> SlotAnswer:
-    """`ok` where the node holds the summary's sequence or a later one."""
-    held = int(site.sequences[summary.slot])
-    if summary.slot in spoiled:
-        return SlotAnswer(summary.slot, "resend", spoiled[summary.slot])
-    if held < summary.from_seq:
-        return SlotAnswer(summary.slot, "resend", f"sequence {held} is held, the increment is from {summary.from_seq}")
-    if held < summary.to_seq:
-        return SlotAnswer(summary.slot, "resend", f"sequence {held} is held, {summary.to_seq} was not applied")
-    return SlotAnswer(summary.slot, "ok")
-
-
-def _held(site: Site) -> list[tuple[int, int]]:
-    return [(int(slot), int(site.sequences[slot])) for slot in np.flatnonzero(site.sequences)]

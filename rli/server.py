@@ -22,9 +22,10 @@ from reploc.client.concurrency import side_by_side
 from reploc.client.descent import Descent
 from reploc.client.locations import Located, View
 from reploc.client.nearness import Nearness
-from reploc.client.node import HOP_HEADER
+from reploc.client.node import HOP_HEADER, RING_HEADER
 from reploc.client.transport import HttpTransport, Transport
 from reploc.errors import ReplocError
+from reploc.members import RING_KEYS
 from reploc.membership import Membership, described
 from reploc.partition import Partition
 from reploc.questions import Demand, LocateBody, LocateQuery, ResolveBody, ResolveQuery
@@ -51,7 +52,7 @@ from reploc.wire import (
 from reploc.workers import Workers
 from rli.below import Below
 from rli.collection_routes import CollectionRoutes
-from rli.completeness import runs
+from rli.completeness import Flags, runs
 from rli.foreign import ForeignCatalogs
 from rli.forward import Forward
 from rli.index import LOOKS, Index
@@ -74,15 +75,13 @@ INDEX_SHARE = 0.5
 #: What an index node takes over from a changed file on SIGHUP.
 RELOADABLE = frozenset(
     {
-        "index.nodes",
-        "index.redundancy",
+        *(f"index.{key}" for key in RING_KEYS),
+        *(f"parents.{key}" for key in RING_KEYS),
         "distance",
         "log_level",
         "log_format",
         "children",
         "registered_children",
-        "parents.nodes",
-        "parents.redundancy",
     }
 )
 
@@ -237,31 +236,32 @@ class RliServer:
 
     async def locate(self, lfns: Sequence[str]) -> Locations:
         """The sites that this node, the other owners and all below know to have some valid LFNs."""
-        said = await self._located(lfns, Demand(), inf, None, hopped=False)
+        said = await self._located(lfns, Demand(), inf, None)
         return await Descent(self._transport, _time() + DEADLINE_S).followed(said)
 
     async def _asked(self, lfns: Sequence[str], call: Call[LocateQuery] | Call[LocateBody]) -> Locations:
         demand = call.what.demand
         until = inf if demand.is_none else _time() + call.what.deadline_s
-        return await self._located(lfns, demand, until, _collection(call.what), hopped=HOP_HEADER in call.headers)
+        return await self._located(lfns, demand, until, _collection(call.what), _share(call))
 
     async def _located(
-        self, lfns: Sequence[str], demand: Demand, until: float, collection: str | None, *, hopped: bool
+        self, lfns: Sequence[str], demand: Demand, until: float, collection: str | None, share: str | None = None
     ) -> Locations:
         """As good as demanded by the moment `until` of the loop's clock: from what is held here, and of slots that
-        nothing is held of, from other owners too, unless one of them asks."""
+        nothing is held of, from other owners too; or of this node's share alone by the ring of a version, of which
+        empty text is the present one's."""
         digests = digest.of(lfns)
         helpless = self._index.helpless(self._index.slots_of(lfns, digests, collection))
-        if hopped or not helpless.any():
-            known = self._index.locations(lfns, digests, service.now(), collection)
+        if share is not None or not helpless.any():
+            known = self._index.locations(lfns, digests, service.now(), collection, share or "")
             return await self._refresh.located(known, demand, until)
         elsewhere = [lfns[at] for at in np.flatnonzero(helpless).tolist()]
         here = [lfns[at] for at in np.flatnonzero(~helpless).tolist()]
         self._forwarded.inc(len(elsewhere))
         known = self._index.locations(here, digests[~helpless], service.now(), collection)
-        share = self._index.locations(elsewhere, digests[helpless], service.now(), collection)
+        part = self._index.locations(elsewhere, digests[helpless], service.now(), collection)
         ours, theirs = await asyncio.gather(
-            self._refresh.located(known, demand, until), self._shared(share, demand, until, collection)
+            self._refresh.located(known, demand, until), self._shared(part, demand, until, collection)
         )
         return locations.joined([ours, theirs])
 
@@ -272,8 +272,8 @@ class RliServer:
 
     async def _resolved(self, lfns: Sequence[str], call: Call[ResolveQuery] | Call[ResolveBody]) -> resolve.Lookup:
         now, deadline_s = _time(), call.what.deadline_s
-        until, hopped = now + deadline_s * INDEX_SHARE, HOP_HEADER in call.headers
-        located = await self._located(lfns, call.what.demand, until, _collection(call.what), hopped=hopped)
+        until = now + deadline_s * INDEX_SHARE
+        located = await self._located(lfns, call.what.demand, until, _collection(call.what), _share(call))
         descent = Descent(self._transport, until, call.what.demand)
         located = await descent.followed(located)
         trips = self._nearness.trips
@@ -308,13 +308,15 @@ class RliServer:
         return self._settings.index.renewal_interval_s if self._index.knows_all() else LEARN_S
 
     async def _learn_from(self, peer: str) -> None:
-        """Whatever ring another node has: of a slot that it vouches for, all senders told it."""
+        """Whatever ring another node has: of a cell that it vouches for, all senders told it."""
         try:
             members = await self._forward.members(peer)
         except ReplocError:
             return
-        if members.slots == self._settings.index.slots:
-            self._index.learn(_flags(members), members.members, service.now())
+        index, now = self._settings.index, service.now()
+        if members.slots == index.slots:
+            self._index.learn(_flags(members, index.partition), members.members, now)
+            self._forward.hear(members, index.expiry_s, now)
 
     def take(self, settings: RliSettings) -> None:
         """Takes over what may change while the node runs."""
@@ -346,7 +348,7 @@ class RliServer:
             expiry_s=index.expiry_s,
             former=_former(self._forward.former(service.now())),
             services=self._membership.services(),
-            partition=None if index.partition == Partition(index.slots) else index.partition,
+            partition=_told(index.partition),
             parents=[] if up is None else [Member("rli", name, url, "listed") for name, url in up.parents.items()],
         )
 
@@ -396,23 +398,35 @@ def _collection(asked: LocateQuery | LocateBody | ResolveQuery | ResolveBody) ->
     return None if asked.collection is UNSET else names.require(asked.collection, "collection")
 
 
+def _share(call: Call[Any]) -> str | None:
+    """The ring by which a node's own share is asked for, empty where none is named; None where all is."""
+    return call.headers.get(RING_HEADER, "") if HOP_HEADER in call.headers else None
+
+
 def _time() -> float:
     """Seconds of the running loop's clock, which deadlines are told in."""
     return asyncio.get_running_loop().time()
 
 
-def _flags(members: Members) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """The slots whose senders a node vouches for, shape (slots,)."""
-    flags = np.zeros(members.slots, dtype=np.bool_)
-    for first, last in members.listed:
-        flags[first : last + 1] = True
-    return flags
+def _flags(members: Members, ours: Partition) -> Flags:
+    """The cells of an index parted like ours whose senders a node vouches for, shape (slots, parts)."""
+    flags = np.zeros(ours.slots * ours.site_parts, dtype=np.bool_)
+    if ours.has_parts_of(members.partition or Partition(members.slots)):
+        for first, last in members.listed:
+            flags[first : last + 1] = True
+    return flags.reshape(ours.slots, ours.site_parts)
 
 
 def _former(view: View | None) -> FormerRing | None:
     if view is None:
         return None
-    return FormerRing(view.ring.redundancy, [Member("rli", name, url, "listed") for name, url in view.urls.items()])
+    nodes = [Member("rli", name, url, "listed") for name, url in view.urls.items()]
+    return FormerRing(view.ring.redundancy, nodes, _told(view.ring.partition))
+
+
+def _told(partition: Partition) -> Partition | None:
+    """How an index is parted, as a list of members tells it."""
+    return None if partition == Partition(partition.slots) else partition
 
 
 @asynccontextmanager

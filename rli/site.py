@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reploc.hierarchy import Beneath
-from reploc.wire import SoftState
+from reploc.wire import SlotAnswer, SoftState, Summary
 from rli.claims import mark
 
 
@@ -80,6 +81,33 @@ class Site:
     def counts(self, message: SoftState) -> bool:
         """Whether the summaries of a message may be taken."""
         return self.state is State.LIVE and self.is_of(message) and message.message >= self.first
+
+    def held(self, slot: int) -> int:
+        """The sequence held of a slot."""
+        return int(self.sequences[slot])
+
+    @property
+    def all_held(self) -> list[tuple[int, int]]:
+        """Each slot of which anything is held, with its sequence."""
+        return [(slot, self.held(slot)) for slot in np.flatnonzero(self.sequences).tolist()]
+
+    def takes(self, summary: Summary) -> bool:
+        """Whether a summary takes its slot forward from what is held, or, if it is whole, repairs it."""
+        held = self.held(summary.slot)
+        return summary.from_seq <= held < summary.to_seq if summary.from_seq else held <= summary.to_seq
+
+    def answer(self, summary: Summary, spoiled: Mapping[int, str]) -> SlotAnswer:
+        """`ok` where the summary's sequence or a later one is held; `spoiled` says of some slots why not."""
+        held = self.held(summary.slot)
+        if summary.slot in spoiled:
+            return SlotAnswer(summary.slot, "resend", spoiled[summary.slot])
+        if held < summary.from_seq:
+            return SlotAnswer(
+                summary.slot, "resend", f"sequence {held} is held, the increment is from {summary.from_seq}"
+            )
+        if held < summary.to_seq:
+            return SlotAnswer(summary.slot, "resend", f"sequence {held} is held, {summary.to_seq} was not applied")
+        return SlotAnswer(summary.slot, "ok")
 
     def is_of(self, message: SoftState) -> bool:
         """Whether the message is of the sender, epoch and incarnation that count."""

@@ -152,6 +152,7 @@ PURE = {
     "rli.totals",
     "rli.completeness",
     "rli.decisions",
+    "rli.former",
     "rli.foreign",
     "rli.registry",
     "rli.site",

@@ -5,143 +5,45 @@ verifies every answer. Seeds are printed, and decide who changes, in which order
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from random import Random
+from typing import Any
 
 import pytest
-from grid import Grid, grid, index_settings, node, pfns, until
+from changing import EXPIRY_S, LFNS, NOWHERE, POOL, REDUNDANCY, Rules, changing, no_rules
 from msgspec.structs import replace
 
-from reploc.client.index import RliClient
-from reploc.client.node import RliNodeClient
-from reploc.errors import ReplocError
 from reploc.members import IndexSettings
+from reploc.partition import Rule
 
-LFNS = [f"/lfn/{number}" for number in range(48)]
-NOWHERE = [f"/nowhere/{number}" for number in range(12)]
-POOL = 5
-#: More than a busy machine keeps a sender from speaking, which no change of the ring is to blame for.
-EXPIRY_S = 6.0
-REDUNDANCY = 2
+#: What LFNs and sites are told apart by, as prefixes.
+LFN_PREFIXES, SITE_PREFIXES = ("/lfn/1", "/lfn/", ""), ("A", "B", "")
 
 
-class Changing:
-    """A grid whose ring changes, and what its clients saw."""
+def rules_of(key: str, prefixes: Sequence[str]) -> Rules:
+    """Each prefix has two nodes; those that are there stay, so that only what must move does."""
 
-    def __init__(self, world: Grid, pool: IndexSettings, rng: Random) -> None:
-        self.world = world
-        self.rng = rng
-        self.seen: Counter[str] = Counter()
-        self._pool = {each.name: each for each in pool.nodes}
-        self._leaving: list[str] = []
-        self._done = asyncio.Event()
+    def rules(before: IndexSettings, names: Sequence[str]) -> dict[str, Any]:
+        kept = {rule.prefix: rule.nodes for rule in getattr(before, key)}
+        made = []
+        for number, prefix in enumerate(prefixes):
+            turned = [*names[number % len(names) :], *names[: number % len(names)]]
+            # A node that has just joined, the last one, takes a place of the first two rules.
+            new = names[-1:] if number < 2 else []
+            there = [name for name in kept.get(prefix, ()) if name in names]
+            made.append(Rule(nodes=tuple(dict.fromkeys([*new, *there, *turned]))[:REDUNDANCY], prefix=prefix))
+        return {key: made}
 
-    # ---- what the clients do -------------------------------------------------------------------------------------
-
-    def verify(self, lfns: list[str], said: dict[str, set[str]], complete: bool, who: str) -> None:
-        truth = self.world.truth(lfns)
-        wrong = {lfn: (sorted(said[lfn]), sorted(truth[lfn])) for lfn in lfns if said[lfn] != truth[lfn]}
-        assert not wrong, f"{who}, complete {complete}, found and should have: {wrong}"
-        self.seen[f"{who}, {'complete' if complete else 'incomplete'}"] += 1
-
-    async def look_again_and_again(self, client: RliClient, who: str) -> None:
-        """A client that lives as long as the test, and so has the view from before each change for a while."""
-        while not self._done.is_set():
-            lfns = [*self.rng.sample(LFNS, 16), *self.rng.sample(NOWHERE, 4)]
-            said = await client.lookup(lfns)
-            self.verify(lfns, pfns(said), said.complete, who)
-
-    async def look_for_the_first_time(self) -> None:
-        """One client after the other, each of which knows a single node of the newest ring and nothing else."""
-        while not self._done.is_set():
-            url = self.rng.choice(list(self.world.index.urls.values()))
-            lfns = [*self.rng.sample(LFNS, 16), *self.rng.sample(NOWHERE, 4)]
-            async with RliClient([url]) as client:
-                try:
-                    said = await client.lookup(lfns)
-                except ReplocError:
-                    self.seen["new client, its node is away"] += 1
-                    await asyncio.sleep(0.05)
-                    continue
-            self.verify(lfns, pfns(said), said.complete, "new client")
-
-    @asynccontextmanager
-    async def verified(self) -> AsyncIterator[None]:
-        """All clients look, as long as the context lasts and as long as each answer is right."""
-        old = [RliClient(list(self.world.index.urls.values())) for _ in range(2)]
-        try:
-            async with asyncio.TaskGroup() as looking:
-                for client in old:
-                    looking.create_task(self.look_again_and_again(client, "old client"))
-                looking.create_task(self.look_for_the_first_time())
-                yield
-                self._done.set()
-        finally:
-            for client in old:
-                await client.close()
-
-    # ---- what happens to the ring --------------------------------------------------------------------------------
-
-    async def change_to(self, names: list[str]) -> None:
-        """Everyone is told of these nodes, one after the other in any order."""
-        print("ring", names)
-        self.world.index = replace(self.world.index, nodes=[self._pool[name] for name in names])
-        told = [*self.world.sites.values(), *(self.world.nodes[name] for name in names if name in self.world.nodes)]
-        self.rng.shuffle(told)
-        for each in told:
-            each.retell(self.world.index)
-            await asyncio.sleep(self.rng.choice([0.0, 0.02, 0.3]))
-
-    async def join(self) -> None:
-        name = self.rng.choice(sorted(self._pool.keys() - self.world.index.urls.keys()))
-        index = replace(self.world.index, nodes=[*self.world.index.nodes, self._pool[name]])
-        if name not in self.world.nodes:
-            self.world.nodes[name] = node(name, index)
-            await self.world.nodes[name].start()
-        await self.change_to(list(index.urls))
-
-    async def leave(self) -> None:
-        gone = self.rng.choice(list(self.world.index.urls))
-        await self.change_to([name for name in self.world.index.urls if name != gone])
-        self._leaving.append(gone)
-
-    async def kill_and_restart(self) -> None:
-        name = self.rng.choice(list(self.world.index.urls))
-        print("kill", name)
-        await self.world.nodes[name].stop()
-        await asyncio.sleep(self.rng.uniform(0, 1))
-        await self.world.nodes[name].start()
-
-    async def settled(self) -> None:
-        """All nodes of the ring are complete, and those that left are ended."""
-        for name in self.world.index.urls:
-            await until(lambda name=name: self._status(name), bool, f"{name} is complete in its slots")
-        await asyncio.sleep(EXPIRY_S if self._leaving else 0)
-        while self._leaving:
-            name = self._leaving.pop()
-            if name not in self.world.index.urls:
-                await self.world.nodes.pop(name).stop()
-
-    async def _status(self, name: str) -> bool:
-        async with RliNodeClient(self.world.nodes[name].url) as client:
-            said = await client.status()
-        return said.ring == self.world.index.ring.version and said.slots_complete == said.slots_owned
+    return rules
 
 
-@asynccontextmanager
-async def changing(path: Path, seed: int) -> AsyncIterator[Changing]:
-    """Three of five nodes run, and three sites hold names that overlap."""
-    print(f"seed {seed}")
-    pool = index_settings(POOL, redundancy=REDUNDANCY, expiry_s=EXPIRY_S)
-    async with grid(path, index=replace(pool, nodes=pool.nodes[:3])) as world:
-        await world.site("A", LFNS)
-        await world.site("B", LFNS[::2])
-        await world.site("C", LFNS[::3])
-        await world.settled([*LFNS, *NOWHERE])
-        yield Changing(world, pool, Random(seed))
+PARTED: list[tuple[str, str, Rules]] = [
+    ("collection", "none", no_rules),
+    ("none", "site", no_rules),
+    ("hash", "domain", no_rules),
+    ("pattern", "none", rules_of("lfn_rules", LFN_PREFIXES)),
+    ("none", "pattern", rules_of("site_rules", SITE_PREFIXES)),
+]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -159,4 +61,41 @@ async def test_no_lookup_becomes_wrong_while_nodes_join_leave_are_killed_and_res
         print(dict(ring.seen))
         assert ring.seen["old client, complete"] > 5
         assert ring.seen["new client, complete"] > 2
+        await ring.world.settled([*LFNS, *NOWHERE])
+
+
+async def test_no_answer_is_even_incomplete_while_sites_are_parted_by_other_rules(tmp_path: Path) -> None:
+    """From then on other nodes hold a site's names, and nobody knows at once who else is of its part."""
+    rules = rules_of("site_rules", SITE_PREFIXES)
+    async with changing(tmp_path, 4, rules, lfn_partition="none", site_partition="pattern") as ring:
+        await ring.settled()
+        async with ring.verified():
+            others = [Rule(nodes=("n2", "n1"), glob="[BC]"), Rule(nodes=("n1", "n0"), prefix="")]
+            await ring.change_to(replace(ring.world.index, site_rules=others))
+            await ring.settled()
+            await asyncio.sleep(2 * EXPIRY_S)
+        print(dict(ring.seen))
+        assert ring.seen["old client, complete"] > 5
+        assert ring.seen["new client, complete"] > 3
+        assert {what: count for what, count in ring.seen.items() if "incomplete" in what} == {}
+
+
+# asyncio drops a connection that is accepted in the very turn in which its server closes, without closing its socket.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(("lfns", "sites", "rules"), PARTED)
+async def test_no_answer_is_even_incomplete_while_nodes_join_and_leave_an_index_parted_in_any_way(
+    tmp_path: Path, lfns: str, sites: str, rules: Rules
+) -> None:
+    """Where a new owner does not hold all yet, the former one is asked, by the ring in which it was one."""
+    async with changing(tmp_path, 3, rules, lfn_partition=lfns, site_partition=sites) as ring:
+        await ring.settled()
+        async with ring.verified():
+            await ring.join()
+            await ring.settled()
+            await ring.leave()
+            await ring.settled()
+        print(dict(ring.seen))
+        assert ring.seen["old client, complete"] > 5
+        assert ring.seen["new client, complete"] > 3
+        assert {what: count for what, count in ring.seen.items() if "incomplete" in what} == {}
         await ring.world.settled([*LFNS, *NOWHERE])

@@ -23,7 +23,7 @@ from reploc.client.descent import Descent
 from reploc.client.listing import LFNS_LISTED, Listed
 from reploc.client.locations import Located, Part, View
 from reploc.client.nearness import Nearness
-from reploc.client.node import HOP_HEADER, RliNodeClient
+from reploc.client.node import HOP_HEADER, RING_HEADER, RliNodeClient
 from reploc.client.resolve import Lookup
 from reploc.client.retry import Retrying
 from reploc.client.shares import ask_shares
@@ -51,8 +51,8 @@ INDEX_SHARE = 0.5
 PARTS = 4 * REQUESTS
 
 
-#: Says that a node is asked for its own share alone, and by whom.
-SHARE = {HOP_HEADER: "client"}
+#: Who asks a node for its own share alone.
+ASKER = "client"
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ class RliClient(Carried):
     ) -> Locations | None:
         async def ask(node: str, lfns: Sequence[str], *, left: int, alone: bool) -> Locations | None:
             transport = Retrying(self._transport) if left == 1 and alone else self._transport
-            headers = SHARE if len(part.needs) > 1 else None
+            headers = {HOP_HEADER: ASKER, RING_HEADER: view.ring.version} if len(part.needs) > 1 else None
             request_s = _attempt_s(until, left)
             client = RliNodeClient(view.urls[node], request_s=request_s, transport=transport, headers=headers)
             try:

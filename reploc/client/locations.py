@@ -101,7 +101,8 @@ def view(members: Members) -> View:
     nodes = {member.name: member.url for member in members.members if member.kind == "rli"}
     if not nodes:
         raise AnswerInvalid(f"node {members.node!r} lists no index nodes")
-    ruled = _partition(members).lfns == "pattern"
+    partition = _partition(members, members.partition)
+    ruled = partition.lfns == "pattern"
     odd = bool(members.slots & (members.slots - 1)) and not ruled
     if not 0 < members.slots <= SLOTS_MAX or odd or members.redundancy < 1:
         raise AnswerInvalid(
@@ -109,7 +110,7 @@ def view(members: Members) -> View:
             f"expected a power of two up to {SLOTS_MAX:,} and at least 1"
         )
     urls = _urls(members.node, nodes)
-    ring = Ring(tuple(urls), members.slots, members.redundancy, _partition(members))
+    ring = Ring(tuple(urls), members.slots, members.redundancy, partition)
     if ring.version != members.ring:
         raise IndexMismatch(
             f"node {members.node!r} has ring {members.ring}; from its list of members it is {ring.version}"
@@ -121,12 +122,13 @@ def _former(members: Members) -> View | None:
     if members.former is None or not members.former.nodes or members.former.redundancy < 1:
         return None
     urls = _urls(members.node, {node.name: node.url for node in members.former.nodes})
-    return View(Ring(tuple(urls), members.slots, members.former.redundancy, _partition(members)), urls)
+    partition = _partition(members, members.former.partition)
+    return View(Ring(tuple(urls), members.slots, members.former.redundancy, partition), urls)
 
 
-def _partition(members: Members) -> Partition:
-    """How the index is parted. AnswerInvalid where the rules do not fit the slots."""
-    partition = members.partition or Partition(members.slots)
+def _partition(members: Members, told: Partition | None) -> Partition:
+    """How the index is parted, or was. AnswerInvalid where the rules do not fit the slots."""
+    partition = told or Partition(members.slots)
     rules_fit = partition.lfns != "pattern" or len(partition.lfn_rules) == partition.slots
     if partition.slots != members.slots or not rules_fit or (partition.sites == "pattern" and not partition.site_rules):
         raise AnswerInvalid(f"node {members.node!r} describes a partition that does not fit {members.slots} slots")

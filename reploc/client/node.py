@@ -38,6 +38,8 @@ T = TypeVar("T")
 
 #: Says who forwarded a question, or asks for the node's own share alone; it is not forwarded again.
 HOP_HEADER = "Reploc-Forwarded-By"
+#: Says by which version of the ring a node's own share is asked for.
+RING_HEADER = "Reploc-Ring"
 #: The part of a request's time that a node may take to ask catalogs; the way there and back has the rest.
 NODE_SHARE = 0.8
 

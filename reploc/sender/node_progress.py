@@ -7,7 +7,7 @@ longer than one renewal interval: a node that comes back hears from every sender
 believes that it knows them all (the Giggle paper, section 3.3: an index node that failed is filled again by soft state
 alone).
 
-When the ring changes, a node is owed the slots that it gains at once. Those that it loses it is told of for `expiry_s`
+When the ring changes, a node is owed the slots that it gains at once. Those that it loses it is told of for a while
 longer, because clients that do not know of the change yet ask it; then it is told to drop them.
 """
 
@@ -81,19 +81,20 @@ class NodeState:
         #: under way; infinite where there is none.
         self._lacks_since = now
         self._will_lack_since = now
-        self.own(node, owned, index, now)
+        self.own(node, owned, index, now, index.expiry_s)
 
     # ---- the node's share of the ring ----------------------------------------------------------------------------
 
-    def own(self, node: Node, owned: Slots, index: IndexSettings, now: float) -> None:
-        """From now on the node owns these slots, ascending, which may be none, and answers where `node` says."""
+    def own(self, node: Node, owned: Slots, index: IndexSettings, now: float, keeps_s: float) -> None:
+        """From now on the node owns these slots, ascending, which may be none, and answers where `node` says; of those
+        that it lost it is told for `keeps_s` longer."""
         self.url = require_url(node.url)
         self._index = index
         mine: Flags = np.zeros_like(self.told)
         mine[owned] = True
         gained, lost = mine & ~self.told, self.told & ~mine
         self._told_until[mine] = np.inf
-        self._told_until[lost] = np.minimum(self._told_until[lost], now + index.expiry_s)
+        self._told_until[lost] = np.minimum(self._told_until[lost], now + keeps_s)
         self.told |= mine
         self._drop &= ~mine
         if gained.any():

@@ -277,23 +277,27 @@ class Sender:
     # ---- the ring ------------------------------------------------------------------------------------------------
 
     def change_ring(self, index: IndexSettings, now: float) -> None:
-        """From now on the nodes and the redundancy are those of `index`, which is the same in all else.
+        """From now on the nodes, the redundancy and the nodes of rules are those of `index`, and its rules for sites;
+        all else is the same.
 
-        A node that owns no slot is sent nothing; one that owns none any more, for `expiry_s` longer.
+        A node that owns no slot is sent nothing; one that owns none any more, for `expiry_s` longer. For twice as long
+        where sites are of other parts now: so long new owners take to know that they have heard all of a part.
         """
+        same = index.partition.has_parts_of(self._index.partition)
+        keeps_s = index.expiry_s * (1 if same else 2)
         self._index = index
         before, shares = self._nodes, self._shares()
         self._nodes = {}
         for node in index.nodes:
             state = before.pop(node.name, None)
             if state is not None:
-                state.own(node, shares[node.name], index, now)
+                state.own(node, shares[node.name], index, now, keeps_s)
             elif len(shares[node.name]):
                 state = NodeState(node, shares[node.name], self._slots, self._identity.site, index, now)
             if state is not None:
                 self._nodes[node.name] = state
         for name, state in before.items():
-            state.own(Node(name=name, url=state.url), np.empty(0, dtype=np.intp), index, now)
+            state.own(Node(name=name, url=state.url), np.empty(0, dtype=np.intp), index, now, keeps_s)
             self._nodes[name] = state
 
     def _shares(self) -> dict[str, Slots]:

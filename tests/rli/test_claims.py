@@ -50,7 +50,7 @@ async def test_a_younger_claim_is_dropped_with_all_that_it_told_and_the_older_on
     younger = SenderDouble(INDEX, "A", "http://y:1", "y", names=["/theirs"])
     await index.receive(younger.news(), 100.0)
     assert [site.lrc for site in index.location("/theirs", 101.0).sites] == ["http://y:1"]
-    index.learn(index.registry.complete(index.owned), [claim("x", 60.0)], 101.0)
+    index.learn(index.registry.listed(), [claim("x", 60.0)], 101.0)
     assert index.expire(101.5) == ["A"]
     assert not index.location("/theirs", 102.0).sites
     with pytest.raises(SiteClaimed, match="as another node knows"):
@@ -62,7 +62,7 @@ async def test_a_younger_claim_is_dropped_with_all_that_it_told_and_the_older_on
 
 async def test_a_node_that_restarted_is_told_who_speaks_for_a_site_before_it_hears_anybody() -> None:
     index = Index(INDEX, "rli-1", 1 << 30, now=0.0)
-    index.learn(index.registry.complete(index.owned), [claim("x", 60.0)], 1.0)
+    index.learn(index.registry.listed(), [claim("x", 60.0)], 1.0)
     with pytest.raises(SiteClaimed):
         await index.receive(SenderDouble(INDEX, "A", "http://y:1", "y", names=["/a"]).news(), 2.0)
     await index.receive(SenderDouble(INDEX, "A", "http://x:1", "x", names=["/a"]).news(), 3.0)

@@ -67,7 +67,7 @@ async def test_a_worker_sees_what_the_main_process_holds(shared: Shared) -> None
         built_for = rng.choice([4, 7, 13])
         await index.receive(sender.news([sender.summary(slot, built_for) for slot in range(SETTINGS.slots)]), now)
         if step % 20 == 10:
-            index.learn(index.registry._completeness.known, [Member("lrc", f"T{step}", "http://t:1", "live", 1.0)], now)
+            index.learn(index.registry.listed(), [Member("lrc", f"T{step}", "http://t:1", "live", 1.0)], now)
         index.expire(now)
         same(index, seen, rng.sample(lfns, 50), now)
     index.expire(now + 31)

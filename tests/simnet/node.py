@@ -137,8 +137,7 @@ class IndexNode:
         ways = ((self.name, peer.name), (peer.name, self.name))
         if peer is self or not peer.up or not all(map(self._network.is_open, ways)):
             return
-        listed = np.zeros(self._index.slots, dtype=bool)
-        listed[peer.registry.listed()] = True
+        listed = peer.registry.listed()
         members: list[Member] = peer.registry.members(self._clock.now)
         self.registry.learn(listed, members, self._clock.now)
         self.known |= {member.name for member in members}
