@@ -57,12 +57,15 @@ def refreshed(connection: Connection, known: Known) -> Known:
     change = count(connection, DEFINITIONS)
     if change == known.change:
         return known
-    later = select(*_COLUMNS).where(tables.datasets.c.change > known.change).order_by(tables.datasets.c.id)
-    told, blocks, count_ = [], [], 0
-    for part in sql.columns(connection, later, ROWS_AT_ONCE):
+    wanted = select(*_COLUMNS).order_by(tables.datasets.c.id)
+    if known.change:  # by the index of changes, in its order: by that of ids every row there is would be looked at
+        table = tables.datasets.c
+        wanted = select(*_COLUMNS).where(table.change > known.change).order_by(table.change, table.id)
+    told, blocks, rows = [], [], 0
+    for part in sql.columns(connection, wanted, ROWS_AT_ONCE):
         told.append(_attributes(part))
-        blocks.append(_unpacked(part).with_columns(pl.col("row") + count_))
-        count_ += told[-1].height
+        blocks.append(_unpacked(part).with_columns(pl.col("row") + rows))
+        rows += told[-1].height
     if not told:
         return known.at(change)
     return known.merged(pl.concat(told), pl.concat(blocks), change)
