@@ -153,6 +153,13 @@ def of(connection: Connection, dataset_id: int, site_id: int) -> Owner | None:
     return None if row is None else Owner(dataset_id, None, site_id, row.group_id, row.growing, row.custodial)
 
 
+def blocks_of(connection: Connection, dataset_id: int, site_id: int, group_id: int) -> set[int]:
+    """The ordinals of the blocks of a dataset at a site that are on record as a group's by themselves."""
+    table = tables.block_intents
+    here = (table.c.dataset_id == dataset_id) & (table.c.site_id == site_id) & (table.c.group_id == group_id)
+    return set(connection.scalars(select(table.c.ordinal).where(here)))
+
+
 @dataclass(frozen=True)
 class Growing:
     """A dataset that shall be whole at a site although it still grows, and who owns it there; by name."""

@@ -195,7 +195,8 @@ def hand_over(connection: Connection, told: Handover) -> int:
     if unknown:
         raise DefinitionUnknown(f"block {unknown[0]!r} is not defined")
     whole = intents.of(connection, found.id, site)
-    if not told.blocks or set(told.blocks) == set(held):
+    mine = intents.blocks_of(connection, found.id, site, group) | {held[name] for name in told.blocks}
+    if not told.blocks or mine == set(held.values()):
         changed = intents.drop_blocks(connection, found.id, site, held.values())
         kept = whole or Owner(found.id, None, site, group)
         return changed + intents.own(connection, [Owner(found.id, None, site, group, kept.growing, kept.custodial)])

@@ -11,10 +11,11 @@ from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from placement import files as listing
-from placement import fulfilment, growth, history, injection, locks, orders, requests, views, wishes
+from placement import fulfilment, history, injection, locks, orders, requests, views, wishes
 from placement.backends import Backends, Delivery
 from placement.database import Database
 from placement.datasets import places
+from placement.growth import Growth
 from placement.keeper import Keeper
 from placement.messages import (
     CancelBody,
@@ -88,6 +89,7 @@ class PlacementServer:
         self._settings = settings
         self._pull = pull
         self._delivery = delivery
+        self._growth = Growth(keeper, settings.max_observation_age, settings.dealer)
         self._backends = backends
         self._started = service.now()
         self._pulled = False
@@ -180,7 +182,7 @@ class PlacementServer:
     async def grow(self) -> float:
         """Orders the new blocks of growing datasets where they shall be."""
         if not self.not_ready():
-            await asyncio.to_thread(growth.run_once, self._keeper, self._settings.max_observation_age)
+            await asyncio.to_thread(self._growth.run_once)
         return self._settings.pull_interval_s
 
     def not_ready(self) -> str:

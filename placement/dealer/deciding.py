@@ -31,13 +31,19 @@ GROUP_SAID = "the group is not defined"
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What was decided in a turn. `blocks` are copied or handed over at the verdict's site, to `group`; `size` are the
-    bytes that a copy brings."""
+    bytes that a copy brings, and `beside` the blocks that are there already and are handed over with it."""
 
     turn: Turn
     verdict: Verdict
     blocks: tuple[int, ...] = ()
     group: int = NOBODY
     size: int = 0
+    beside: tuple[int, ...] = ()
+
+    @property
+    def touched(self) -> tuple[int, ...]:
+        """All blocks that it is about."""
+        return self.blocks + self.beside
 
 
 class Dealing:
@@ -93,7 +99,7 @@ class Dealing:
         """What sites hold of what is proposed, with what this cycle gave away already."""
         item = self._scene.stock.item(proposal.dataset, proposal.blocks)
         for given in self._given.get(proposal.dataset, ()):
-            mine = np.flatnonzero(np.isin(item.blocks, given.blocks))
+            mine = np.flatnonzero(np.isin(item.blocks, given.touched))
             site = given.verdict.site
             item.held[mine, site] = True
             item.deleting[mine, site] = False
@@ -133,22 +139,29 @@ class Dealing:
         group = self._group_of(turn.proposal)
         owner = self._owner(item) if group == NOBODY else group
         blocks = item.blocks[~item.held[:, site]]
+        named = turn.proposal.at_one or bool(turn.proposal.group)
+        beside = self._foreign(item, site, group) if named else ()
         self._left -= size
         self.room.take(site, size)
         verdict = Verdict(turn.proposal, Answer.COPY, site)
-        return self._gave(Decision(turn, verdict, tuple(blocks.tolist()), owner, size))
+        return self._gave(Decision(turn, verdict, tuple(blocks.tolist()), owner, size, beside))
 
     def _handed_over(self, turn: Turn, item: Item, site: int) -> Decision:
-        """Gives what is there to the group that wants it, or rejects what it has already; of what this cycle gave
-        already the first keeps it."""
+        """Gives what is there to the group that wants it, or rejects what it has already."""
         group = self._group_of(turn.proposal)
-        given = [each.blocks for each in self._given.get(item.dataset, ()) if each.verdict.site == site]
-        foreign = item.blocks[item.owner[:, site] != group]
-        foreign = foreign[~np.isin(foreign, [block for blocks in given for block in blocks])]
-        if group == NOBODY or not len(foreign):
+        if not (foreign := self._foreign(item, site, group)):
             return _rejected(turn, Reason.THERE.words)
-        verdict = Verdict(turn.proposal, Answer.HAND_OVER, site)
-        return self._gave(Decision(turn, verdict, tuple(foreign.tolist()), group))
+        return self._gave(Decision(turn, Verdict(turn.proposal, Answer.HAND_OVER, site), foreign, group))
+
+    def _foreign(self, item: Item, site: int, group: int) -> tuple[int, ...]:
+        """The blocks that a site holds of an item and a group would have of another; what this cycle gave already its
+        first keeps."""
+        if group == NOBODY:
+            return ()
+        given = [each.touched for each in self._given.get(item.dataset, ()) if each.verdict.site == site]
+        foreign = item.blocks[item.held[:, site] & (item.owner[:, site] != group)]
+        left: list[int] = foreign[~np.isin(foreign, [block for blocks in given for block in blocks])].tolist()
+        return tuple(left)
 
     def _gave(self, decision: Decision) -> Decision:
         self._given.setdefault(decision.turn.proposal.dataset, []).append(decision)

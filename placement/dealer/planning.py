@@ -87,15 +87,17 @@ def items(inventory: Inventory, proposals: Sequence[Proposal]) -> list[str]:
 
 
 def _blocks(inventory: Inventory, decisions: Sequence[Decision]) -> pl.DataFrame:
-    made = [each for each in decisions if each.blocks]
-    each = np.repeat(np.arange(len(made)), [len(one.blocks) for one in made])
-    keys = np.array([key for one in made for key in one.blocks], dtype=np.int64)
+    done = [(one, one.verdict.answer, one.blocks) for one in decisions]
+    done += [(one, Answer.HAND_OVER, one.beside) for one in decisions]
+    made = [one for one, _, keys in done if keys]
+    each = np.repeat(np.arange(len(made)), [len(keys) for _, _, keys in done if keys])
+    keys = np.array([key for _, _, keys in done for key in keys], dtype=np.int64)
     blocks = inventory.blocks[keys]
     per = pl.DataFrame(
         {
             "site": [inventory.sites["name"][one.verdict.site] for one in made],
             "item": items(inventory, [one.turn.proposal for one in made]),
-            "decision": [one.verdict.answer.value for one in made],
+            "decision": [answer.value for _, answer, keys in done if keys],
             "group": [inventory.groups["name"][one.group] for one in made],
             "rescue": [one.turn.proposal.rescue for one in made],
             "request": [one.turn.proposal.request for one in made],
@@ -126,7 +128,8 @@ def _sites(
             pending[site],
             sum(each.verdict.site == site for each in copies),
             sum(each.size for each in copies if each.verdict.site == site),
-            sum(len(each.blocks) for each in handed if each.verdict.site == site),
+            sum(len(each.beside) for each in copies if each.verdict.site == site)
+            + sum(len(each.blocks) for each in handed if each.verdict.site == site),
             int(room.projected[site]),
         )
         for site in inventory.sites["name"].arg_sort().to_list()

@@ -86,6 +86,14 @@ class Room:
         self.pending[site] += size
 
     @property
+    def left(self) -> Keys:
+        """The bytes that each site may get at most: negative where none, the largest number where nothing bounds it."""
+        found = np.where(self.quota > 0, self._most - self.projected, np.iinfo(np.int64).max)
+        found = np.where(self.quota > 0, np.minimum(found, self._most_pending - self.pending), found)
+        found[self.standing != Reason.OPEN] = -1
+        return found
+
+    @property
     def free(self) -> NDArray[np.float64]:
         """The free fraction of each site's quota, orders counted; 1 where it has no bound."""
         bounded = self.quota > 0

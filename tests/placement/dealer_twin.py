@@ -178,6 +178,12 @@ class Twin:
         self.given |= {(block, site) for block in blocks}
         return set(blocks)
 
+    def hand_over_beside(self, proposal: Proposal, site: str) -> set[int]:
+        """What changes its owner together with a copy: what is there already, of who names a group or just one site."""
+        one = proposal.sites is not None and len(proposal.sites) == 1
+        group = proposal.group or self.settings.group
+        return self.hand_over(proposal, site) if (one or proposal.group) and group not in ("", "None") else set()
+
     def hand_over(self, proposal: Proposal, site: str) -> set[int]:
         group = proposal.group or self.settings.group
         given = self.foreign(proposal, site)
@@ -187,9 +193,9 @@ class Twin:
         return given
 
     def foreign(self, proposal: Proposal, site: str) -> set[int]:
-        """The blocks at a site that another group has, and that this cycle gave to nobody yet."""
+        """The blocks that a site has for another group, and that this cycle gave to nobody yet."""
         group = proposal.group or self.settings.group
-        blocks = self.wanted(proposal)
+        blocks = [block for block in self.wanted(proposal) if self.holds(block, site)]
         return {block for block in blocks if self.here[block, site].group != group and (block, site) not in self.given}
 
     def holds(self, block: int, site: str) -> bool:

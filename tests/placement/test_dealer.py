@@ -210,6 +210,26 @@ def test_a_full_copy_of_another_group_is_handed_over_not_copied() -> None:
     assert outcomes(planned(held, Proposal(0, None, (1,), "ops"))) == [("/a", "all of it is there or on its way")]
 
 
+def test_what_is_there_of_another_group_is_handed_over_with_the_copy_of_the_rest() -> None:
+    whole = [{"block": f"/a#{n}", "site": "A"} for n in (1, 2, 3)]
+    some = [{"block": "/a#1", "site": "B", "group": "ops"}, {"block": "/a#2", "site": "B", "group": "physics"}]
+    held = world(["A", "B"], [{"name": "/a", "blocks": ["1", "2", "3"]}], whole + some, groups=["physics", "ops"])
+    plan = planned(held, *[Proposal(0, None, (1,), "physics")] * 2)
+    assert plan.blocks.select("block", "decision", "group").rows() == [
+        ("/a#1", "hand over", "physics"),
+        ("/a#3", "copy", "physics"),
+    ]
+    assert plan.decisions.select("decision", "blocks", "bytes").row(0) == ("copy", 1, BYTES)
+    assert plan.decisions["decision"].to_list() == ["copy", "reject"]
+    assert (plan.header.sites[1].copies, plan.header.sites[1].handed_over) == (1, 1)
+    checked = application.compared(plan, held, scene(held).stock, frozenset()).held()
+    (given,), (wish,) = application.handovers(checked), application.wishes(checked)
+    assert given.blocks == ("/a#1",) and [block.name for block in wish.blocks] == ["/a#3"]
+    # Where just the bounds of a cycle name the group and the site was drawn, everybody keeps what they have.
+    drawn = planned(held, Proposal(0), group="physics")
+    assert drawn.blocks.select("block", "decision").rows() == [("/a#3", "copy")]
+
+
 def test_what_was_handed_over_is_not_handed_over_again() -> None:
     held = owned(HERE, {"block": "/a", "site": "B", "group": "ops"})
     twice = [Proposal(0, None, (1,), "physics")] * 2

@@ -86,7 +86,9 @@ def compared(seed: int) -> set[str]:
         else:
             assert verdict.answer is Answer.COPY, said
             assert twin.fits(proposal, site), said
-            before = twin.left
+            before, beside = twin.left, twin.hand_over_beside(proposal, site)
+            assert set(decision.beside) == beside, said
+            met |= {"hand over beside a copy"} if beside else set()
             assert set(decision.blocks) == twin.give(proposal, site, held.groups["name"][decision.group]), said
             assert decision.size == before - twin.left, said
     assert dealing.room.projected.tolist() == [twin.projected[site] for site in names], f"seed {seed}"
@@ -98,7 +100,14 @@ def compared(seed: int) -> set[str]:
 def test_the_dealer_and_its_slow_twin_decide_the_same(test: int) -> None:
     met = [compared(seed) for seed in range(test * WORLDS, (test + 1) * WORLDS)]
     seen = {each for one in met for each in one}
-    assert {"copy", "hand over", "no source for a block", "beyond max_cycle_volume", "the dataset's status"} <= seen
+    assert {
+        "copy",
+        "hand over",
+        "hand over beside a copy",
+        "no source for a block",
+        "beyond max_cycle_volume",
+        "the dataset's status",
+    } <= seen
     assert len(seen) >= 12
     assert np.mean([bool(one) for one in met]) > 0.9
 

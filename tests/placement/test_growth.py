@@ -6,8 +6,10 @@ import pytest
 from stores import BYTES, FILES, SITES, Told, wish
 
 from placement import growth, intents, orders
+from placement.dealer.settings import DealerSettings
+from placement.growth import Growth
 from placement.intents import Growing
-from placement.messages import BlockItem, DatasetItem, InjectBody, OwnerItem, SiteItem
+from placement.messages import BlockItem, DatasetItem, InjectBody, OwnerItem, PartitionItem, QuotaItem, SiteItem
 from reploc.orders import Order, OrderReport
 from reploc.sites import Site
 
@@ -23,8 +25,8 @@ def heard(told: Told) -> None:
         told.hear(site, 1, **({"b1": WHOLE, "b2": WHOLE} if site == "T1" else {}))
 
 
-def grow(told: Told) -> int:
-    return growth.run_once(told.keeper, MAX_AGE_S)
+def grow(told: Told, **bounds: float) -> int:
+    return Growth(told.keeper, MAX_AGE_S, DealerSettings(**bounds)).run_once()
 
 
 def feed(told: Told) -> list[Order]:
@@ -111,3 +113,57 @@ def test_a_copy_that_failed_rests_for_a_while(told: Told) -> None:
     for site in SITES:
         told.renew(site, 2)
     assert grow(told) == 1
+
+
+# ---- quotas ----------------------------------------------------------------------------------------------------------
+
+
+def bound(told: Told, quota: int | None, **others: int) -> None:
+    """The partition that the dealer works on, with quotas."""
+    quotas = [QuotaItem(site, "Default", size) for site, size in {"T2": quota, **others}.items()]
+    whole = PartitionItem("Default", condition="blockreplica.owner != None")
+    told.inject(InjectBody(partitions=[whole], quotas=quotas))
+
+
+#: Of a quota all may be taken, and all may be on its way.
+ALL = {"target_site_occupancy": 1.0, "max_site_pending_fraction": 1.0}
+
+
+def test_a_growing_replica_gets_no_more_than_the_quota_of_its_site_leaves(told: Told) -> None:
+    bound(told, 2 * BYTES - 1)
+    assert grow(told, **ALL) == 1
+    assert ordered(told) == [("T2", "physics", ("/a#1",))]
+    assert grow(told, **ALL) == 0, "what is ordered takes room"
+    bound(told, 2 * BYTES)
+    assert grow(told, **ALL) == 1
+    assert ordered(told)[-1] == ("T2", "physics", ("/a#2",))
+
+
+def test_the_dealers_bounds_hold_for_growing_replicas_too(told: Told) -> None:
+    bound(told, 2 * BYTES)
+    assert grow(told, **ALL | {"target_site_occupancy": 0.4}) == 0
+    assert grow(told, **ALL | {"max_site_pending_fraction": 0.5}) == 1
+    assert ordered(told) == [("T2", "physics", ("/a#1",))]
+    told.report(OrderReport(feed(told)[0].id, "done", position=5))
+    told.hear("T2", 5, b1=WHOLE)
+    told.keeper.settle()
+    assert grow(told, **ALL | {"max_site_pending_fraction": 0.5}) == 1
+    assert ordered(told)[-1] == ("T2", "physics", ("/a#2",))
+
+
+@pytest.mark.parametrize("quota", [None, 0])
+def test_a_site_without_a_quota_gets_nothing_and_it_is_said_why(told: Told, quota: int | None) -> None:
+    bound(told, quota, T3=-1)
+    told.inject(InjectBody(owners=[OwnerItem("/a", "T3", "physics", growing=True)]))
+    duty = Growth(told.keeper, MAX_AGE_S, DealerSettings())
+    assert duty.run_once() == 1
+    assert duty.run_once() == 0
+    assert {site for site, _, _ in ordered(told)} == {"T3"}, "a negative quota has no bound"
+    assert duty.waiting == {"T2": "no quota for the partition"}
+
+
+def test_what_is_there_already_is_not_counted_twice(told: Told) -> None:
+    told.hear("T2", 2, b1=(1, BYTES - 1))
+    bound(told, 2 * BYTES)
+    assert grow(told, **ALL) == 1
+    assert ordered(told) == [("T2", "physics", ("/a#1", "/a#2"))]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import select
 from stores import BYTES, FILES, Told, wish
 
-from placement import orders
+from placement import orders, tables
 from placement.messages import OrderHistoryQuery
 from placement.orders import Handover, Wish
 from reploc.errors import DefinitionUnknown, InventoryInvalid, OrderEnded
@@ -105,6 +106,18 @@ def test_single_blocks_are_handed_over_and_taken_back_with_the_whole(told: Told)
     with told.keeper.writing() as connection:
         orders.hand_over(connection, Handover("/a", "T1", "ops", ("/a#1",)))
         orders.hand_over(connection, Handover("/a", "T1", "ops"))
+    assert told.rows("group") == [("/a#1", "T1", 2), ("/a#2", "T1", 2)]
+
+
+def test_who_gets_the_last_block_of_a_dataset_at_a_site_owns_it_as_a_whole(told: Told) -> None:
+    told.own("/a", "T1", "physics")
+    for block in ("/a#2", "/a#1"):
+        with told.keeper.writing() as connection:
+            orders.hand_over(connection, Handover("/a", "T1", "ops", (block,)))
+    with told.keeper.database.reading() as connection:
+        owners = select(tables.groups.c.name).join(tables.dataset_intents)
+        assert connection.scalars(owners).all() == ["ops"]
+        assert connection.execute(select(tables.block_intents)).all() == []
     assert told.rows("group") == [("/a#1", "T1", 2), ("/a#2", "T1", 2)]
 
 
