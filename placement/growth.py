@@ -3,7 +3,7 @@
 What a site lacks of such a dataset is ordered as soon as a site has all of it to copy from; nothing is taken for
 lacking where the news is not fresh, and what was deleted there by an order is not brought back: with that the replica
 ceases to grow. A copy that failed rests for a while. A site gets no more than the dealer would bring there: its quota
-for the dealer's partition, and what may be on its way at once, bound both alike (`placement.md` section 4).
+for the dealer's partition, and what may be on its way at once, bound both alike (docs/placement.md).
 """
 
 from __future__ import annotations
