@@ -68,8 +68,8 @@ def read(path: Path) -> EnforcerRules:
     if not isinstance(table, dict):
         raise ConfigInvalid(f"{path}: is no table of `partition` and `rules`")
     held = config.parse(_RulesFile, table, str(path))
-    read = {name: config.parse(EnforcerRule, rule, f"{path}: rules.{name}") for name, rule in held.rules.items()}
-    return EnforcerRules(held.partition, read, held.default_destination_group)
+    rules = {name: config.parse(EnforcerRule, rule, f"{path}: rules.{name}") for name, rule in held.rules.items()}
+    return EnforcerRules(held.partition, rules, held.default_destination_group)
 
 
 class Matching:
