@@ -389,19 +389,26 @@ async def test_a_runner_paused_in_mid_transaction_holds_up_the_others_no_longer_
     """It has the last fence locked, which every claim needs."""
     url = empty_postgres(postgres_server)
     paused, other = Ledger(url, "paused", 1.0), Ledger(url, "other", 1.0)
-    go = threading.Event()
+    begun, go = threading.Event(), threading.Event()
     try:
         await submitted(other, *(Wish("copy", "b", f"/f{number}", sources=("a",)) for number in range(4)))
         (lane,) = await other.do(submissions.ready_lanes, other.now())
 
         def stopped(connection: Any) -> None:
             assert journal.claim(connection, [Claim(lane, "a", 2)], "paused", paused.now(), 1.0)
+            begun.set()
             go.wait(60)
 
         standing = asyncio.create_task(paused.do(stopped))
-        claimed = await until(lambda: claims(other), lambda got: len(got) == 2, "the other goes on with what is left")
+        assert await asyncio.to_thread(begun.wait, 60)
+        claimed: list[Claimed] = []
+
+        async def more() -> int:
+            claimed.extend(await claims(other))
+            return len(claimed)
+
+        await until(more, lambda count: count == 4, "the other goes on with what is left, and with what was given back")
         assert not standing.done()
-        claimed += await until(lambda: claims(other), lambda got: len(got) == 2, "and with what was given back")
         go.set()
         with pytest.raises(Unavailable):
             await standing
