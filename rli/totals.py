@@ -1,8 +1,8 @@
 """Totals of collections as a node holds them: names once for all sites, numbers in columns per site and slot.
 
-Ten million (site, collection) pairs of five million names take 0.8 GB (`loadtests/block_totals.py`). Columns are never
-written to, only replaced, so that what a reader took stays as it was. A slot of which a site has no collection takes
-nothing.
+Ten million (site, collection) pairs of five million names are to take 1.5 GB at most (`loadtests/block_totals.py`).
+Columns are never written to, only replaced, so that what a reader took stays as it was. A slot of which a site has no
+collection takes nothing. Which sites have a collection, its number says (`rli/pairs.py`), however many sites there are.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from reploc.wire import Summary
 from rli.filters import require_checksum
 from rli.holding import PIECE, Steps
 from rli.interned import Interned
+from rli.pairs import Pairs
+from rli.runs import Keys
 from rli.texts import Names
 
 #: Names that are taken in between two questions: about a millisecond's work.
@@ -71,6 +73,8 @@ class HeldTotals:
     def __init__(self, partition: Partition) -> None:
         self._partition = partition
         self._interned = Interned()
+        #: The numbers of names and the sites that have these collections.
+        self._pairs = Pairs()
         #: Slot → site → what is held, where that is anything.
         self._held: list[dict[int, Columns]] = [{} for _ in range(partition.slots)]
         #: How many collections each site has.
@@ -147,6 +151,8 @@ class HeldTotals:
     def _put(self, slot: int, site: int, columns: Columns, released: NDArray[np.uint32]) -> None:
         """Shows columns whose names are held already in place of what is there, and releases the names of that."""
         before = self._held[slot].pop(site, NOTHING)
+        self._pairs.remove(_without(before.ids, columns.ids), site)
+        self._pairs.add(_without(columns.ids, before.ids), site)
         if len(columns.ids):
             self._held[slot][site] = columns
         self._counts[site] = self._counts.get(site, 0) + len(columns.ids) - len(before.ids)
@@ -171,20 +177,16 @@ class HeldTotals:
 
     def of(self, name: str) -> list[tuple[int, tuple[int, int, int]]]:
         """Each site that has a collection, ascending, with its files, bytes, and files of unknown size."""
-        slot = int(self._partition.slots_of_collections([name])[0])
         number = self._interned.find([name.encode()])
-        found = []
-        for site, held in sorted(self._held[slot].items()):
-            places, there = _places(held, number)
-            if there[0]:
-                files, size, unknown = held.numbers[:, places[0]].tolist()
-                found.append((site, (files, size, unknown)))
-        return found
+        if number[0] < 0:
+            return []
+        held = self._held[int(self._partition.slots_of_collections([name])[0])]
+        return [(site, _row(held[site], number)) for site in sorted(self._pairs.sites_of(number.astype(np.uint64)[0]))]
 
     def memory(self) -> int:
-        """Bytes of names and columns."""
+        """Bytes of names, pairs and columns."""
         columns = sum(part.ids.nbytes + part.numbers.nbytes for held in self._held for part in held.values())
-        return self._interned.memory() + columns
+        return self._interned.memory() + self._pairs.memory() + columns
 
 
 def _sorted(ids: Ids, numbers: Numbers) -> Columns:
@@ -199,6 +201,21 @@ def _places(held: Columns, ids: Ids) -> tuple[NDArray[np.intp], NDArray[np.bool_
     inside = (places < len(held.ids)) & (ids >= 0)
     there[inside] = held.ids[places[inside]] == ids[inside]
     return places, there
+
+
+def _row(held: Columns, number: Ids) -> tuple[int, int, int]:
+    """The totals of the collection of this number, shape (1,), which is there."""
+    files, size, unknown = held.numbers[:, np.searchsorted(held.ids, number.astype(np.uint32))[0]].tolist()
+    return files, size, unknown
+
+
+def _without(ids: NDArray[np.uint32], others: NDArray[np.uint32]) -> Keys:
+    """Those of some ascending numbers that are not among others, which ascend too."""
+    if not len(others):
+        return ids.astype(np.uint64)
+    places = np.minimum(np.searchsorted(others, ids), len(others) - 1)
+    alone: Keys = ids[others[places] != ids].astype(np.uint64)
+    return alone
 
 
 def _encoded(said: Totals) -> list[bytes]:
