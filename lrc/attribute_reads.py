@@ -154,8 +154,8 @@ class _Row(NamedTuple):
     value: Kept
 
 
-def search(view: View, body: SearchBody) -> SearchPage:
-    """One page. Raises AttributeUnknown and ValueInvalid."""
+def search(view: View, body: SearchBody, examined_max: int = KEYS_PER_PAGE_MAX) -> SearchPage:
+    """One page, for which at most so many rows are looked at. Raises AttributeUnknown and ValueInvalid."""
     stored = required(view, body.what, body.attribute)
     within = values.search_range(body, stored.type)
     found: list[_Row] = []
@@ -164,7 +164,7 @@ def search(view: View, body: SearchBody) -> SearchPage:
             if len(found) == body.limit:
                 return _page(stored, found, found[-1])
             found.append(row)
-        if examined == KEYS_PER_PAGE_MAX:
+        if examined == examined_max:
             return _page(stored, found, row)
     return _page(stored, found, None)
 

@@ -1,4 +1,4 @@
-"""The routes of a catalog's attributes. Short reads answer on the loop; searches and bulk reads go to a thread."""
+"""The routes of a catalog's attributes. Short reads answer on the loop; long searches and bulk reads go to a thread."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from reploc.attributes import (
     What,
 )
 from reploc.errors import AttributeUnknown, LfnUnknown, PfnUnknown
-from reploc.routes import Call, Route, get, post
+from reploc.routes import Call, Done, Route, get, post
 from reploc.wire import Body, Written
 
 
@@ -124,6 +124,7 @@ class AttributeRoutes:
                 "The names whose values compare as asked",
                 action=see,
                 acts_on=everything,
+                begin=self.begin_search,
             ),
         ]
 
@@ -164,6 +165,16 @@ class AttributeRoutes:
         return await self._threads.run(partial(self._catalog.values, body.what, body.names, body.attribute))
 
     async def search(self, call: Call[SearchBody]) -> SearchPage:
-        if call.what.after is not None:
-            names.require(call.what.after.name, "after.name")
+        _require_place(call.what)
         return await self._threads.run(partial(self._catalog.search, call.what))
+
+    def begin_search(self, call: Call[SearchBody], done: Done) -> None:
+        """The same, where few rows are looked at: a thread would cost more than they do."""
+        _require_place(call.what)
+        done(self._catalog.search_shortly(call.what))
+
+
+def _require_place(body: SearchBody) -> None:
+    """NameInvalid: the page is to begin behind what is no name."""
+    if body.after is not None:
+        names.require(body.after.name, "after.name")

@@ -1,14 +1,16 @@
 """The attributes of a served catalog, through the client and by plain HTTP."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession, TCPConnector
 from grid import index_settings
 from plain_http import ask
 
 from lrc import server
-from lrc.catalog import Catalog
+from lrc.catalog import ROWS_SHORTLY_MAX, Catalog
 from lrc.check import check
 from lrc.settings import LrcSettings
 from reploc import service
@@ -158,3 +160,34 @@ async def test_there_are_bounds_on_attributes_and_on_the_values_of_a_name(client
     assert [error.code for error in again.errors] == ["attribute-exists"] * 2
     absent = [AttributeItem("pfn", "n1", "int"), AttributeItem("pfn", "n2", "text")]
     assert [error.index for error in (await client.attributes.define(absent, if_absent=True)).errors] == [1]
+
+
+@pytest.mark.parametrize("limit", [1, 7, 1_000])
+async def test_a_search_answers_alike_at_once_and_in_a_thread(url: str, client: LrcClient, limit: int) -> None:
+    """The first request of a connection goes the common way; one like it, behind it, may be answered at once."""
+    names = [f"/name/{number:03d}" for number in range(ROWS_SHORTLY_MAX + 20)]
+    await client.put([MappingItem(name, f"p:{name}") for name in names])
+    await client.attributes.set("lfn", [SetItem(name, "size", number) for number, name in enumerate(names)])
+    bodies = [
+        {"what": "lfn", "attribute": "size", "op": "=", "value": 5, "limit": limit},
+        {"what": "lfn", "attribute": "size", "op": "between", "value": 1, "upper": 9, "limit": limit},
+        {"what": "lfn", "attribute": "size", "op": "all", "limit": limit},
+        {"what": "lfn", "attribute": "size", "op": "=", "value": -1, "limit": limit},
+        {"what": "lfn", "attribute": "none", "op": "=", "value": 5, "limit": limit},
+        {"what": "lfn", "attribute": "size", "op": ">", "value": 3, "limit": limit, "after": {"name": "", "value": 4}},
+    ]
+    for body in bodies:
+        async with ClientSession(connector=TCPConnector(limit=1)) as session:
+            said = []
+            for _ in range(3):
+                async with session.post(url + "/v1/attributes/search", json=body) as response:
+                    said.append((response.status, json.loads(await response.read())))
+        expected = await ask(url + "/v1/attributes/search", body=body)
+        assert expected[0] == (404 if body["attribute"] == "none" else 200)
+        for status, found in said:
+            assert (status, found.get("found"), found.get("code")) == (
+                expected[0],
+                expected[1].get("found"),
+                expected[1].get("code"),
+            )
+            assert found.get("next") == expected[1].get("next")
