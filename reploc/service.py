@@ -374,7 +374,7 @@ def refusals(listen: str, what: str = "listen") -> Iterator[None]:
 
 @asynccontextmanager
 async def _performing(duties: list[Duty]) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(_again_and_again(duty), name=duty.name) for duty in duties]
+    tasks = [asyncio.create_task(again_and_again(duty), name=duty.name) for duty in duties]
     try:
         yield
     finally:
@@ -383,7 +383,8 @@ async def _performing(duties: list[Duty]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _again_and_again(duty: Duty) -> None:
+async def again_and_again(duty: Duty) -> None:
+    """Does a duty until it is cancelled; what goes wrong is logged, and tried again after a pause."""
     while True:
         try:
             pause = await duty.run_once()

@@ -92,7 +92,8 @@ class Answers:
                     age_s = round(self._senders.age(number, now), 3)
                     named[number] = _location(self._senders.place(number), age_s)
             missing = [] if held.complete else self._missing(np.array([held.slot]))
-            answers.append(Location(lfn, held.complete, missing, [named[number] for number in held.sites]))
+            sites = [named[number] for number in held.sites]
+            answers.append(Location(lfn, held.complete, missing, _each_once(sites) if len(sites) > 1 else sites))
         return answers
 
     def each_held(self, lfns: Sequence[str], now: float) -> list[Held]:
@@ -133,8 +134,11 @@ class Answers:
         lacking = np.flatnonzero(~complete)
         found = self.lfns.query(lfns, digests, slots)
         sites, names = self._sites(found, now)
+        named = by_lfn(lfns, found, names)
+        if any(news.index for news in sites.values()):
+            named = {lfn: list(dict.fromkeys(of)) for lfn, of in named.items()}
         return Locations(
-            locations=by_lfn(lfns, found, names),
+            locations=named,
             incomplete=list(dict.fromkeys(lfns[at] for at in lacking.tolist())),
             missing=self._missing(np.unique(slots[lacking])) if len(lacking) else [],
             sites=sites,
@@ -151,18 +155,28 @@ class Answers:
         return self._senders.missing_sites(self.owned if (slots < 0).any() else slots)
 
     def _sites(self, found: MayHold, now: float) -> tuple[dict[str, SiteNews], list[str]]:
-        """The news of each site found, and the name of the site of each pair."""
+        """The news of each site found, and the name of the site of each pair; an index node's is the oldest of all that
+        it relays."""
         numbers, which = np.unique(found.sites, return_inverse=True)
         places = [self._senders.place(number) for number in numbers.tolist()]
         ages = self._senders.ages(numbers, now).round(3).tolist()
         names = [name for name, _, _ in places]
-        news = {name: SiteNews(url, age, index) for (name, url, index), age in zip(places, ages, strict=True)}
+        named = sorted(zip(places, ages, strict=True), key=lambda one: one[1])
+        news = {name: SiteNews(url, age, index) for (name, url, index), age in named}
         return news, np.array(names, dtype=object)[which].tolist() if names else []
 
 
 def _location(place: tuple[str, str, str], age_s: float) -> SiteLocation:
     name, url, index = place
     return SiteLocation(name, url, age_s, index)
+
+
+def _each_once(sites: list[SiteLocation]) -> list[SiteLocation]:
+    """Sites as they are; an index node that relays several of them once, with the oldest news."""
+    if not any(one.index for one in sites):
+        return sites
+    oldest = {one.site: one for one in sorted(sites, key=lambda one: one.age_s)}
+    return [oldest[name] for name in dict.fromkeys(one.site for one in sites)]
 
 
 def by_lfn(lfns: Sequence[str], found: MayHold, names: list[str]) -> dict[str, list[str]]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from reploc.errors import Forbidden, HierarchyLoop
-from reploc.hierarchy import LEVELS_MAX, Child
+from reploc.hierarchy import LEVELS_MAX, Child, teller
 from reploc.names import require_url
 from reploc.wire import SoftState
 
@@ -52,7 +52,7 @@ class Children:
     def require(self, message: SoftState) -> None:
         """Raises Forbidden: whoever sends is not believed; HierarchyLoop: its news came through this node, or over
         more levels than there may be."""
-        url = self._address(message.site)
+        url = self._address(teller(message.site))
         if message.beneath is None:
             if url is not None:
                 raise Forbidden(f"{message.site!r} is an index node below this one; no catalog speaks in its name")

@@ -14,6 +14,7 @@ import numpy as np
 
 from reploc.digest import Digests
 from reploc.errors import IndexMismatch, NotIndexed
+from reploc.hierarchy import is_relayed, teller
 from reploc.listed import ListedLfns
 from reploc.members import IndexSettings
 from reploc.names import Pattern
@@ -203,13 +204,13 @@ class Index(Answers):
         page = self.lfns.lists.matching(pattern, limit, after)
         sites, names = self._sites(page.found, now)
         lacking = self.owned[~self._complete(self.owned)]
-        children = self.registry.children(now)
+        children = self._children(now)
         missing = {*self._missing(lacking), *(self._unlisted(now) - children.keys())}
         locations = by_lfn(page.names, page.found, names)
         if children:
-            here = {lfn: [site for site in of if site not in children] for lfn, of in locations.items()}
+            sites = {site: news for site, news in sites.items() if not news.index}
+            here = {lfn: [site for site in of if site in sites] for lfn, of in locations.items()}
             locations = {lfn: of for lfn, of in here.items() if of}
-            sites = {site: news for site, news in sites.items() if site not in children}
         return ListedLfns(
             locations=locations,
             next=None if page.next < 0 else str(page.next),
@@ -217,14 +218,22 @@ class Index(Answers):
             missing=sorted(missing),
             shares="all" if self._owns_all else "some",
             sites=sites,
-            below={name: SiteNews(url, round(age_s, 3), index) for name, (url, age_s, index) in children.items()},
+            below=children,
         )
+
+    def _children(self, now: float) -> dict[str, SiteNews]:
+        """The index nodes below that are heard, by name."""
+        heard = [site for site in self.registry.live() if site.beneath and not is_relayed(site.name)]
+        return {
+            site.name: SiteNews(site.url, round(self.registry.age(site.number, now), 3), site.place[2])
+            for site in heard
+        }
 
     def _unlisted(self, now: float) -> set[str]:
         """The sites that tell LFNs, but not as lists."""
         numbers = [self.registry.number(member.name) for member in self.registry.members(now)]
         found = self.lfns.unlisted(number for number in numbers if number is not None)
-        return {self.registry.name(number) for number in found}
+        return {teller(self.registry.name(number)) for number in found}
 
     def helpless(self, slots: Slots) -> Flags:
         """For which LFNs of these slots another node must be asked, shape (n,)."""

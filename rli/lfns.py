@@ -24,6 +24,7 @@ class HeldLfns:
     def __init__(self, matrix: Matrix, texts: Texts | None = None) -> None:
         """The filters are in the matrix, and the names of lists where `texts` says, by default in memory."""
         self.matrix = matrix
+        self.filters = Filters(matrix)
         self._fingerprints = HeldFingerprints()
         self.lists = HeldLists(texts)
 
@@ -34,7 +35,7 @@ class HeldLfns:
     @property
     def holdings(self) -> Mapping[str, Holding]:
         """Where the summaries of each kind go."""
-        return {"bloom": Filters(self.matrix), "fingerprint": self._fingerprints, "list": self.lists}
+        return {"bloom": self.filters, "fingerprint": self._fingerprints, "list": self.lists}
 
     def query(self, lfns: Sequence[str], digests: Digests, slots: NDArray[np.intp]) -> MayHold:
         """Which sites may hold each of n LFNs of these slots, those of `ANY_SLOT` in any; ordered by LFN, then site."""

@@ -152,6 +152,21 @@ class Matrix:
         places = self._places.get(site)
         return np.zeros(self.slots, dtype=np.bool_) if places is None else places != _NOWHERE
 
+    def class_of(self, slot: int, site: int) -> int:
+        """The size class of a site's filter for a slot; where there is none, the smallest."""
+        places = self._places.get(site)
+        return 0 if places is None or places[slot] == _NOWHERE else int(places[slot]) >> _COLUMN_BITS
+
+    def column(self, slot: int, site: int) -> tuple[int, Bits]:
+        """The size class and the packed bits of a site's filter for a slot; where there is none, an empty one."""
+        size_class = self.class_of(slot, site)
+        shape, places = self._regions.shape(size_class), self._places.get(site)
+        if places is None or places[slot] == _NOWHERE:
+            return size_class, np.zeros(shape.bytes, dtype=np.uint8)
+        column = int(places[slot]) & ((1 << _COLUMN_BITS) - 1)
+        numbers = np.arange(shape.bits, dtype=np.uint32)
+        return size_class, np.packbits(self._regions.read(slot, size_class, column, numbers), bitorder="little")
+
     def sites_in(self, slot: int) -> NDArray[np.int64]:
         """The sites that have a filter for the slot, in order of their numbers."""
         found = [self._regions.live_sites(slot, size_class) for size_class in self._regions.classes]

@@ -14,6 +14,7 @@ from reploc.client.transport import Transport
 from reploc.questions import Demand
 from reploc.wire import Locations, SiteNews
 from rli.index import Index
+from rli.site import Site
 
 
 class Refresh:
@@ -23,19 +24,16 @@ class Refresh:
         self._index = index
         self._transport = transport
 
-    def stale(self, demand: Demand, *, children: bool = False) -> dict[str, str]:
-        """Sites in use whose news is older than demanded, or index nodes below: name → address."""
+    def stale(self, demand: Demand) -> dict[str, str]:
+        """Sites in use whose news is older than demanded: name → address."""
+        return {sender.name: sender.url for sender in self._stale(demand) if sender.beneath is None}
+
+    def _stale(self, demand: Demand) -> list[Site]:
+        """The same, and index nodes below, of which each that relays is as many senders."""
         if demand.max_age_s is None:
-            return {}
+            return []
         registry, now = self._index.registry, service.now()
-        live = [member for member in registry.members(now) if member.state == "live"]
-        return {
-            member.name: member.url
-            for member in live
-            if (member.kind == "child") == children
-            and (number := registry.number(member.name)) is not None
-            and registry.age(number, now) > demand.max_age_s
-        }
+        return [sender for sender in registry.live() if registry.age(sender.number, now) > demand.max_age_s]
 
     async def located(self, known: Locations, demand: Demand, until: float) -> Locations:
         """What the node knows, made as good as demanded by the moment `until` of the loop's clock."""
@@ -54,9 +52,8 @@ class Refresh:
         """The part of an answer that index nodes below are to be asked about: what they may know, and everything where
         their news is older than demanded."""
         nodes = nodes_of(known)
-        stale = self.stale(demand, children=True)
-        index = {name: self._index.registry.index_of(name) for name in stale}
-        sites = {**nodes, **{name: SiteNews(url, 0.0, index[name]) for name, url in stale.items()}}
+        places = [sender.place for sender in self._stale(demand) if sender.beneath is not None]
+        stale = {name: SiteNews(url, 0.0, index) for name, url, index in places}
         return Locations(
             locations={
                 lfn: list(dict.fromkeys([*(site for site in named if site in nodes), *stale]))
@@ -64,7 +61,7 @@ class Refresh:
             },
             incomplete=[],
             missing=[],
-            sites=sites,
+            sites={**nodes, **stale},
         )
 
     async def _by_catalogs(self, known: Locations, demand: Demand, until: float) -> Locations:

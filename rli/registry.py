@@ -39,9 +39,9 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 
 from reploc.errors import IndexMismatch, SiteClaimed, SitesFull, SummaryInvalid
-from reploc.hierarchy import Beneath
+from reploc.hierarchy import Beneath, is_relayed, relayed_name, require_sender
 from reploc.members import IndexSettings
-from reploc.names import require_site, require_url
+from reploc.names import require_url
 from reploc.partition import Partition
 from reploc.softstate import vector_hash
 from reploc.wire import SOFT_STATE_VERSION, Member, SoftState, SoftStateAnswer, Summary
@@ -113,7 +113,9 @@ class Registry:
         nothing changes then.
         """
         self._require_same_index(message)
-        require_site(message.site)
+        require_sender(message.site, node=message.beneath is not None)
+        for name in message.beneath.relays if message.beneath else ():
+            require_sender(relayed_name(message.site, name), node=True)
         require_url(message.url)
         self.require_claim(message, now)
         site = self._sites.get(message.site)
@@ -219,12 +221,15 @@ class Registry:
             self._news_at[site.number] = now - message.news_age_s
             site.state, site.first = State.LIVE, message.message
         if message.beneath is not None:
-            self._take_beneath(site, message.beneath)
+            self._take_beneath(site, message.beneath, now)
         self._heard(site.number, now)
 
-    def _take_beneath(self, site: Site, beneath: Beneath) -> None:
-        """What is lacking below is lacking here at once; that nothing is, only once its news is all here."""
+    def _take_beneath(self, site: Site, beneath: Beneath, now: float) -> None:
+        """What is lacking below is lacking at once; that nothing is, only once its news is here, and what it relays."""
         site.beneath = beneath
+        for name in beneath.relays:
+            if (relayed := relayed_name(site.name, name)) not in self._sites:
+                self._new_site(relayed, site.url, State.LEARNED, now)
         if not beneath.complete:
             self.lacking[site.number] = tuple(f"{site.name}/{missing}" for missing in beneath.missing) or (site.name,)
 
@@ -375,7 +380,8 @@ class Registry:
 
     def _member(self, site: Site, now: float) -> Member:
         age_s = max(0.0, now - self._contact_at.item(site.number))
-        kind: Literal["lrc", "child"] = "child" if site.beneath or site.name in self._expected else "lrc"
+        below = site.beneath is not None or site.name in self._expected or is_relayed(site.name)
+        kind: Literal["lrc", "child"] = "child" if below else "lrc"
         if site.state is not State.LIVE:
             return Member(kind, site.name, site.url, site.state.value, age_s)
         bound_s, news_age_s = now - site.bound_at, self.age(site.number, now)
@@ -386,28 +392,22 @@ class Registry:
 
     # ---- index nodes below ---------------------------------------------------------------------------------------
 
-    def beneath(self) -> list[Beneath]:
-        """What each live index node below says of itself."""
-        return [site.beneath for site in self._sites.values() if site.beneath and site.state is State.LIVE]
+    def live(self) -> list[Site]:
+        """The senders whose news is in use."""
+        return [site for site in self._sites.values() if site.state is State.LIVE]
 
     @property
     def has_children(self) -> bool:
         """Whether index nodes below are heard, or are to be."""
-        return bool(self._expected) or bool(self.beneath())
+        return bool(self._expected) or any(site.beneath for site in self.live())
 
-    def children(self, now: float) -> dict[str, tuple[str, float, str]]:
-        """The live index nodes below by name: where each answers, the age of its news, and its index."""
-        live = [site for site in self._sites.values() if site.beneath and site.state is State.LIVE]
-        return {site.name: (site.url, self.age(site.number, now), site.place[2]) for site in live}
-
-    def index_of(self, name: str) -> str:
-        """The index that a known sender is a node of: empty text of a catalog."""
-        return self._sites[name].place[2]
+    def holds(self, number: int, slots: Slots) -> bool:
+        """Whether all these slots are held from a sender."""
+        return bool(self._completeness.held(number)[slots].all())
 
     def oldest_news(self, now: float) -> float:
         """The moment of the oldest news in use: all that any live sender held then is here."""
-        live = [site.number for site in self._sites.values() if site.state is State.LIVE]
-        return float(self._news_at[live].min(initial=now))
+        return float(self._news_at[[site.number for site in self.live()]].min(initial=now))
 
     # ---- for answers ---------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from reploc.client.nearness import Nearness
 from reploc.client.node import HOP_HEADER, RING_HEADER
 from reploc.client.transport import HttpTransport, Transport
 from reploc.errors import ReplocError
+from reploc.hierarchy import teller
 from reploc.members import RING_KEYS
 from reploc.membership import Membership, described
 from reploc.partition import Partition
@@ -164,7 +165,7 @@ class RliServer:
                 SoftState,
                 "A sender's news",
                 action=Action.SEND_SOFT_STATE,
-                acts_on=lambda message: (message.site,),
+                acts_on=lambda message: (teller(message.site),),
                 announces=lambda message: (message.url,),
             ),
             get(

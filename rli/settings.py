@@ -8,7 +8,7 @@ from msgspec import Meta, field
 
 from reploc.client.nearness import Distances
 from reploc.hierarchy import Child
-from reploc.members import Compression, IndexSettings, ParentsSettings
+from reploc.members import IndexSettings, ParentsSettings
 from reploc.membership import MembershipSettings
 from reploc.names import require_site, require_url
 from reploc.partition import Partition
@@ -145,7 +145,7 @@ def _unfit_children(told: RliSettings) -> str:
 
 def _unfit_parents(told: RliSettings) -> str:
     """Why the nodes above cannot be told what this one holds, or empty text."""
-    parents, here = told.parents, told.index.compression
+    parents = told.parents
     if not told.has_parents:
         return ""
     own = require_url(told.url) if told.url else told.index.urls.get(told.node)
@@ -154,20 +154,23 @@ def _unfit_parents(told: RliSettings) -> str:
             return f"node {told.node!r} is its own parent"
         if name in told.index.urls or url in told.index.urls.values():
             return f"parent {name!r} is one of index.nodes; expected a node of an index above"
-    return _unfit_to_tell(parents, here)
+    return _unfit_to_tell(told.index, parents)
 
 
-def _unfit_to_tell(parents: IndexSettings, here: Compression) -> str:
+def _unfit_to_tell(index: IndexSettings, parents: IndexSettings) -> str:
     """Why what is held here cannot be told as the parents want it, or empty text."""
-    if here not in ("none", "fingerprint"):
+    here = index.compression
+    if here not in ("none", "fingerprint", "bloom"):
         return (
-            f'index.compression is "{here}", from which nothing can be told to parents: filters of several sites put '
-            'together would fill up; expected "none" or "fingerprint"'
+            f'index.compression is "{here}", from which nothing can be told to parents; expected "none", '
+            '"fingerprint" or "bloom"'
         )
     if parents.tells_collections:
         return "a node tells its parents no totals of collections; expected parents.collections false and LFNs told"
     if parents.lfn_partition == "collection":
         return 'parents.lfn_partition is "collection", but a node is not told the collections of LFNs'
+    if here == "bloom":
+        return _unfit_to_relay(index, parents)
     return _unfit_to_tell_of_fingerprints(parents) if here == "fingerprint" else ""
 
 
@@ -179,4 +182,25 @@ def _unfit_to_tell_of_fingerprints(parents: IndexSettings) -> str:
         )
     if parents.lfn_partition == "pattern":
         return 'parents.lfn_partition is "pattern", which needs names, but index.compression is "fingerprint"'
+    return ""
+
+
+def _unfit_to_relay(index: IndexSettings, parents: IndexSettings) -> str:
+    """Why filters of senders cannot be told on as they are, or empty text."""
+    if parents.compression != "bloom":
+        return (
+            f'index.compression is "bloom", whose filters are relayed as they are, but parents.compression is '
+            f'"{parents.compression}"; expected "bloom" there, or "none" here'
+        )
+    for key in ("slots", "error_rate"):
+        if (ours := getattr(index, key)) != (theirs := getattr(parents, key)):
+            return f"filters are relayed as they are, but index.{key} is {ours} and parents.{key} is {theirs}"
+    if parents.mode != "partial":
+        return f'filters are relayed as they change, but parents.mode is "{parents.mode}"; expected "partial"'
+    by_hash = ("none", "hash")
+    if {index.lfn_partition, parents.lfn_partition}.difference(by_hash) or parents.site_partition != "none":
+        return (
+            "filters are relayed as they are; expected lfn_partition none or hash in index and parents, and "
+            'parents.site_partition "none"'
+        )
     return ""

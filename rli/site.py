@@ -9,7 +9,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from reploc.hierarchy import Beneath
+from reploc.hierarchy import Beneath, teller
 from reploc.wire import SlotAnswer, SoftState, Summary
 from rli.claims import mark
 
@@ -57,8 +57,9 @@ class Site:
 
     @property
     def place(self) -> tuple[str, str, str]:
-        """Its name, where it answers, and the index that it is a node of, if it is one."""
-        return self.name, self.url, "" if self.beneath is None else self.beneath.index
+        """Its name, where it answers, and the index that it is a node of, if it is one; of a sender that an index node
+        relays, those of the node."""
+        return (self.name, self.url, "") if self.beneath is None else (teller(self.name), self.url, self.beneath.index)
 
     @property
     def is_one_piece(self) -> bool:

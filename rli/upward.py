@@ -1,5 +1,7 @@
 """What a node tells its parents: the distinct LFNs of all its senders, under its own name.
 
+Where it is told filters it tells no LFNs of its own, and relays the columns of each sender beside (`rli/relay.py`).
+
 The node is a sender by the same rules as a catalog (`reploc/sender/sender.py`), with these differences: its store is
 what it holds in memory; it keeps nothing from start to start, so that its first epoch is 1 and a parent that knows a
 higher one says so; it tells nothing of its slots before it holds the news of all its own senders that are not silent,
@@ -33,9 +35,12 @@ from reploc.service import Duty
 from reploc.telemetry import Metrics
 from reploc.wire import Kind, NodeProgress
 from rli.index import Index
+from rli.relay import Relays
 from rli.settings import RliSettings
 from rli.union import SlotLfns, Union
 
+#: In which form a node takes LFNs that are to be told on, by the compression of its index.
+_KINDS: dict[str, Kind] = {"none": "list", "fingerprint": "fingerprint", "bloom": "bloom"}
 #: Names that one visit gathers: about twenty milliseconds in which nobody is answered.
 NAMES_PER_BUILD = 1 << 14
 #: Seconds between two looks at what is below, if nothing else makes the node look.
@@ -67,6 +72,10 @@ class Upward:
         self._form = _form(parents, settings.index, placing)
         # Behind whatever an earlier start has told, as long as the clock is not set back.
         position = int(time.time() * 1e6)
+        outside = Outside(transport, Meters(metrics), _next_epoch)
+        kind = _KINDS[settings.index.compression]
+        index.take_only(kind)
+        self._relays = Relays(index, settings, parents, position, outside) if kind == "bloom" else None
         self._sender = Sender(
             _identity(settings),
             1,
@@ -78,12 +87,9 @@ class Upward:
             names_per_build=NAMES_PER_BUILD,
             beneath=self._beneath(),
         )
-        outside = Outside(transport, Meters(metrics), _next_epoch)
         self._stream = Stream("names", self._sender, self._read, outside, parents, self._tell)
-        kind: Kind = "list" if settings.index.compression == "none" else "fingerprint"
-        index.take_only(kind)
-        held = index.lfns.distinct(kind)
-        self._union = Union(held, placing, position, self._changed)
+        # Where filters are told nothing is ever held in this form.
+        self._union = Union(index.lfns.distinct(kind), placing, position, self._changed)
         #: Whether what was told last of what is below was that nothing is lacking.
         self._told_complete = False
         above.on_change = self._follow
@@ -91,7 +97,7 @@ class Upward:
             "reploc_softstate_lag_seconds",
             "Age of the oldest change that a parent may not know yet",
             "node",
-            lambda: self._sender.lags_s(service.now()),
+            self._lags_s,
         )
 
     def duties(self) -> list[Duty]:
@@ -102,6 +108,8 @@ class Upward:
         """Sees whether what is below has changed, so that the parents hear of it soon."""
         if not self._not_ready():
             self._sender.begin()
+        if self._relays is not None:
+            self._relays.look()
         if self._sender.tells_anew(self._beneath()):
             self._stream.wake()
         return LOOK_S
@@ -121,6 +129,8 @@ class Upward:
     def _is_complete(self) -> bool:
         """Whether nothing is lacking below; it holds then what it is to hold after its start, too."""
         registry = self._index.registry
+        if self._relays is not None and self._relays.is_full:
+            return False
         return registry.knows_all() and bool(registry.complete(self._index.owned).all())
 
     def take(self, parents: IndexSettings) -> None:
@@ -129,7 +139,10 @@ class Upward:
         self._follow()
 
     def _follow(self) -> None:
-        self._stream.change_ring(paced(self._above.over(self._told)))
+        parents = paced(self._above.over(self._told))
+        self._stream.change_ring(parents)
+        if self._relays is not None:
+            self._relays.change_ring(parents)
 
     @property
     def parents(self) -> dict[str, str]:
@@ -138,16 +151,23 @@ class Upward:
 
     def progress(self) -> list[NodeProgress]:
         """How far each parent has taken this node's news."""
-        return self._sender.progress(service.now())
+        ours = self._sender.progress(service.now())
+        return ours if self._relays is None else self._relays.progress(ours)
+
+    def _lags_s(self) -> dict[str, float]:
+        ours = self._sender.lags_s(service.now())
+        return ours if self._relays is None else self._relays.lags_s(ours)
 
     async def close(self) -> None:
+        if self._relays is not None:
+            await self._relays.close()
         await self._stream.close()
 
     def _beneath(self) -> Beneath:
         """What is below, as it is now."""
         registry, owned = self._index.registry, self._index.owned
         complete = self._is_complete()
-        below = registry.beneath()
+        below = [site.beneath for site in registry.live() if site.beneath]
         nodes = dict.fromkeys([self._node, *(name for one in below for name in one.nodes)])
         return Beneath(
             index=self._index.settings.ring.version,
@@ -155,6 +175,7 @@ class Upward:
             missing=[] if complete else registry.missing_sites(owned)[:MISSING_MAX],
             nodes=list(nodes)[:BENEATH_NODES_MAX],
             levels=min(LEVELS_MAX, 1 + max((one.levels for one in below), default=0)),
+            relays=[] if self._relays is None else self._relays.names,
         )
 
     async def _read(self, slots: Sequence[int]) -> tuple[list[Build], int]:

@@ -10,9 +10,11 @@ ROUGH = Faults(lost=0.1, doubled=0.3, delay_max_s=0.05)
 PATIENCE_S = 60.0
 
 
-@pytest.mark.parametrize("seed", range(6))
-async def test_no_complete_answer_of_the_root_lacks_a_copy_whatever_happens_below(seed: int) -> None:
-    tree = FaultyTree(seed)
+@pytest.mark.parametrize(
+    ("seed", "told"), [*((seed, "none") for seed in range(6)), *((seed, "bloom") for seed in (7, 8, 9))]
+)
+async def test_no_complete_answer_of_the_root_lacks_a_copy_whatever_happens_below(seed: int, told: str) -> None:
+    tree = FaultyTree(seed, told)
     try:
         await tree.settled(PATIENCE_S)
         await tree.rough_times(60, ROUGH)

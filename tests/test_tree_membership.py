@@ -215,7 +215,10 @@ HERE: dict[str, Any] = {"node": "a", "url": "http://a:1", "index": IndexSettings
             {"registered_children": True, "membership": MembershipSettings(**ETCD), "index": IndexSettings()},
             "index.collections false",
         ),
-        ({"parents_membership": MembershipSettings(**ETCD), "index": IndexSettings()}, "filters of several sites"),
+        (
+            {"parents_membership": MembershipSettings(**ETCD), "index": IndexSettings(compression="auto")},
+            "nothing can be told",
+        ),
     ],
 )
 def test_registries_that_make_no_tree_are_refused_at_the_start(told: dict[str, Any], words: str) -> None:

@@ -14,7 +14,7 @@ from reploc.client.concurrency import side_by_side
 from reploc.client.node import RliNodeClient
 from reploc.client.transport import Transport
 from reploc.errors import ReplocError
-from reploc.hierarchy import BENEATH_NODES_MAX, LEVELS_MAX
+from reploc.hierarchy import BENEATH_NODES_MAX, LEVELS_MAX, is_relayed
 from reploc.status import RliStatus
 from reploc.wire import Answer, Member, Members
 
@@ -58,7 +58,7 @@ class Said:
 
     def named(self) -> list[Member]:
         """The index nodes that it names, as far as it knows where they are."""
-        known = [member for member in self.members.members if member.kind != "lrc"]
+        known = [one for one in self.members.members if one.kind != "lrc" and not is_relayed(one.name)]
         return [one for one in [*self.members.parents, *known] if one.url]
 
     def edges(self) -> list[tuple[str, str]]:

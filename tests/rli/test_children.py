@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reploc.errors import Forbidden, HierarchyLoop
+from reploc.errors import Forbidden, HierarchyLoop, NameInvalid
 from reploc.hierarchy import LEVELS_MAX, Beneath, Child
 from reploc.members import IndexSettings, Node, ParentsSettings
 from reploc.wire import SOFT_STATE_VERSION, SoftState
@@ -28,12 +28,18 @@ def test_a_child_is_believed_and_a_catalog_under_another_name() -> None:
     CHILDREN.require(message("eu"))
     CHILDREN.require(message("us", "http://us:1/"))
     CHILDREN.require(message("cern", nodes=()))
+    CHILDREN.require(message("eu/cern"))
+    CHILDREN.require(message("us/low/fnal", "http://us:1", nodes=("us", "low")))
 
 
 @pytest.mark.parametrize(
     ("sent", "wrong", "words"),
     [
         (message("asia"), Forbidden, "'asia' is no child of node 'root'"),
+        (message("asia/kek", nodes=("asia",)), Forbidden, "'asia/kek' is no child of node 'root'"),
+        (message("us/fnal", "http://thief:1"), Forbidden, "is a child at http://us:1"),
+        (message("eu/cern", nodes=()), Forbidden, "no catalog speaks in its name"),
+        (message("eu/cern", nodes=("eu", "root")), HierarchyLoop, "'root' would hear its own news"),
         (message("eu", nodes=()), Forbidden, "no catalog speaks in its name"),
         (message("us", "http://thief:1"), Forbidden, "is a child at http://us:1, but announces 'http://thief:1'"),
         (message("eu", nodes=("eu", "root")), HierarchyLoop, "'root' would hear its own news.* through no other"),
@@ -63,6 +69,7 @@ def test_a_node_between_two_levels_is_accepted() -> None:
     told = settings(children=[Child(name="c")])
     assert list(told.parents.urls) == ["p"]
     settings({"compression": "fingerprint"}, {"compression": "auto"})
+    settings({"compression": "bloom", "lfn_partition": "hash"}, {"lfn_partition": "none"})
 
 
 @pytest.mark.parametrize(
@@ -85,8 +92,13 @@ def test_a_node_between_two_levels_is_accepted() -> None:
             ["b"],
             "child 'b' is one of index.nodes",
         ),
-        ({"compression": "bloom"}, {}, [], "filters of several sites"),
-        ({"compression": "auto"}, {}, [], "filters of several sites"),
+        ({"compression": "auto"}, {}, [], "from which nothing can be told to parents"),
+        ({"compression": "bloom"}, {"compression": "none"}, [], "whose filters are relayed as they are"),
+        ({"compression": "bloom"}, {"slots": 64}, [], "index.slots is 256 and parents.slots is 64"),
+        ({"compression": "bloom"}, {"error_rate": 1e-3}, [], "index.error_rate is 1e-05"),
+        ({"compression": "bloom"}, {"mode": "full"}, [], 'parents.mode is "full"'),
+        ({"compression": "bloom"}, {"site_partition": "domain"}, [], 'parents.site_partition "none"'),
+        ({"compression": "bloom", "lfn_partition": "collection"}, {}, [], "lfn_partition none or hash"),
         ({"compression": "fingerprint"}, {"compression": "bloom"}, [], "needs names"),
         ({}, {"collections": True}, [], "no totals of collections"),
         ({}, {"lfn_partition": "collection"}, [], "is not told the collections"),
@@ -115,3 +127,15 @@ def test_a_child_is_missing_for_as_long_as_the_settings_name_it() -> None:
     registry.expire(1e6 + 100.0)
     assert registry.members(1e6 + 100.0) == []
     assert registry.complete(everywhere).all()
+
+
+@pytest.mark.parametrize(
+    "name", ["eu/", "/cern", "eu//cern", "eu/a b", "eu/" + "/".join("s" * (LEVELS_MAX + 1)), "eu/" + "s" * 300]
+)
+def test_what_is_no_name_of_a_sender_is_refused(name: str) -> None:
+    registry = Registry(IndexSettings(slots=4, error_rate=1e-3), np.ones((4, 1), dtype=bool), 0.0)
+    with pytest.raises(NameInvalid):
+        registry.receive(message(name), 0.0)
+    with pytest.raises(NameInvalid):
+        registry.receive(message("eu/cern", nodes=()), 0.0)
+    assert registry.members(0.0) == []

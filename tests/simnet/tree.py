@@ -23,9 +23,10 @@ from reploc.errors import Unreachable
 from reploc.hierarchy import Child
 from reploc.members import IndexSettings, Node, ParentsSettings
 from reploc.sender.form import Build
-from reploc.sender.news import News
+from reploc.sender.news import NO_DIGESTS, News
 from reploc.sender.placing import Placing
 from reploc.sender.sender import Identity, Sender
+from reploc.sender.slot_filters import SlotFilters, build_slot
 from reploc.sender.slot_keys import SlotLists
 from reploc.sender.stream import Meters, Outside, Stream
 from reploc.telemetry import Metrics
@@ -43,7 +44,8 @@ EXPIRY_S = 0.8
 #: The pace of every level.
 PACE: dict[str, Any] = {
     "slots": 4,
-    "error_rate": 1e-3,
+    # Beside so few names no site is named falsely in any run.
+    "error_rate": 1e-7,
     "collections": False,
     "lfn_partition": "none",
     "increment_interval_s": 0.02,
@@ -166,7 +168,11 @@ class TreeSite:
         self.name = name
         self.names = names
         placing = Placing(index.partition)
-        self._form = SlotLists(placing)
+        self._error_rate = index.error_rate
+        told_whole = index.compression == "none"
+        self._form: SlotLists | SlotFilters = (
+            SlotLists(placing) if told_whole else SlotFilters(placing, index.error_rate)
+        )
         self._placing = placing
         self._position = 1
         counts = np.bincount(self._slots(sorted(names)), minlength=placing.slots)
@@ -205,18 +211,28 @@ class TreeSite:
         builds: list[Build] = []
         for slot in slots:
             mine = [name for name, at in zip(names, of.tolist(), strict=True) if at == slot]
-            builds.append(self._form.build(slot, digest.of(mine), mine))
+            builds.append(self._build(slot, mine))
         return builds, self._position
+
+    def _build(self, slot: int, names: list[str]) -> Build:
+        digests = digest.of(names) if names else NO_DIGESTS
+        if isinstance(self._form, SlotLists):
+            return self._form.build(slot, digests, names)
+        return build_slot(slot, digests, self._form.size_class, self._error_rate)
 
 
 class FaultyTree:
-    """Three levels: a root, two nodes in the middle that know the same, two below them, and two sites under each."""
+    """Three levels: a root, two nodes in the middle that know the same, two below them, and two sites under each.
 
-    def __init__(self, seed: int) -> None:
+    Told whole names they make sets of them, and told filters they relay these.
+    """
+
+    def __init__(self, seed: int, compression: str = "none") -> None:
         self.rng = Random(seed)
         self.air = Air(self.rng)
-        lows = [_index("none", f"low-{number}") for number in range(2)]
-        middle, root = _index("none", "middle-0", "middle-1"), _index(self.rng.choice(["none", "bloom"]), "root")
+        lows = [_index(compression, f"low-{number}") for number in range(2)]
+        above = self.rng.choice(["none", "bloom"]) if compression == "none" else compression
+        middle, root = _index(compression, "middle-0", "middle-1"), _index(above, "root")
         low_names, middle_names = [low.nodes[0].name for low in lows], list(middle.urls)
         self.nodes = {
             **{low.nodes[0].name: self._node(low.nodes[0].name, low, [], middle) for low in lows},
