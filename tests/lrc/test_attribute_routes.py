@@ -174,7 +174,14 @@ async def test_a_search_answers_alike_at_once_and_in_a_thread(url: str, client: 
         {"what": "lfn", "attribute": "size", "op": "all", "limit": limit},
         {"what": "lfn", "attribute": "size", "op": "=", "value": -1, "limit": limit},
         {"what": "lfn", "attribute": "none", "op": "=", "value": 5, "limit": limit},
-        {"what": "lfn", "attribute": "size", "op": ">", "value": 3, "limit": limit, "after": {"name": "", "value": 4}},
+        {
+            "what": "lfn",
+            "attribute": "size",
+            "op": ">",
+            "value": 3,
+            "limit": limit,
+            "after": {"name": "/name/004", "value": 4},
+        },
     ]
     for body in bodies:
         async with ClientSession(connector=TCPConnector(limit=1)) as session:
