@@ -1,6 +1,6 @@
 """The filters of one sender as a node relays them: its columns of the matrix as they are, told on slot by slot.
 
-Filters of different senders are never put together, since they would fill up (`design.md` section 7). What travels is
+Filters of different senders are never put together, since they would fill up (`docs/hierarchy.md`). What travels is
 what the sender built: an increment as it came, or a column read from the matrix as a whole filter. Nothing is built
 here, so that every slot is always ready: one of which nothing is held is told as a filter without names.
 """

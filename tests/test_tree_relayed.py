@@ -1,6 +1,6 @@
 """Index nodes that are told filters and relay them to parents, over real sockets: every lookup is held to the truth.
 
-`design.md` section 7: filters of different sites are not put together; a node relays its senders' columns under its own
+`docs/hierarchy.md`: filters of different sites are not put together; a node relays its senders' columns under its own
 name, and a client believes a site from its own catalog alone.
 """
 
