@@ -34,6 +34,13 @@ def found_of(said: Listed) -> dict[str, set[str]]:
     return {lfn: set(sites) for lfn, sites in said.locations.items()}
 
 
+async def checked(made: Tree, glob: str) -> Listed:
+    """What matches, which is all of it or does not call itself complete."""
+    said = await made.client.matching(glob)
+    assert found_of(said) == matching(made, glob) or not said.complete, glob
+    return said
+
+
 @pytest.mark.parametrize("told", ["none", "bloom"])
 async def test_a_pattern_is_followed_down_to_the_lists_of_the_sites(told: str, tmp_path: Path) -> None:
     """The lowest indexes are one of two nodes that hold half each, and one of a single node."""
@@ -45,25 +52,33 @@ async def test_a_pattern_is_followed_down_to_the_lists_of_the_sites(told: str, t
         await made.site("c", other, FILES[::3])
         await made.settled([*FILES, "/none"])
         for glob in GLOBS:
-            said = await made.client.matching(glob)
-            assert (said.complete, said.cut, said.missing) == (True, False, []), glob
-            assert found_of(said) == matching(made, glob), glob
+            said = await until(
+                lambda glob=glob: checked(made, glob), lambda said: said.complete, f"{glob} is complete, and so right"
+            )
+            assert (said.cut, said.missing) == (False, []), glob
         few = await made.client.matching("*", 10)
         assert (few.complete, few.cut, len(few.locations)) == (False, True, 10)
         assert all(found_of(few)[lfn] <= matching(made, "*")[lfn] for lfn in few.locations)
-        status, page = await ask(made.nodes["root"].url + "/v1/lfns?pattern=*")
+        nodes = {name: made.nodes[name].url for name in ("eu-1", "eu-2")}
+        status, page = await until(
+            lambda: ask(made.nodes["root"].url + "/v1/lfns?pattern=*"),
+            lambda said: {name: one["lrc"] for name, one in said[1]["below"].items()} == nodes,
+            "the nodes below are named",
+        )
         assert (status, page["locations"], page["next"]) == (200, {}, None)
-        assert {name: one["lrc"] for name, one in page["below"].items()} == {
-            name: made.nodes[name].url for name in ("eu-1", "eu-2")
-        }
         command = ["locate", "--pattern", "/store/mc/00[0-2]", "--rli", made.nodes["root"].url]
-        shown = await asyncio.to_thread(CliRunner().invoke, cli, command, env={"HOME": "/nonexistent"})
+        shown = await until(
+            lambda: asyncio.to_thread(CliRunner().invoke, cli, command, env={"HOME": "/nonexistent"}),
+            lambda seen: seen.exit_code == 0,
+            "the command lists all of it",
+        )
         expected = matching(made, "/store/mc/00[0-2]")
         rows = [line.split("\t")[:2] for line in shown.stdout.splitlines()]
         assert rows == [[lfn, site] for lfn in sorted(expected) for site in sorted(expected[lfn])]
         await made.nodes["eu-1"].stop()
-        said = await made.client.matching("*")
-        assert found_of(said) == matching(made, "*"), "the other node of its index leads on"
+        await until(
+            lambda: checked(made, "*"), lambda said: found_of(said) == matching(made, "*"), "the other node leads on"
+        )
         await made.nodes["cern-2"].stop()
         said = await made.client.matching("*")
         assert not said.complete
