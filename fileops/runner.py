@@ -119,9 +119,10 @@ class Runner:
             self._to_cancel.add(operation.id)
         task.add_done_callback(partial(self._over, operation))  # also of one that is cancelled before it has begun
 
-    def _over(self, operation: Claimed, _: asyncio.Task[None]) -> None:
-        self._tasks.pop(operation.id, None)
-        self._to_cancel.discard(operation.id)
+    def _over(self, operation: Claimed, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(operation.id) is task:  # else its lease was over meanwhile, and it is taken up again
+            del self._tasks[operation.id]
+            self._to_cancel.discard(operation.id)
         self._schedule.ended(operation.lane, operation.source)
         self._wake.set()
 

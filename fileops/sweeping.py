@@ -44,7 +44,8 @@ class Sweeping:
         return 0.0 if len(due) == remains.TURN_MAX else settings.sweep_s
 
     async def _sweep(self, site: str, attempts: Sequence[Remain]) -> list[Remain]:
-        """The attempts of which nothing is left; none behind the first that the site gave no answer about."""
+        """The attempts that nothing is left of, or whose site nobody knows any more; none from the first on that the
+        site gave no answer about."""
         known = self._carrier.sites.get(site)
         if known is None:
             telemetry.event("remains.unreachable", site=site, attempts=len(attempts))

@@ -227,6 +227,49 @@ async def test_looks_end_when_the_attempt_is_old(tmp_path: Path) -> None:
         assert not two.debris()
 
 
+async def test_a_copy_that_its_runner_takes_up_again_is_its_own_when_the_attempt_before_ends(tmp_path: Path) -> None:
+    """A runner that was paused beyond its lease claims what was given back, beside its first attempt."""
+
+    class Turns(PosixMover):
+        """Ends each copy when its turn comes."""
+
+        def __init__(self) -> None:
+            self.turns = [asyncio.Event(), asyncio.Event()]
+            self.begun = 0
+
+        async def copy(self, transfer: Any, progress: Any) -> None:
+            turn, self.begun = self.turns[self.begun], self.begun + 1
+            await super().copy(transfer, progress)
+            await turn.wait()
+
+    one, two = Storage("a", tmp_path), Storage("b", tmp_path)
+    async with world(tmp_path, one, two) as grid:
+        await one.hold({"/d/f": DATA})
+        turns = Turns()
+        await grid.start({"posix": turns}, transfers=TransferSettings(), lease_s=3_600.0)
+        (number,) = await grid.submit(copy())
+
+        async def begun() -> int:
+            return turns.begun
+
+        async def left() -> list[Path]:
+            return two.debris()
+
+        await until(begun, lambda count: count == 1, "the first attempt is under way")
+        later = Ledger(grid.settings().journal, "other", 1.0, clock=lambda: 1e12)
+        assert await later.expire() == 1
+        await later.close()
+        await until(left, lambda found: len(found) == 2, "the second beside it")
+        turns.turns[0].set()
+        await until(left, lambda found: len(found) == 1, "the first has given up")
+        await asyncio.sleep(0.1)
+        status: FileopsStatus = await grid.ask("GET", "/v1/status", FileopsStatus)
+        assert status.active == 1
+        turns.turns[1].set()
+        (said,) = await grid.ended([number])
+        assert said.attempts == 2 and two.path("/d/f").read_bytes() == DATA
+
+
 async def test_a_store_that_is_written_at_once_keeps_what_another_runner_made_of_the_copy(tmp_path: Path) -> None:
     """The runner was paused beyond its lease, and its connection is gone when it wakes."""
 
