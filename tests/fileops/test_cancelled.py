@@ -149,7 +149,7 @@ async def test_an_order_to_copy_that_meets_its_opposite_between_name_and_catalog
 
 
 async def test_an_undoing_that_takes_long_is_not_interrupted_by_what_it_was_begun_for(tmp_path: Path) -> None:
-    """The lease is renewed some ten times meanwhile, and each time the journal says that it is to be cancelled."""
+    """The lease is renewed some times meanwhile, and each time the journal says that it is to be cancelled."""
 
     class Reluctant(Waiting):
         removals = 0
@@ -157,7 +157,7 @@ async def test_an_undoing_that_takes_long_is_not_interrupted_by_what_it_was_begu
         async def remove(self, url: str) -> None:
             if url.endswith("/f"):
                 self.removals += 1
-                await asyncio.sleep(3.5)
+                await asyncio.sleep(1.5)
             await super().remove(url)
 
     one, two = Storage("a", tmp_path), Storage("b", tmp_path)
