@@ -47,6 +47,13 @@ class Server(web.Server):
     ) -> None:
         super().__init__(handler, keepalive_timeout=arrivals.settings.idle_s, **settings)
         self.arrivals = arrivals
+        #: Whether all connections are being ended: one that was accepted just before is made only now.
+        self.ended = False
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - what aiohttp calls it
+        """Ends all connections, after so many seconds even those with a request under way."""
+        self.ended = True
+        await super().shutdown(timeout)
 
     async def look(self) -> float:
         """Ends connections that send no request, or take no answer, within their bounds."""
@@ -74,6 +81,7 @@ class Connection(web.RequestHandler):
         self.peer: Peer | None = None
         #: Whether the request that is under way was counted against the rates.
         self.counted = False
+        self._server = manager
         self._arrivals = manager.arrivals
         self._address = ""
         self._made = 0.0
@@ -89,6 +97,9 @@ class Connection(web.RequestHandler):
         self._settled: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if self._server.ended:
+            cast(asyncio.Transport, transport).abort()
+            return
         self._made = self._loop.time()
         self._address = (transport.get_extra_info("peername") or ("",))[0]
         # Workers of this daemon, who have no address, were admitted as its processes.

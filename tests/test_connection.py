@@ -3,15 +3,18 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
+from aiohttp import web
 
 from reploc import service
 from reploc.actions import Action
-from reploc.connection import HELD_BYTES_MAX
+from reploc.connection import HELD_BYTES_MAX, Server
 from reploc.errors import LfnUnknown, Unavailable
 from reploc.routes import Call, Done, get, post
+from reploc.security.arrivals import Arrivals
+from reploc.security.settings import LimitSettings
 from reploc.service import Daemon, DaemonSettings
 from reploc.telemetry import Metrics
 from reploc.wire import LfnQuery, LfnReplica, LfnsBody
@@ -274,6 +277,23 @@ async def test_who_goes_away_disturbs_nobody(oracle: Oracle, url: str) -> None:
         await staying.ask(one("/a"))
         oracle.speak()
         assert b'"lfn":"/b"' in await staying.ask(one("/b"))
+
+
+async def test_a_connection_that_is_made_when_all_were_ended_is_ended_too() -> None:
+    """It was accepted in the turn in which the service stopped listening, and nobody would ever end it."""
+
+    async def handler(_: web.BaseRequest) -> web.StreamResponse:
+        raise AssertionError("nothing is asked any more")
+
+    server = Server(handler, Arrivals(LimitSettings(), Metrics(), service.now))
+    await server.shutdown()
+    listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1")
+    async with listening:
+        reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+        with suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), 60) == b""
+        writer.close()
+        assert not server.connections
 
 
 @asynccontextmanager

@@ -80,8 +80,6 @@ async def test_no_answer_is_even_incomplete_while_sites_are_parted_by_other_rule
         assert {what: count for what, count in ring.seen.items() if "incomplete" in what} == {}
 
 
-# asyncio drops a connection that is accepted in the very turn in which its server closes, without closing its socket.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(("lfns", "sites", "rules"), PARTED)
 async def test_no_answer_is_even_incomplete_while_nodes_join_and_leave_an_index_parted_in_any_way(
     tmp_path: Path, lfns: str, sites: str, rules: Rules

@@ -110,13 +110,11 @@ async def test_rls3_answers_by_collection_and_knows_no_lfn(tmp_path: Path) -> No
     async with running(3, tmp_path) as made:
         for block in sorted(set(FILES.values())):
             lfns = [lfn for lfn, of in FILES.items() if of == block]
-            said = await until(
+            await until(
                 lambda block=block, lfns=lfns: made.client.lookup(lfns, collection=block),
-                lambda seen: seen.complete,
-                f"{block} is complete",
+                lambda seen, lfns=lfns: seen.complete and pfns(seen) == made.truth(lfns),
+                f"{block} is complete, and the catalogs have the last word about its files",
             )
-            found = {lfn: {pfn for copy in copies for pfn in copy.pfns} for lfn, copies in said.replicas.items()}
-            assert found == made.truth(lfns), "the catalogs have the last word about the files of a collection"
         with pytest.raises(NotIndexed, match="expected the collection"):
             await made.client.locate(["/run/1"])
 
