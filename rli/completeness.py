@@ -67,8 +67,8 @@ class Completeness:
         self.cells, self._ours = cells.copy(), cells.copy()
         self._owned_since = np.full(cells.shape, now)
         self.known_cells = np.zeros(cells.shape, dtype=bool)
-        for number, part in parts.items():
-            self._part[number] = part
+        self._part[:] = 0
+        self._part[list(parts)] = list(parts.values())
         self._reckon()
 
     def _reckon(self) -> None:

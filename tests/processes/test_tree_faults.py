@@ -24,7 +24,7 @@ from rli.settings import RliSettings
 
 LFNS = [f"/run/{number}" for number in range(60)]
 NOWHERE = "/nowhere"
-EXPIRY_S = 3.0
+EXPIRY_S = 2.0
 DEADLINE_S = 30.0
 
 

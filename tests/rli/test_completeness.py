@@ -60,3 +60,21 @@ def test_completeness_agrees_with_sets_whatever_happens(parts: int) -> None:
             complete = [know and not names for know, names in zip(known, missing, strict=True)]
             assert ours.complete(ALL).tolist() == complete, seed
             assert [set(np.flatnonzero(row).tolist()) for row in ours.missing(ALL)] == missing, seed
+
+
+def test_sites_may_be_of_fewer_parts_than_before() -> None:
+    """A number that is free keeps nothing of the part that its last site was of."""
+    ours = Completeness(np.ones((SLOTS, 3), dtype=bool), 0.0)
+    for number in range(3):
+        ours.list_site(number, number)
+        ours.hold(number, ALL)
+    ours.unlist(2)
+    cells = np.array([[True, False]] * SLOTS)
+    ours.part_anew(cells, {0: 0, 1: 1}, 1.0)
+    assert not ours.complete(ALL).any()
+    ours.know_owned_before(1.0)
+    assert ours.complete(ALL).all()
+    ours.drop(1)
+    assert ours.complete(ALL).all(), "that part is another node's"
+    ours.list_site(2, 0)
+    assert [set(np.flatnonzero(row).tolist()) for row in ours.missing(ALL)] == [{2}] * SLOTS
