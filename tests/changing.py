@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -164,3 +165,4 @@ async def changing(path: Path, seed: int, rules: Rules = no_rules, **parted: str
         await world.site("C", LFNS[::3])
         await world.settled([*LFNS, *NOWHERE])
         yield Changing(world, pool, Random(seed), rules)
+    gc.collect()
