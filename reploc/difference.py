@@ -4,7 +4,7 @@
 
 Both runs ascend strictly, and no bit stands in both; `names` is what the filter holds afterwards. A difference says
 what its bits *are* in the later state, not what became of them: applied to any state between the two it gives the
-later one, and applied twice it does no harm: bits are set and cleared, never flipped.
+later one, and applied twice it does no harm, since bits are set and cleared, never flipped.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one hash of reploc: MurmurHash3 x64 128 of a name's UTF-8 bytes, as two 64-bit words (h1, h2).
+"""The one hash of reploc: MurmurHash3 x64 128 (A. Appleby) of a name's UTF-8 bytes, as two 64-bit words (h1, h2).
 
 A digest is computed once, when an LFN is registered. Its top bits choose the slot, and both words together give every
 filter position (`reploc/bloom.py`). On disk a digest is 16 bytes, h1 before h2, each big-endian, so that the order of

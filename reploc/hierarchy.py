@@ -1,4 +1,7 @@
-"""Index nodes that tell their news to parents: whom these believe, and what such a node says of what is below it."""
+"""Index nodes that tell their news to parents: whom these believe, and what such a node says of what is below it.
+
+The last of the Giggle paper's example systems, RLS5, has one level above another; here there may be several.
+"""
 
 from __future__ import annotations
 

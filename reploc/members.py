@@ -1,6 +1,7 @@
 """Who exists: the index that all parties share, with its nodes as a static list in the settings.
 
-These settings must be the same at every catalog, node and client of one index; `slots` and `error_rate` travel with
+The Giggle paper, section 3.5, asks that every party knows the members and how the index is parted among them. These
+settings must be the same at every catalog, node and client of one index; `slots` and `error_rate` travel with
 every soft-state message, and a node refuses a sender that has others.
 """
 

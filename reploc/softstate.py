@@ -1,7 +1,8 @@
 """What sender and node both compute about soft state: a hash over all slot sequences, and whether a summary is whole.
 
 The hash is a sum, mod 2⁶⁴, of a mixed value per (slot, sequence), so that its order does not matter and either end can
-keep it up to date slot by slot. Sequence 0 means that nothing is held, and adds nothing.
+keep it up to date slot by slot: a multiset hash by addition (Clarke et al., "Incremental Multiset Hash Functions",
+2003), here against mistakes and not against enemies. Sequence 0 means that nothing is held, and adds nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The matrix: the filters of all sites, bit-sliced, so that reading k rows answers for every site at once.
 
-A row per filter bit, a column per site; the columns of one slot and size class are a region of one flat array
+A row per filter bit, a column per site, as search engines keep the signatures of documents (Goodwin et al., "BitFunnel:
+Revisiting Signatures for Search", 2017). The columns of one slot and size class are a region of one flat array
 (`rli/regions.py`), so that a batch over many slots is one gather for each size class in use.
 
 Rules: a query never sees half of a filter, because a column is written while queries do not look at it, and shown in
