@@ -8,12 +8,12 @@ from random import Random
 from typing import Any
 
 import pytest
+from changing import EXPIRY_S, LFNS, NOWHERE, POOL, REDUNDANCY, Changing
 from etcd_server import EtcdServer
 from grid import Grid, Service, Site, index_settings, until
 from msgspec.structs import replace
 from parties import Parties
 from plain_http import ask
-from test_ring_changes import EXPIRY_S, LFNS, NOWHERE, POOL, REDUNDANCY, Changing
 
 import fileops.server
 import placement.server
