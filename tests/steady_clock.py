@@ -25,7 +25,8 @@ class SteadyClock:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        # What a signal or the collector of garbage calls in the middle of a reading may read it too.
+        self._lock = threading.RLock()
         self._read_at = self._clock()
         #: Seconds that were left out so far.
         self.paused_s = 0.0
