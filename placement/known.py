@@ -118,7 +118,7 @@ class Known:
         """The key of each block by its dataset's key and its own name, UNKNOWN where there is none."""
         key = ["dataset", "name"]
         near = self.runs.of(np.unique(datasets[datasets >= 0]))
-        held = self.blocks.select(pl.col("dataset").cast(pl.Int64), "name")[near].with_columns(pl.Series("key", near))
+        held = self.blocks.select(key)[near].cast({"dataset": pl.Int64}).with_columns(pl.Series("key", near))
         asked = pl.DataFrame({"dataset": pl.Series(datasets), "name": names}, schema_overrides={"name": pl.String})
         found = asked.join(held, on=key, how="left", nulls_equal=True, maintain_order="left")
         return found["key"].cast(pl.Int64).fill_null(UNKNOWN).to_numpy()
