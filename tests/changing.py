@@ -61,7 +61,8 @@ class Changing:
             if found[lfn] - truth[lfn] or (found[lfn] != truth[lfn] and lfn not in said.incomplete)
         }
         assert not wrong, f"{who}, complete {said.complete}, found and should have: {wrong}"
-        self.seen[f"{who}, {'complete' if said.complete else 'incomplete'}"] += 1
+        late = said.unreachable or said.nodes
+        self.seen[f"{who}, {'complete' if said.complete else 'too late' if late else 'incomplete'}"] += 1
 
     async def look_again_and_again(self, client: RliClient, who: str) -> None:
         """A client that lives as long as the test, and so has the view from before each change for a while."""

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from reploc.members import IndexSettings
 from reploc.partition import Rule
 
-# asyncio drops a connection that is accepted in the very turn in which its server closes, without closing its socket or
-# the transport over it; `changing` collects what it dropped before the test ends.
+# A node that ends in mid-connection leaves a socket, or a transport over one, to the collector of garbage; `changing`
+# has it collected before the test ends, so that no other test is blamed.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 #: What LFNs and sites are told apart by, as prefixes.
