@@ -1,7 +1,7 @@
 """The routes of an index node about collections: for placement by site, as Arrow, and for anybody by collection.
 
 What is asked about a collection whose slot this node does not hold from every site is asked of the slot's other owners
-too, once: a header says that a question was forwarded.
+too, once: a header says that a question was forwarded. Where sites are parted over nodes, each answers for its part.
 """
 
 from __future__ import annotations
@@ -80,9 +80,12 @@ class CollectionRoutes:
     async def collection(self, call: Call[CollectionQuery]) -> CollectionSites:
         name, held = names.require(call.what.name, "name"), self._required()
         found = held.of(name, service.now())
-        if found.complete or HOP_HEADER in call.headers:
+        if HOP_HEADER in call.headers:
             return found
-        return merged([found, *await self._forward.collection(name)])
+        said = {self._node: found}
+        if not self._forward.is_whole(name, said):
+            said |= await self._forward.collection(name)
+        return merged(list(said.values()), complete=self._forward.is_whole(name, said))
 
     async def sites(self, _: Call[NoQuery]) -> Holdings:
         return self._required().holdings(self._node, service.now())
@@ -104,18 +107,14 @@ class CollectionRoutes:
         return self._index.collections
 
 
-def merged(answers: Sequence[CollectionSites]) -> CollectionSites:
-    """What several nodes say of one collection: of each site the news of the highest position, then the youngest.
-
-    One complete answer makes all complete.
-    """
+def merged(answers: Sequence[CollectionSites], *, complete: bool) -> CollectionSites:
+    """What several nodes say of one collection: of each site the news of the highest position, then the youngest."""
     sites: dict[str, SiteCollection] = {}
     for answer in answers:
         for one in answer.sites:
             known = sites.get(one.site)
             if known is None or (one.position, -one.age_s) > (known.position, -known.age_s):
                 sites[one.site] = one
-    complete = any(answer.complete for answer in answers)
     missing = set[str]() if complete else {site for answer in answers for site in answer.missing}
     return CollectionSites(answers[0].name, complete, sorted(missing), [sites[site] for site in sorted(sites)])
 

@@ -7,7 +7,7 @@ each other for ever.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from msgspec.structs import replace
@@ -150,18 +150,28 @@ class Forward:
         found = await gathered(self._view.ring.needs[-1], page, limit, lambda node: node != self._node)
         return await descended(found, limit, below)
 
-    async def collection(self, name: str) -> list[CollectionSites]:
-        """What the other owners of a collection's slot say, those that answer within three seconds."""
+    async def collection(self, name: str) -> dict[str, CollectionSites]:
+        """What the other owners of a collection's slot say, by node, those that answer within three seconds."""
         views = [self._view, *filter(None, [self.former(service.now())])]
-        urls = {url for view in views for node, url in view.owners(name).items() if node != self._node}
+        urls = {node: url for view in views for node, url in view.owners(name).items() if node != self._node}
 
-        async def ask(url: str) -> CollectionSites | None:
+        async def ask(node: str) -> CollectionSites | None:
             with suppress(ReplocError):
-                return await self._client(url, FORWARD_S).collection(name)
+                return await self._client(urls[node], FORWARD_S).collection(name)
             return None
 
         said = await side_by_side(ask, sorted(urls), limit=max(1, len(urls)))
-        return [one for one in said if one is not None]
+        return {node: one for node, one in zip(sorted(urls), said, strict=True) if one is not None}
+
+    def is_whole(self, name: str, said: Mapping[str, CollectionSites]) -> bool:
+        """Whether what nodes say of a collection leaves nothing out: for each part of the sites an owner is complete.
+
+        What an owner before the last change says counts where there is but one part: of several it may have others now.
+        """
+        complete = {node for node, one in said.items() if one.complete}
+        former = self.former(service.now())
+        before = former is not None and former.ring.partition.site_parts == 1 and former.covers(name, complete)
+        return before or self._view.covers(name, complete)
 
     async def members(self, url: str) -> Members:
         """Whom the node at an address knows. Raises Unreachable and the like."""

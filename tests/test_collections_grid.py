@@ -12,7 +12,7 @@ from plain_http import ask
 from reploc.client.lrc import LrcClient
 from reploc.client.node import RliNodeClient
 from reploc.errors import NotIndexed
-from reploc.holdings import ARROW, POSITION_HEADER, VERSION_HEADER, Holdings
+from reploc.holdings import ARROW, POSITION_HEADER, VERSION_HEADER, CollectionSites, Holdings
 from reploc.wire import DeleteItem, MappingItem
 
 Rows = dict[str, tuple[int, int, int]]
@@ -158,3 +158,29 @@ async def test_an_index_that_is_told_of_no_collections_says_so(tmp_path: Path) -
         async with RliNodeClient(made.index.urls["n0"]) as client:
             with pytest.raises(NotIndexed, match=r"index\.collections is false"):
                 await client.holdings()
+
+
+async def test_nodes_of_parts_of_the_sites_answer_for_a_collection_together(tmp_path: Path) -> None:
+    """Each is complete for its part alone, and must not take it for the whole."""
+    async with grid(tmp_path, nodes=3, redundancy=1, lfn_partition="none", site_partition="site") as made:
+        sites = [await made.site(f"site{number}.example.org") for number in range(6)]
+        for site in sites:
+            await put(site, {"/a": "/data#1"})
+
+        async def found(node: str) -> CollectionSites:
+            async with RliNodeClient(made.index.urls[node]) as client:
+                return await client.collection("/data#1")
+
+        def whole(seen: CollectionSites) -> bool:
+            return seen.complete and not seen.missing and len(seen.sites) == len(sites)
+
+        for node in made.nodes:
+            await until(lambda node=node: found(node), whole, f"{node} names every site")
+        alone = [len((await holdings(made, node)).sites) for node in made.nodes]
+        assert sum(alone) == len(sites) and max(alone) < len(sites), "no node knows all sites"
+        lost = next(node for node, number in zip(made.nodes, alone, strict=True) if number)
+        await made.nodes[lost].stop()
+        for node in made.nodes:
+            if node != lost:
+                seen = await found(node)
+                assert not seen.complete and len(seen.sites) < len(sites)

@@ -7,7 +7,7 @@ functions here return new ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -41,8 +41,15 @@ class View:
 
     def owners(self, collection: str) -> dict[str, str]:
         """The nodes that own a collection's slot, first choice first: name → URL."""
-        owners = self.ring.owners[int(self.ring.partition.slots_of_collections([collection])[0])]
-        return {owner: self.urls[owner] for owner in owners}
+        return {owner: self.urls[owner] for owner in self.ring.owners[self._slot_of(collection)]}
+
+    def covers(self, collection: str, nodes: Container[str]) -> bool:
+        """Whether each cell of a collection's slot has one of these nodes as an owner."""
+        needs = self.ring.needs[self._slot_of(collection)]
+        return all(any(owner in nodes for owner in owners) for owners in needs)
+
+    def _slot_of(self, collection: str) -> int:
+        return int(self.ring.partition.slots_of_collections([collection])[0])
 
     def parts(self, lfns: Sequence[str], collection: str | None = None) -> list[Part]:
         """The LFNs by owners, in requests of at most `batches.ITEMS`. They must be valid names.
