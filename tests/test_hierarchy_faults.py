@@ -11,7 +11,7 @@ PATIENCE_S = 60.0
 
 
 @pytest.mark.parametrize(
-    ("seed", "told"), [*((seed, "none") for seed in range(6)), *((seed, "bloom") for seed in (7, 8, 9))]
+    ("seed", "told"), [*((seed, "none") for seed in range(4)), *((seed, "bloom") for seed in (7, 8))]
 )
 async def test_no_complete_answer_of_the_root_lacks_a_copy_whatever_happens_below(seed: int, told: str) -> None:
     tree = FaultyTree(seed, told)

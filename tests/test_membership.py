@@ -103,9 +103,8 @@ async def enlisting(path: Path, etcd: EtcdServer, seed: int) -> AsyncIterator[En
         await world.stop()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_no_lookup_becomes_wrong_while_nodes_join_and_die(tmp_path: Path, etcd: EtcdServer, seed: int) -> None:
-    async with enlisting(tmp_path, etcd, seed) as ring:
+async def test_no_lookup_becomes_wrong_while_nodes_join_and_die(tmp_path: Path, etcd: EtcdServer) -> None:
+    async with enlisting(tmp_path, etcd, seed=1) as ring:
         async with ring.verified():
             for _ in range(3):
                 here = len(ring.world.index.nodes)

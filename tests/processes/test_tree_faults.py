@@ -86,7 +86,11 @@ class Daemons:
             tasks.create_task(self.look(client))
             yield client
             await until(lambda: client.lookup([*LFNS, NOWHERE], DEADLINE_S), right, "all is complete and right again")
+            await until(self._complete, lambda answers: answers > 2, "some of the answers were complete")
             self._looking = False
+
+    async def _complete(self) -> int:
+        return self.complete
 
 
 def copies(said: Lookup) -> dict[str, set[str]]:
@@ -127,7 +131,6 @@ async def test_a_node_of_a_tree_that_is_killed_and_started_again_makes_no_comple
             daemons.nodes[name].start()
             await daemons.nodes[name].answering()
             await until(lambda: client.lookup([*LFNS, NOWHERE], DEADLINE_S), right, "all is complete and right again")
-    assert daemons.complete > 2
 
 
 @pytest.mark.parametrize("name", ["mid-1", "low"])
@@ -142,4 +145,3 @@ async def test_a_node_of_a_tree_that_pauses_and_goes_on_makes_no_complete_answer
             await asyncio.sleep(1.5 * EXPIRY_S)
         finally:
             paused.send_signal(signal.SIGCONT)
-    assert daemons.complete > 2
