@@ -17,6 +17,7 @@ from loadtests.program import Scale, said
 from lrc import layout
 
 SITE = "site-a"
+READ_BYTES = 1 << 24
 
 
 def filled(scale: Scale, folder: Path, *, names: int | None = None, site: str = SITE) -> Path:
@@ -30,6 +31,8 @@ def filled(scale: Scale, folder: Path, *, names: int | None = None, site: str = 
         shutil.rmtree(part, ignore_errors=True)
         filled_store.fill(part, site, count)
         part.rename(store)
+    else:
+        _read(store)
     return store
 
 
@@ -41,6 +44,14 @@ def copied(scale: Scale, folder: Path, *, names: int | None = None, site: str = 
     subprocess.run(["cp", "--recursive", "--sparse=always", "--reflink=auto", store, copy], check=True)
     subprocess.run(["sync", "--file-system", copy], check=True)
     return copy
+
+
+def _read(store: Path) -> None:
+    """Has the system hold a store that was kept in memory, as it holds one that was just filled and one that is served."""
+    for path in store.iterdir():
+        with path.open("rb", buffering=0) as file:
+            while file.read(READ_BYTES):
+                pass
 
 
 @cache
