@@ -47,7 +47,7 @@ def copied(scale: Scale, folder: Path, *, names: int | None = None, site: str = 
 
 
 def _read(store: Path) -> None:
-    """Has the system hold a store that was kept in memory, as it holds one that was just filled and one that is served."""
+    """Has the system hold a kept store in memory, as it holds one that was just filled, and one that is served."""
     for path in store.iterdir():
         with path.open("rb", buffering=0) as file:
             while file.read(READ_BYTES):
